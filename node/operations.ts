@@ -1,0 +1,96 @@
+/**
+ * Everything that can be asked of a running peer, one row each: what it takes, what it answers, whether it changes
+ * anything. The control socket serves all of them, the status endpoint the reads that have a path, the CLI turns flags
+ * into `params`. Where the answer is made (here, at a group's leader, at a VM's host) is the peer's business.
+ */
+import { z } from 'zod'
+import { groupView, imageView, jobView, peerView, siteView, statusView, tokenView, vmView } from './views.ts'
+import { vmSpec } from './vm/spec.ts'
+
+type Operation = {
+  readonly changes: boolean
+  readonly params: z.ZodType
+  readonly answer: z.ZodType
+  /** Path under which the status endpoint serves it; reads only. */
+  readonly path?: string
+}
+
+const nothing = z.strictObject({})
+const named = z.strictObject({ name: z.string().min(1).max(256) })
+const job = z.object({ job: z.string() })
+
+const rows = {
+  status: { changes: false, params: nothing, answer: statusView, path: '/v1/status' },
+  'peer.list': { changes: false, params: nothing, answer: z.array(peerView), path: '/v1/peers' },
+  'peer.show': { changes: false, params: named, answer: peerView },
+  'site.list': { changes: false, params: nothing, answer: z.array(siteView), path: '/v1/sites' },
+  'vm.list': { changes: false, params: nothing, answer: z.array(vmView), path: '/v1/vms' },
+  'vm.show': { changes: false, params: named, answer: z.object({ vm: vmView, spec: vmSpec }) },
+  'vm.create': {
+    changes: true,
+    params: z.strictObject({
+      spec: vmSpec,
+      start: z.boolean().default(true),
+      dryRun: z.boolean().default(false),
+    }),
+    answer: z.object({ id: z.string(), name: z.string(), host: z.string(), epoch: z.string() }),
+  },
+  'vm.start': { changes: true, params: named, answer: vmView },
+  'vm.stop': { changes: true, params: named.extend({ kill: z.boolean().default(false) }), answer: vmView },
+  'vm.delete': { changes: true, params: named, answer: z.object({ id: z.string() }) },
+  'vm.move': {
+    changes: true,
+    params: named.extend({
+      to: z.string().min(1).max(256).describe('a peer, a site, or auto'),
+      mode: z.enum(['auto', 'cold']).default('auto'),
+      dryRun: z.boolean().default(false),
+    }),
+    answer: job,
+  },
+  'vm.logs': {
+    changes: false,
+    params: named.extend({ lines: z.int().min(1).max(1000).default(100) }),
+    answer: z.object({ lines: z.array(z.string()) }),
+  },
+  'vm.plan': {
+    changes: false,
+    params: nothing,
+    answer: z.array(z.object({ vm: z.string(), operation: z.string(), why: z.string() })),
+  },
+  'image.list': { changes: false, params: nothing, answer: z.array(imageView), path: '/v1/images' },
+  'image.show': { changes: false, params: named, answer: imageView },
+  'image.import': {
+    changes: true,
+    params: named.extend({
+      path: z.string().min(1).max(4096),
+      format: z.enum(['auto', 'raw', 'qcow2']).default('auto'),
+    }),
+    answer: job,
+  },
+  'image.export': { changes: true, params: named.extend({ path: z.string().min(1).max(4096) }), answer: job },
+  'image.verify': { changes: true, params: named, answer: job },
+  'job.list': { changes: false, params: nothing, answer: z.array(jobView), path: '/v1/jobs' },
+  'job.show': { changes: false, params: named, answer: jobView },
+  'job.cancel': { changes: true, params: named, answer: jobView },
+  'raft.list': { changes: false, params: nothing, answer: z.array(groupView) },
+  'token.create': {
+    changes: true,
+    params: z.strictObject({
+      site: z.string().max(63).default(''),
+      expiryMs: z
+        .int()
+        .min(1_000)
+        .max(30 * 86_400_000)
+        .default(3 * 3_600_000),
+    }),
+    answer: z.object({ token: z.string(), id: z.string(), expiresAt: z.string() }),
+  },
+  'token.list': { changes: false, params: nothing, answer: z.array(tokenView) },
+  'token.revoke': { changes: true, params: named, answer: tokenView },
+} as const satisfies Record<string, Operation>
+
+export const OPERATIONS: { readonly [M in Method]: Operation } = rows
+
+export type Method = keyof typeof rows
+export type Params<M extends Method> = z.output<(typeof rows)[M]['params']>
+export type Answer<M extends Method> = z.output<(typeof rows)[M]['answer']>

@@ -1,0 +1,163 @@
+/**
+ * What a peer tells people about itself and the mesh: one schema per kind of thing, used by the CLI (`-o json`), the
+ * status endpoint and its OpenAPI document. Fields never change meaning within SCHEMA_VERSION.
+ *
+ * `ageMs` on an item: how old the news is when it came by gossip; 0 for what this peer knows itself or the group agreed.
+ */
+import { z } from 'zod'
+import { STALE_MS } from '../protocols/limits.ts'
+
+export const SCHEMA_VERSION = 1
+
+const age = z.number().min(0).describe('age of the news in ms; 0 for what is known first hand')
+const stale = z.boolean().describe(`true when older than ${STALE_MS} ms`)
+
+export const peerView = z.object({
+  id: z.string(),
+  name: z.string(),
+  site: z.string(),
+  self: z.boolean(),
+  state: z.enum(['alive', 'suspect', 'unreachable', 'lost', 'unknown']),
+  connected: z.boolean(),
+  rttMs: z.number().nullable(),
+  addresses: z.array(z.string()),
+  driver: z.string(),
+  cpus: z.number(),
+  memoryMiB: z.number(),
+  /** Shares of 0..1, from the newest sample. */
+  cpuLoad: z.number().nullable(),
+  memoryUsed: z.number().nullable(),
+  diskFreeBytes: z.number().nullable(),
+  vms: z.number(),
+  version: z.string(),
+  ageMs: age,
+  stale,
+})
+
+export const siteView = z.object({
+  id: z.string(),
+  name: z.string(),
+  self: z.boolean(),
+  peers: z.number(),
+  peersAlive: z.number(),
+  vms: z.number(),
+  vmsRunning: z.number(),
+  memoryMiB: z.number(),
+  memoryCommittedMiB: z.number(),
+  ageMs: age,
+  stale,
+})
+
+export const vmView = z.object({
+  id: z.string(),
+  name: z.string(),
+  site: z.string(),
+  host: z.string().describe('name of the peer it is placed on'),
+  hostId: z.string(),
+  epoch: z.string().describe('number of its grant, E.s'),
+  wanted: z.enum(['running', 'stopped']),
+  state: z.enum([
+    'running',
+    'paused',
+    'stopped',
+    'starting',
+    'stopping',
+    'moving',
+    'fetching',
+    'failed',
+    'unknown',
+  ]),
+  why: z.string().describe('why it is not as wanted; empty when it is'),
+  cpus: z.number(),
+  memoryMiB: z.number(),
+  job: z.string().describe('job that has it in hand; empty when none'),
+  cpuSeconds: z.number().nullable(),
+  memoryBytes: z.number().nullable(),
+  ageMs: age,
+  stale,
+})
+
+export const imageView = z.object({
+  id: z.string(),
+  name: z.string(),
+  bytes: z.number().describe('size of the disk'),
+  dataBytes: z.number().describe('bytes that are not zeros'),
+  storedBytes: z.number().describe('bytes of its frames on this peer; shared frames count in each image'),
+  chunks: z.number(),
+  missing: z.number().describe('chunks that this peer does not hold'),
+  usedBy: z.array(z.string()),
+})
+
+export const jobView = z.object({
+  id: z.string(),
+  kind: z.enum(['move', 'image-import', 'image-export', 'image-verify', 'image-pull']),
+  subject: z.string().describe('name of what it works on'),
+  peer: z.string().describe('name of the peer that coordinates it'),
+  state: z.enum(['running', 'done', 'failed', 'cancelled']),
+  phase: z.string(),
+  error: z.string().describe('why it failed; empty when it did not'),
+  code: z.string().describe('code of the failure; empty when there is none'),
+  startedAt: z.string(),
+  endedAt: z.string().nullable(),
+  doneBytes: z.number().describe('never decreases'),
+  totalBytes: z.number().describe('may grow'),
+  bytesPerSecond: z.number(),
+  etaSeconds: z.number().nullable(),
+  sources: z.number().describe('peers that bytes come from'),
+  logicalBytes: z.number().describe('size of the disks in hand'),
+  dedupBytes: z.number().describe('bytes left over once zeros and what the destination holds are taken off'),
+  compressedBytes: z.number().describe('those bytes as frames'),
+  wireBytes: z.number().describe('bytes on this job’s connections, both ways, manifests included'),
+  standstillMs: z.number().nullable().describe('how long the guest stood still'),
+  result: z.record(z.string(), z.string()),
+  ageMs: age,
+})
+
+export const groupView = z.object({
+  group: z.string(),
+  role: z.enum(['leader', 'follower', 'candidate', 'pre-candidate', 'learner']),
+  term: z.number(),
+  leader: z.string().describe('name of the leader; empty when none is known'),
+  voters: z.array(z.string()),
+  learners: z.array(z.string()),
+  commit: z.number(),
+  applied: z.number(),
+  lastIndex: z.number(),
+  snapshotIndex: z.number(),
+})
+
+export const tokenView = z.object({
+  id: z.string(),
+  site: z.string().describe('the only site it admits to; empty for any'),
+  expiresAt: z.string(),
+  state: z.enum(['open', 'used', 'expired', 'revoked']),
+  usedBy: z.string(),
+})
+
+export const statusView = z.object({
+  version: z.string(),
+  mesh: z.string(),
+  peer: z.string(),
+  peerId: z.string(),
+  site: z.string(),
+  ready: z.boolean(),
+  driver: z.string(),
+  uptimeMs: z.number(),
+  groups: z.array(groupView),
+  peers: z.number(),
+  peersAlive: z.number(),
+  vms: z.number(),
+  vmsRunning: z.number(),
+  jobsRunning: z.number(),
+  cutOffFrom: z.array(z.string()).describe('sites of which no peer is in sight'),
+  http: z.string().describe('address of the status endpoint; empty when it is off'),
+})
+
+export type PeerView = z.infer<typeof peerView>
+export type SiteView = z.infer<typeof siteView>
+export type VmView = z.infer<typeof vmView>
+export type ImageView = z.infer<typeof imageView>
+export type JobView = z.infer<typeof jobView>
+export type GroupView = z.infer<typeof groupView>
+export type TokenView = z.infer<typeof tokenView>
+export type StatusView = z.infer<typeof statusView>

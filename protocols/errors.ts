@@ -1,0 +1,238 @@
+/**
+ * Every way an operation can fail on purpose, and what a person is told. Bugs are not in this list: they are
+ * assertions. docs/ERRORS.md is printed from RULES; the CLI takes its exit status from it.
+ */
+
+/** Where a fault stands in a text that a person wrote. */
+type Place = { file: string; line: number; column: number; key: string }
+
+export type Failure =
+  // Frames and peers
+  | { code: 'FRAME_INVALID'; at: string; expected: string }
+  | { code: 'FRAME_TOO_LARGE'; bytes: number; bytesMax: number }
+  | { code: 'PEER_UNREACHABLE'; peer: string; afterMs: number }
+  | { code: 'PEER_BUSY'; peer: string; what: string }
+  | { code: 'TIMEOUT'; what: string; afterMs: number }
+  // What a person typed or wrote
+  | { code: 'USAGE'; why: string; next?: string }
+  | ({ code: 'CONFIG_INVALID'; why: string } & Place)
+  | ({ code: 'SPEC_INVALID'; why: string } & Place)
+  | { code: 'NOT_FOUND'; what: string; name: string }
+  | { code: 'AMBIGUOUS'; what: string; name: string; choices: string[] }
+  | { code: 'NAME_TAKEN'; what: string; name: string }
+  | { code: 'UNSUPPORTED'; what: string }
+  // The data folder and this machine
+  | { code: 'DATA_MISSING'; folder: string }
+  | { code: 'DATA_EXISTS'; folder: string }
+  | { code: 'DATA_FOREIGN'; folder: string; found: string; wanted: string }
+  | { code: 'DATA_NEWER'; folder: string; version: number; supported: number }
+  | { code: 'DATA_LOCKED'; folder: string }
+  | { code: 'DATA_CORRUPT'; what: string; why: string }
+  | { code: 'ADDRESS_IN_USE'; address: string }
+  | { code: 'TOOL_MISSING'; tool: string; package: string }
+  | { code: 'DISK_FULL'; path: string }
+  | { code: 'IO'; path: string; why: string }
+  | { code: 'DAEMON_UNREACHABLE'; socket: string }
+  | { code: 'STOPPING'; peer: string }
+  | { code: 'INTERNAL'; why: string }
+  // Admission
+  | { code: 'TOKEN_REFUSED'; why: 'malformed' | 'unknown' | 'used' | 'expired' | 'revoked' | 'site' }
+  | { code: 'NOT_ADMITTED'; peer: string }
+  | { code: 'RATE_LIMITED'; what: string; retryAfterMs: number }
+  // Agreement
+  | { code: 'NO_LEADER'; group: string; afterMs: number }
+  | { code: 'NOT_LEADER'; group: string; leader: string }
+  | { code: 'PROPOSAL_DROPPED'; group: string; why: string }
+  | { code: 'STALE'; what: string; expected: string; found: string }
+  // VMs
+  | { code: 'NO_HOST'; vm: string; reasons: { host: string; why: string }[] }
+  | { code: 'BUSY'; vm: string; by: string }
+  | { code: 'NOT_GRANTED'; vm: string; why: string }
+  | { code: 'ILLEGAL_STATE'; vm: string; state: string; wanted: string }
+  | { code: 'HYPERVISOR'; vm: string; why: string }
+  | { code: 'MOVE_REFUSED'; vm: string; why: string }
+  | { code: 'MOVE_CANCELLED'; vm: string; why: string }
+  // Images
+  | { code: 'IMAGE_INVALID'; path: string; why: string }
+  | { code: 'IMAGE_IN_USE'; image: string; by: string }
+  | { code: 'CHUNK_MISSING'; image: string; chunks: number }
+  | { code: 'CHUNK_CORRUPT'; chunk: string; from: string }
+  | { code: 'NO_SOURCE'; image: string; missing: number }
+
+export type Code = Failure['code']
+
+type Rule<C extends Code> = {
+  /** Whether the same request may succeed later without anyone changing anything. */
+  readonly retry: boolean
+  /** Exit status of the CLI: 1 failed, 2 usage, 3 denied, 4 no quorum or precondition, 5 timeout, 6 daemon, 8 not found. */
+  readonly exit: 1 | 2 | 3 | 4 | 5 | 6 | 8
+  /** What failed and why, one line, at most a few hundred characters. */
+  say(failure: Extract<Failure, { code: C }>): string
+  /** The next command to try, when there is one. */
+  next?(failure: Extract<Failure, { code: C }>): string | undefined
+}
+
+const at = (place: Place): string => `${place.file}:${place.line}:${place.column}: ${place.key}`
+
+export const RULES: { readonly [C in Code]: Rule<C> } = {
+  FRAME_INVALID: { retry: false, exit: 1, say: (f) => `bad frame: ${f.at} is not ${f.expected}` },
+  FRAME_TOO_LARGE: { retry: false, exit: 1, say: (f) => `frame of ${f.bytes} B, over ${f.bytesMax} B` },
+  PEER_UNREACHABLE: {
+    retry: true,
+    exit: 5,
+    say: (f) => `no answer from ${f.peer} in ${f.afterMs} ms`,
+    next: () => 'godwit peer list',
+  },
+  PEER_BUSY: { retry: true, exit: 1, say: (f) => `${f.peer} has too much in hand: ${f.what}` },
+  TIMEOUT: { retry: true, exit: 5, say: (f) => `${f.what} did not end in ${f.afterMs} ms` },
+  USAGE: { retry: false, exit: 2, say: (f) => f.why, next: (f) => f.next },
+  CONFIG_INVALID: { retry: false, exit: 2, say: (f) => `${at(f)}: ${f.why}` },
+  SPEC_INVALID: { retry: false, exit: 2, say: (f) => `${at(f)}: ${f.why}` },
+  NOT_FOUND: {
+    retry: false,
+    exit: 8,
+    say: (f) => `no ${f.what} named ${f.name}`,
+    next: (f) => `godwit ${f.what} list`,
+  },
+  AMBIGUOUS: {
+    retry: false,
+    exit: 2,
+    say: (f) => `${f.name} names more than one ${f.what}: ${f.choices.join(', ')}`,
+  },
+  NAME_TAKEN: { retry: false, exit: 4, say: (f) => `there is a ${f.what} named ${f.name} already` },
+  UNSUPPORTED: { retry: false, exit: 2, say: (f) => `${f.what} is not provided yet` },
+  DATA_MISSING: {
+    retry: false,
+    exit: 2,
+    say: (f) => `${f.folder} belongs to no mesh yet`,
+    next: () => 'godwit init --site NAME, or godwit join',
+  },
+  DATA_EXISTS: {
+    retry: false,
+    exit: 2,
+    say: (f) => `${f.folder} belongs to a mesh already`,
+    next: () => 'godwit up',
+  },
+  DATA_FOREIGN: {
+    retry: false,
+    exit: 2,
+    say: (f) => `${f.folder} belongs to ${f.found}, not to ${f.wanted}`,
+  },
+  DATA_NEWER: {
+    retry: false,
+    exit: 2,
+    say: (f) => `${f.folder} was written in format ${f.version}; this godwit reads up to ${f.supported}`,
+    next: () => 'install a newer godwit',
+  },
+  DATA_LOCKED: {
+    retry: true,
+    exit: 2,
+    say: (f) => `another godwit runs on ${f.folder}`,
+    next: () => 'godwit status',
+  },
+  DATA_CORRUPT: { retry: false, exit: 1, say: (f) => `${f.what} is damaged: ${f.why}` },
+  ADDRESS_IN_USE: { retry: false, exit: 2, say: (f) => `something else listens on ${f.address}` },
+  TOOL_MISSING: {
+    retry: false,
+    exit: 2,
+    say: (f) => `${f.tool} is not installed`,
+    next: (f) => `apt-get install ${f.package}`,
+  },
+  DISK_FULL: { retry: true, exit: 1, say: (f) => `no room left on the disk of ${f.path}` },
+  IO: { retry: true, exit: 1, say: (f) => `${f.path}: ${f.why}` },
+  DAEMON_UNREACHABLE: {
+    retry: true,
+    exit: 6,
+    say: (f) => `no peer answers on ${f.socket}`,
+    next: () => 'godwit up',
+  },
+  STOPPING: { retry: true, exit: 1, say: (f) => `${f.peer} is stopping` },
+  INTERNAL: { retry: false, exit: 1, say: (f) => `a bug in godwit: ${f.why}` },
+  TOKEN_REFUSED: {
+    retry: false,
+    exit: 3,
+    say: (f) => `the join token was refused: ${f.why}`,
+    next: () => 'godwit token create, on a peer of the mesh',
+  },
+  NOT_ADMITTED: { retry: false, exit: 3, say: (f) => `${f.peer} is not a peer of this mesh` },
+  RATE_LIMITED: { retry: true, exit: 3, say: (f) => `too many ${f.what}; again in ${f.retryAfterMs} ms` },
+  NO_LEADER: {
+    retry: true,
+    exit: 4,
+    say: (f) => `group ${f.group} has no leader in sight for ${f.afterMs} ms`,
+    next: () => 'godwit raft list',
+  },
+  NOT_LEADER: { retry: true, exit: 4, say: (f) => `group ${f.group} is led by ${f.leader}` },
+  PROPOSAL_DROPPED: {
+    retry: true,
+    exit: 4,
+    say: (f) => `group ${f.group} did not take the change: ${f.why}`,
+  },
+  STALE: { retry: true, exit: 4, say: (f) => `${f.what} changed meanwhile: ${f.found}, not ${f.expected}` },
+  NO_HOST: {
+    retry: true,
+    exit: 4,
+    say: (f) => `no host takes ${f.vm}: ${f.reasons.map(({ host, why }) => `${host}: ${why}`).join('; ')}`,
+    next: () => 'godwit peer list',
+  },
+  BUSY: {
+    retry: true,
+    exit: 4,
+    say: (f) => `${f.vm} is in the hands of ${f.by}`,
+    next: () => 'godwit job list',
+  },
+  NOT_GRANTED: { retry: false, exit: 4, say: (f) => `${f.vm} may not run here: ${f.why}` },
+  ILLEGAL_STATE: { retry: false, exit: 4, say: (f) => `${f.vm} is ${f.state}; it cannot be ${f.wanted}` },
+  HYPERVISOR: {
+    retry: true,
+    exit: 1,
+    say: (f) => `${f.vm}: ${f.why}`,
+    next: (f) => `godwit vm logs ${f.vm}`,
+  },
+  MOVE_REFUSED: { retry: false, exit: 4, say: (f) => `${f.vm} cannot move: ${f.why}` },
+  MOVE_CANCELLED: { retry: true, exit: 1, say: (f) => `the move of ${f.vm} was cancelled: ${f.why}` },
+  IMAGE_INVALID: { retry: false, exit: 2, say: (f) => `${f.path} is no image that can be taken: ${f.why}` },
+  IMAGE_IN_USE: { retry: false, exit: 4, say: (f) => `image ${f.image} is used by ${f.by}` },
+  CHUNK_MISSING: { retry: true, exit: 4, say: (f) => `image ${f.image} lacks ${f.chunks} chunks here` },
+  CHUNK_CORRUPT: {
+    retry: true,
+    exit: 1,
+    say: (f) => `chunk ${f.chunk} from ${f.from} is not what its name says`,
+  },
+  NO_SOURCE: {
+    retry: true,
+    exit: 4,
+    say: (f) => `nobody in sight holds ${f.missing} chunks of image ${f.image}`,
+  },
+}
+
+const ruleOf = (failure: Failure): Rule<Code> => RULES[failure.code] as unknown as Rule<Code>
+
+/** One line for people: what failed and why. */
+export const describeFailure = (failure: Failure): string => ruleOf(failure).say(failure as never)
+/** The next command to try, or undefined. */
+export const nextStep = (failure: Failure): string | undefined => ruleOf(failure).next?.(failure as never)
+export const exitOf = (failure: Failure): number => ruleOf(failure).exit
+export const mayRetry = (failure: Failure): boolean => ruleOf(failure).retry
+
+/** The one error class. Branch on `failure.code`; the message is for people, and may change. */
+export class GodwitError extends Error {
+  override readonly name = 'GodwitError'
+  readonly failure: Failure
+
+  constructor(failure: Failure, options?: { cause?: unknown }) {
+    super(describeFailure(failure), options)
+    this.failure = failure
+  }
+}
+
+/** What a caught value means to a caller: our failure, or a bug with its text (bounded). */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof GodwitError) return error.failure
+  const code = (error as NodeJS.ErrnoException | undefined)?.code
+  const path = (error as NodeJS.ErrnoException | undefined)?.path ?? 'a file'
+  if (code === 'ENOSPC' || code === 'EDQUOT') return { code: 'DISK_FULL', path }
+  if (typeof code === 'string' && /^E[A-Z]+$/.test(code))
+    return { code: 'IO', path, why: String((error as Error).message).slice(0, 300) }
+  return { code: 'INTERNAL', why: String(error instanceof Error ? error.message : error).slice(0, 300) }
+}

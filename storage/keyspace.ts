@@ -1,0 +1,29 @@
+/**
+ * The map of all keys of the store. No two prefixes overlap (asserted below); numbers in keys are padded so that key
+ * order is number order. docs/STORAGE.md is printed from this table.
+ */
+import assert from 'node:assert/strict'
+
+export const KEYSPACE = {
+  meta: { prefix: 'meta/', what: 'format version, mesh, site and identity of the data folder' },
+  raftState: { prefix: 'raft/state/', what: 'term, vote and commit of a group' },
+  raftEntry: { prefix: 'raft/entry/', what: 'log entries of a group' },
+  raftSnapshot: { prefix: 'raft/snapshot/', what: 'newest snapshot of a group' },
+  grant: { prefix: 'grant/', what: 'grants this host holds, by VM' },
+  promise: { prefix: 'promise/', what: 'promises this host has made: never again under this epoch' },
+  job: { prefix: 'job/', what: 'jobs this peer coordinates or coordinated' },
+  peer: { prefix: 'peer/', what: 'last known addresses of peers, so that a boot needs nobody' },
+} as const
+
+export const key = (space: keyof typeof KEYSPACE, ...parts: (string | number)[]): string =>
+  KEYSPACE[space].prefix + parts.map((part) => (typeof part === 'number' ? padded(part) : part)).join('/')
+
+/** The first key past all keys that begin with `prefix`. */
+export const pastPrefix = (prefix: string): string =>
+  prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1)
+
+/** 2^53 has 16 digits. */
+const padded = (value: number): string => String(value).padStart(16, '0')
+
+const prefixes = Object.values(KEYSPACE).map(({ prefix }) => prefix)
+for (const a of prefixes) for (const b of prefixes) assert(a === b || !a.startsWith(b), `${a} overlaps ${b}`)
