@@ -78,6 +78,8 @@ export const CHUNK_BYTES_MAX = 4 * 1024 * 1024
 export const CHUNK_FRAME_SLACK = 512
 /** 16 TiB of disk is 64 Mi chunks; larger images are refused. */
 export const IMAGE_BYTES_MAX = 16 * 1024 ** 4
+/** Its hashes are 2 GiB: what a manifest may make a peer set aside, whatever its chunk size. */
+export const IMAGE_CHUNKS_MAX = IMAGE_BYTES_MAX / CHUNK_BYTES
 /** Bytes asked of one peer and not yet here, until its bandwidth-delay product is known. */
 export const IN_FLIGHT_BYTES_MIN = 1024 * 1024
 export const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024
