@@ -1,0 +1,38 @@
+import { execFileSync } from 'node:child_process'
+import { getuid } from 'node:process'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { folderOf } from './folder.ts'
+
+/** Runs a program beside this file on a file system of `megabytes` of its own, which ends with the program. */
+async function onSmallDisk(t: ExecutionContext, program: string, megabytes: number): Promise<unknown> {
+  const mount = 'mount -t tmpfs -o size="$1" tmpfs "$2" && exec "$3" "$4" "$2"'
+  const words = [`${megabytes}m`, await folderOf(t), process.execPath, join(import.meta.dirname, program)]
+  const flags = ['-m', '--propagation', 'private', 'sh', '-c', mount, 'sh', ...words]
+  return JSON.parse(execFileSync('unshare', flags, { encoding: 'utf8', timeout: 60_000 }))
+}
+
+const mayMount = (): boolean => {
+  try {
+    execFileSync('unshare', ['-m', 'true'], { stdio: 'ignore' })
+    return getuid?.() === 0
+  } catch {
+    return false
+  }
+}
+
+// Only root may mount; the simulated twins meet a full disk everywhere.
+const asRoot = mayMount() ? test : test.skip
+
+asRoot(
+  'the store fails on a full disk, keeps what it acknowledged, and goes on with room again',
+  async (t) => {
+    t.deepEqual(await onSmallDisk(t, 'full-disk-store.ts', 24), {
+      refused: Array.from({ length: 5 }, () => 'DISK_FULL'),
+      after: ['ok', 'ok', 'ok'],
+      heldAfter: 6,
+      some: true,
+      asAcknowledged: true,
+    })
+  },
+)
