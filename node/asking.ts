@@ -1,0 +1,63 @@
+/**
+ * Questions between peers: an operation that this peer cannot answer itself goes to the one that can (a VM's host, a
+ * site's leader, a peer of another site), and comes back with the answer or the failure as it was said there.
+ */
+import { answer, ASK, ask, HOPS_MAX } from '../protocols/ask/messages.ts'
+import { failureOf, GodwitError } from '../protocols/errors.ts'
+import type { PeerId } from '../protocols/ids.ts'
+import { REQUEST_MS } from '../protocols/limits.ts'
+import { type Done, failed, ok } from '../protocols/outcome.ts'
+import type { Transport } from '../protocols/transport.ts'
+
+/** `hops` is how often the question was passed on already. */
+export type Handler = (params: never, done: Done<unknown>, hops: number) => void
+
+export class Asking {
+  readonly #transport: Transport
+  readonly #handlers: Readonly<Record<string, Handler>>
+
+  constructor(transport: Transport, handlers: Readonly<Record<string, Handler>>) {
+    this.#transport = transport
+    this.#handlers = handlers
+    transport.serve(ASK, {
+      request: (_from, frame, reply) => {
+        const { method, params, hops } = ask.decode(frame)
+        this.here(
+          method,
+          JSON.parse(params),
+          (outcome) => {
+            if (!outcome.ok) return reply(outcome)
+            try {
+              reply(ok(answer.encode({ json: JSON.stringify(outcome.value ?? null) })))
+            } catch (error) {
+              reply(failed(failureOf(error)))
+            }
+          },
+          hops,
+        )
+      },
+    })
+  }
+
+  /** Answers on this peer; what a handler throws on purpose is its answer. */
+  here(method: string, params: unknown, done: Done<unknown>, hops = 0): void {
+    const handler = Object.hasOwn(this.#handlers, method) ? this.#handlers[method] : undefined
+    if (handler === undefined) return done(failed({ code: 'UNSUPPORTED', what: method }))
+    try {
+      handler(params as never, done, hops)
+    } catch (error) {
+      if (!(error instanceof GodwitError)) throw error
+      done(failed(error.failure))
+    }
+  }
+
+  /** Asks another peer (or this one) and waits at most `timeoutMs`. */
+  there(peer: PeerId, method: string, params: unknown, done: Done<unknown>, hops = 0, timeoutMs = REQUEST_MS): void {
+    if (peer === this.#transport.self) return this.here(method, params, done, hops)
+    if (hops >= HOPS_MAX) return done(failed({ code: 'STALE', what: 'who answers', expected: 'one peer', found: 'a circle' }))
+    const frame = ask.encode({ method, params: JSON.stringify(params), hops: hops + 1 })
+    this.#transport.request(peer, ASK, frame, timeoutMs, (outcome) =>
+      done(outcome.ok ? ok(JSON.parse(answer.decode(outcome.value).json) as unknown) : outcome),
+    )
+  }
+}

@@ -1,0 +1,267 @@
+/**
+ * What the mesh group agrees on: admitted peers, sites, join tokens, and for each VM that ever left its creating site
+ * its home and newest hand-over (DESIGN section 3). `applyMesh` is total and deterministic: the same commands in the
+ * same order give the same state on every peer, and a command that cannot be carried out answers with a failure and
+ * changes nothing.
+ *
+ * A hand-over m of one VM:   (none) ─move-intend─▶ intended ─move-take─▶ taken
+ *                                                     └────move-cancel──▶ cancelled
+ * Take and cancel are compare-and-set on (vm, m): the first wins, no timeout stands for either.
+ */
+import { codec } from '../../protocols/codec.ts'
+import { compareEpochs, epoch, type Epoch, nextHome } from '../../protocols/epoch.ts'
+import type { Failure } from '../../protocols/errors.ts'
+import { imageId, name, type PeerId, peerId, siteId, siteIdOfVm, ulid, type VmId, vmId } from '../../protocols/ids.ts'
+import {
+  DISKS_MAX,
+  IMAGE_BYTES_MAX,
+  PEERS_MAX,
+  PROPOSAL_BYTES_MAX,
+  SITES_MAX,
+  SPEC_BYTES_MAX,
+  TOKENS_MAX,
+} from '../../protocols/limits.ts'
+import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
+import { dictionary, integer, list, matching, type Of, oneOf, record, tagged, text } from '../../protocols/shape.ts'
+
+const addresses = list(text(256), 16)
+const wallMs = integer(0, 2 ** 48)
+const secretHash = matching(/^[0-9a-f]{64}$/, 'a SHA-256 in hex')
+export const disk = record({ image: imageId, bytes: integer(0, IMAGE_BYTES_MAX) })
+export const disks = list(disk, DISKS_MAX)
+
+const commandShape = tagged({
+  /** The first entry of every mesh. */
+  found: record({ mesh: ulid, peer: peerId, peerName: name, site: siteId, siteName: name, addresses }),
+  /** `issuer` keeps its door open while the token is. */
+  'token-create': record({
+    id: ulid,
+    secretHash,
+    siteName: text(63, 0),
+    expiresMs: wallMs,
+    nowMs: wallMs,
+    issuer: peerId,
+  }),
+  'token-revoke': record({ id: ulid }),
+  /** `newSite` names the site to be founded when `siteName` is not known yet. */
+  admit: record({
+    tokenId: ulid,
+    secretHash,
+    nowMs: wallMs,
+    peer: peerId,
+    peerName: name,
+    siteName: name,
+    newSite: siteId,
+    addresses,
+  }),
+  'peer-update': record({ peer: peerId, addresses }),
+  'move-intend': record({
+    m: ulid,
+    vm: vmId,
+    name,
+    from: siteId,
+    to: siteId,
+    source: peerId,
+    host: peerId,
+    epoch,
+    spec: text(SPEC_BYTES_MAX),
+    wanted: oneOf('running', 'stopped'),
+  }),
+  'move-take': record({ m: ulid, vm: vmId, host: peerId, disks }),
+  'move-cancel': record({ m: ulid, vm: vmId, why: text(300) }),
+})
+
+export type MeshCommand = Of<typeof commandShape>
+export const meshCommand = codec('mesh command', commandShape, PROPOSAL_BYTES_MAX)
+
+const moveShape = record({
+  m: ulid,
+  vm: vmId,
+  name,
+  from: siteId,
+  to: siteId,
+  source: peerId,
+  host: peerId,
+  /** Held by the source; the destination's is `nextHome(epoch)`. */
+  epoch,
+  spec: text(SPEC_BYTES_MAX),
+  wanted: oneOf('running', 'stopped'),
+  state: oneOf('intended', 'taken', 'cancelled'),
+  why: text(300, 0),
+  disks,
+})
+export type MeshMove = Of<typeof moveShape>
+
+const stateShape = record({
+  mesh: text(26, 0),
+  /** The first voter of the mesh group: what the group's configuration starts from. */
+  founder: text(64, 0),
+  peers: dictionary(record({ id: peerId, name, site: siteId, addresses }), PEERS_MAX),
+  sites: dictionary(record({ id: siteId, name, founder: peerId }), SITES_MAX),
+  tokens: dictionary(
+    record({
+      id: ulid,
+      secretHash,
+      siteName: text(63, 0),
+      expiresMs: wallMs,
+      issuer: peerId,
+      state: oneOf('open', 'used', 'revoked'),
+      usedBy: text(64, 0),
+    }),
+    TOKENS_MAX,
+  ),
+  /** VMs whose home is not their creating site at E 1. */
+  homes: dictionary(record({ site: siteId, epoch }), 2 ** 20),
+  /** The newest hand-over of each VM. */
+  moves: dictionary(moveShape, 2 ** 20),
+})
+
+/** Plain data; dictionaries by id. Owned by its group, changed by `applyMesh` only. */
+export type MeshState = Of<typeof stateShape>
+/** 64 MiB: a mesh of thousands of sites; it travels in parts. */
+export const meshState = codec('mesh state', stateShape, 64 * 1024 * 1024)
+
+export const emptyMesh = (): MeshState => ({ mesh: '', founder: '', peers: {}, sites: {}, tokens: {}, homes: {}, moves: {} })
+
+export type Admission = { site: string; founder: boolean; mesh: string }
+
+/** Carries one command out. The value is what the asker is told; `admit` answers an Admission, others nothing. */
+export function applyMesh(state: MeshState, command: MeshCommand): Outcome<Admission | undefined> {
+  switch (command.kind) {
+    case 'found': {
+      if (state.mesh !== '') return failed({ code: 'STALE', what: 'mesh', expected: 'none', found: state.mesh })
+      state.mesh = command.mesh
+      state.founder = command.peer
+      state.sites[command.site] = { id: command.site, name: command.siteName, founder: command.peer }
+      state.peers[command.peer] = {
+        id: command.peer,
+        name: command.peerName,
+        site: command.site,
+        addresses: command.addresses,
+      }
+      return ok(undefined)
+    }
+    case 'token-create':
+      return createToken(state, command)
+    case 'token-revoke': {
+      const token = state.tokens[command.id]
+      if (token === undefined) return failed({ code: 'NOT_FOUND', what: 'token', name: command.id })
+      if (token.state === 'open') token.state = 'revoked'
+      return ok(undefined)
+    }
+    case 'admit':
+      return admit(state, command)
+    case 'peer-update': {
+      const peer = state.peers[command.peer]
+      if (peer === undefined) return failed({ code: 'NOT_ADMITTED', peer: command.peer })
+      peer.addresses = command.addresses
+      return ok(undefined)
+    }
+    case 'move-intend':
+      return intend(state, command)
+    case 'move-take': {
+      const move = state.moves[command.vm]
+      // Said twice by the same host: the first stands, and is what it wanted to hear.
+      if (move?.m === command.m && move.state === 'taken' && move.host === command.host) return ok(undefined)
+      if (move?.m !== command.m || move.state !== 'intended') return failed(ended(command.vm, move))
+      if (move.host !== command.host) return failed({ code: 'NOT_GRANTED', vm: move.name, why: 'another host was named' })
+      move.state = 'taken'
+      move.disks = command.disks
+      state.homes[command.vm] = { site: move.to, epoch: nextHome(move.epoch) }
+      return ok(undefined)
+    }
+    case 'move-cancel': {
+      const move = state.moves[command.vm]
+      if (move?.m === command.m && move.state === 'cancelled') return ok(undefined)
+      if (move?.m !== command.m || move.state !== 'intended') return failed(ended(command.vm, move))
+      move.state = 'cancelled'
+      move.why = command.why
+      return ok(undefined)
+    }
+  }
+}
+
+/** The home of a VM: with no record, its creating site at E 1. */
+export function homeOf(state: MeshState, vm: VmId): { site: string; epoch: Epoch } {
+  return state.homes[vm] ?? { site: siteIdOfVm(vm), epoch: [0, 1, 0, 0] }
+}
+
+export const siteNamed = (state: MeshState, siteName: string): MeshState['sites'][string] | undefined =>
+  Object.values(state.sites).find((site) => site.name === siteName)
+
+export const peersOfSite = (state: MeshState, site: string): PeerId[] =>
+  Object.values(state.peers)
+    .filter((peer) => peer.site === site)
+    .map(({ id }) => id)
+    .toSorted()
+
+function createToken(state: MeshState, command: MeshCommand & { kind: 'token-create' }): Outcome<undefined> {
+  const { id, secretHash: hash, siteName, expiresMs, nowMs, issuer } = command
+  for (const token of Object.values(state.tokens)) {
+    // An ended token is remembered for a day, so that its replay is told why it is refused.
+    if (token.expiresMs + 86_400_000 < nowMs) delete state.tokens[token.id]
+  }
+  if (Object.keys(state.tokens).length >= TOKENS_MAX) {
+    return failed({ code: 'RATE_LIMITED', what: 'join tokens', retryAfterMs: 86_400_000 })
+  }
+  state.tokens[id] = { id, secretHash: hash, siteName, expiresMs, issuer, state: 'open', usedBy: '' }
+  return ok(undefined)
+}
+
+function admit(state: MeshState, command: MeshCommand & { kind: 'admit' }): Outcome<Admission> {
+  const { peer, peerName, siteName } = command
+  const token = state.tokens[command.tokenId]
+  const refuse = (why: 'unknown' | 'used' | 'expired' | 'revoked' | 'site'): Outcome<Admission> =>
+    failed({ code: 'TOKEN_REFUSED', why })
+
+  if (token === undefined || token.secretHash !== command.secretHash) return refuse('unknown')
+  // The same peer asking again had its answer lost: tell it again.
+  const known = state.peers[peer]
+  if (token.state === 'used' && token.usedBy === peer && known !== undefined) {
+    return ok({ site: known.site, founder: state.sites[known.site]?.founder === peer, mesh: state.mesh })
+  }
+  if (token.state !== 'open') return refuse(token.state)
+  if (command.nowMs > token.expiresMs) return refuse('expired')
+  if (token.siteName !== '' && token.siteName !== siteName) return refuse('site')
+  if (Object.keys(state.peers).length >= PEERS_MAX) return failed(tooMany('peers'))
+
+  const site = siteNamed(state, siteName)
+  if (site === undefined) {
+    if (Object.keys(state.sites).length >= SITES_MAX) return failed(tooMany('sites'))
+    if (state.sites[command.newSite] !== undefined) {
+      return failed({ code: 'STALE', what: 'site id', expected: 'a new one', found: command.newSite })
+    }
+    state.sites[command.newSite] = { id: command.newSite, name: siteName, founder: peer }
+  } else if (peersOfSite(state, site.id).some((id) => state.peers[id]?.name === peerName && id !== peer)) {
+    return failed({ code: 'NAME_TAKEN', what: 'peer', name: `${siteName}/${peerName}` })
+  }
+  const siteOfPeer = site?.id ?? command.newSite
+  token.state = 'used'
+  token.usedBy = peer
+  state.peers[peer] = { id: peer, name: peerName, site: siteOfPeer, addresses: command.addresses }
+  return ok({ site: siteOfPeer, founder: site === undefined, mesh: state.mesh })
+}
+
+function intend(state: MeshState, command: MeshCommand & { kind: 'move-intend' }): Outcome<undefined> {
+  const { kind: _, ...move } = command
+  const newest = state.moves[move.vm]
+  if (newest?.m === move.m) return ok(undefined)
+  if (newest?.state === 'intended') return failed({ code: 'BUSY', vm: move.name, by: `move ${newest.m}` })
+  const home = homeOf(state, move.vm)
+  if (home.site !== move.from) {
+    return failed({ code: 'STALE', what: `home of ${move.name}`, expected: move.from, found: home.site })
+  }
+  if (compareEpochs(move.epoch, home.epoch) < 0) {
+    return failed({ code: 'STALE', what: `epoch of ${move.name}`, expected: move.epoch.join('.'), found: home.epoch.join('.') })
+  }
+  if (state.peers[move.host]?.site !== move.to) return failed({ code: 'NOT_ADMITTED', peer: move.host })
+  state.moves[move.vm] = { ...move, state: 'intended', why: '', disks: [] }
+  return ok(undefined)
+}
+
+const tooMany = (what: string): Failure => ({ code: 'RATE_LIMITED', what, retryAfterMs: 0 })
+
+function ended(vm: VmId, move: MeshMove | undefined): Failure {
+  if (move === undefined) return { code: 'NOT_FOUND', what: 'move', name: vm }
+  return { code: 'MOVE_CANCELLED', vm: move.name, why: move.state === 'taken' ? `taken by ${move.host}` : move.why || move.state }
+}

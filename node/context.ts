@@ -1,0 +1,63 @@
+/** What the parts of one peer share: made once by compose.ts, handed to the handlers of operations. */
+import type { Broadcast } from '../protocols/broadcast.ts'
+import type { Clock, Dice } from '../protocols/clock.ts'
+import type { Directory } from '../protocols/directory.ts'
+import type { Transport } from '../protocols/transport.ts'
+import type { ChunkStore, ManifestStore } from '../storage/images/chunk-store.ts'
+import type { Journal } from '../storage/journal.ts'
+import type { Identity } from '../storage/records.ts'
+import type { Store } from '../storage/store.ts'
+import type { Agreement } from './agreement.ts'
+import type { Asking } from './asking.ts'
+import type { Door } from './door.ts'
+import type { Disks, Hypervisor } from './hypervisor.ts'
+import type { ImageFiles } from './image-files.ts'
+import type { Jobs } from './jobs.ts'
+import type { Moves } from './moves.ts'
+import type { Observation } from './observation.ts'
+import type { Vms } from './reconcile/vms.ts'
+import type { HostFacts } from './telemetry/host-facts.ts'
+
+/** All of the world that a peer touches: real in ports.ts, simulated in simulator/cluster.ts. */
+export type Ports = {
+  readonly clock: Clock
+  readonly dice: Dice
+  /** Id of this boot of the machine. */
+  readonly boot: string
+  readonly transport: Transport
+  readonly broadcast: Broadcast
+  readonly directory: Directory
+  readonly store: Store
+  readonly chunks: ChunkStore
+  readonly manifests: ManifestStore
+  readonly journal: Journal
+  readonly hypervisor: Hypervisor
+  readonly disks: Disks
+  readonly images: ImageFiles
+  readonly host: HostFacts
+  readonly door: Door
+  /** A fresh secret of 32 bytes and the SHA-256 of one, in hex. */
+  readonly secrets: { make(): Uint8Array; hash(secret: Uint8Array): string }
+}
+
+export type NodeConfig = {
+  readonly identity: Identity
+  readonly version: string
+  readonly labels: Readonly<Record<string, string>>
+  /** What of this host may be committed to VMs. */
+  readonly capacity: { readonly cpus: number; readonly memoryMiB: number; readonly diskBytes: number }
+  /** Address of the status endpoint, for people; empty when it is off. */
+  readonly http: string
+}
+
+export type Context = {
+  readonly config: NodeConfig
+  readonly ports: Ports
+  readonly agreement: Agreement
+  readonly asking: Asking
+  readonly vms: Vms
+  readonly moves: Moves
+  readonly jobs: Jobs
+  readonly observation: Observation
+  readonly startedMs: number
+}

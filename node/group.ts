@@ -1,0 +1,246 @@
+/**
+ * One Raft group on this peer: performs what the core asks for, keeps the agreed state, and answers proposals once they
+ * are applied. The core decides everything; this shell only keeps its promises:
+ *
+ *   - a `send` with `after` leaves only when that write is durable;
+ *   - a failed write (full disk) is tried again, in order: until it is durable nothing that depends on it leaves;
+ *   - committed entries are applied in order, exactly once in a life; state is rebuilt from snapshot and log at start.
+ */
+import type { Clock, Dice, Timer } from '../protocols/clock.ts'
+import type { Codec } from '../protocols/codec.ts'
+import type { Failure } from '../protocols/errors.ts'
+import type { PeerId } from '../protocols/ids.ts'
+import { ELECTION_TICKS, HEARTBEAT_TICKS, PROPOSALS_MAX, SNAPSHOT_EVERY_ENTRIES, TICK_MS } from '../protocols/limits.ts'
+import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
+import type { Message } from '../protocols/raft/messages.ts'
+import { create, type Raft, status, step } from '../protocols/raft/raft.ts'
+import type { ConfigurationChange, Entry, RaftEffect, RaftEvent, Recovered, Role } from '../protocols/raft/types.ts'
+import { storeOps } from '../storage/raft-log.ts'
+import type { Op, Store } from '../storage/store.ts'
+
+/** How the agreed state is kept: `apply` is total, deterministic, and changes `state` in place. */
+export type Machine<State, Command> = {
+  readonly empty: () => State
+  readonly state: Codec<State>
+  readonly command: Codec<Command>
+  apply(state: State, command: Command): Outcome<unknown>
+}
+
+export type GroupPorts = {
+  readonly clock: Clock
+  readonly dice: Dice
+  readonly store: Store
+  send(message: Message): void
+}
+
+export type GroupEvents<Command> = {
+  /** After each applied command; not for those replayed before the first `caughtUp`. */
+  applied(command: Command, outcome: Outcome<unknown>): void
+  /** The whole state was replaced by a snapshot. */
+  restored(): void
+  role(role: Role, leader: PeerId): void
+}
+
+type Pending = { readonly index: number; readonly term: number; readonly done: Done<unknown> }
+
+/** A retry of a failed write: long enough not to spin on a full disk, short enough to go on soon after room is made. */
+const WRITE_AGAIN_MS = 1_000
+
+export class Group<State, Command> {
+  readonly name: string
+  state: State
+  leader: PeerId = ''
+  role: Role = 'follower'
+  appliedIndex: number
+
+  readonly #machine: Machine<State, Command>
+  readonly #ports: GroupPorts
+  readonly #events: GroupEvents<Command>
+  readonly #raft: Raft
+  readonly #pending = new Map<number, Pending>()
+  readonly #asked = new Map<number, Done<unknown>>()
+  readonly #reads = new Map<number, Done<void>>()
+  readonly #waiting = new Map<number, Message[]>()
+  /** Writes that are not durable yet, in order: their tokens. */
+  readonly #unstored = new Set<number>()
+  readonly #timers = new Set<Timer>()
+  #snapshotIndex: number
+  #nextToken = 1
+  #stopped = false
+
+  constructor(name: string, self: PeerId, recovered: Recovered, machine: Machine<State, Command>, ports: GroupPorts, events: GroupEvents<Command>) {
+    this.name = name
+    this.#machine = machine
+    this.#ports = ports
+    this.#events = events
+    const { snapshot } = recovered
+    this.state = snapshot.data.length === 0 ? machine.empty() : machine.state.decode(snapshot.data)
+    this.appliedIndex = snapshot.index
+    this.#snapshotIndex = snapshot.index
+    this.#raft = create(
+      { group: name, self, electionTicks: ELECTION_TICKS, heartbeatTicks: HEARTBEAT_TICKS, dice: ports.dice },
+      recovered,
+    )
+  }
+
+  start(): void {
+    const tick = (): void => {
+      if (this.#stopped) return
+      this.#feed({ kind: 'tick' })
+      this.#later(TICK_MS, tick)
+    }
+    tick()
+  }
+
+  /** Nothing is heard, sent or answered after this. */
+  stop(): void {
+    this.#stopped = true
+    for (const timer of this.#timers) timer.cancel()
+    this.#refuseAll({ code: 'STOPPING', peer: 'this peer' })
+  }
+
+  hear(message: Message): void {
+    if (!this.#stopped) this.#feed({ kind: 'message', message })
+  }
+
+  unreachable(peer: PeerId): void {
+    if (!this.#stopped) this.#feed({ kind: 'unreachable', peer })
+  }
+
+  /** Answers once the command is applied here; NOT_LEADER or NO_LEADER at once when this peer does not lead. */
+  propose(command: Command, done: Done<unknown>): void {
+    this.#ask(done, (token) => ({ kind: 'propose', token, data: this.#machine.command.encode(command) }))
+  }
+
+  change(change: ConfigurationChange, done: Done<unknown>): void {
+    this.#ask(done, (token) => ({ kind: 'propose-change', token, change }))
+  }
+
+  /** Answers once this leader's state holds everything that was acknowledged before the call. */
+  read(done: Done<void>): void {
+    const token = this.#nextToken++
+    this.#reads.set(token, done)
+    this.#feed({ kind: 'read', token })
+  }
+
+  status(): ReturnType<typeof status> {
+    return status(this.#raft)
+  }
+
+  #ask(done: Done<unknown>, event: (token: number) => RaftEvent): void {
+    if (this.#stopped) return done(failed({ code: 'STOPPING', peer: 'this peer' }))
+    if (this.#asked.size + this.#pending.size >= PROPOSALS_MAX) {
+      return done(failed({ code: 'PROPOSAL_DROPPED', group: this.name, why: 'too many proposals wait' }))
+    }
+    const token = this.#nextToken++
+    this.#asked.set(token, done)
+    this.#feed(event(token))
+  }
+
+  #feed(event: RaftEvent): void {
+    for (const effect of step(this.#raft, event)) this.#perform(effect)
+  }
+
+  #perform(effect: RaftEffect): void {
+    switch (effect.kind) {
+      case 'send':
+        if (effect.after === undefined || !this.#unstored.has(effect.after)) return this.#ports.send(effect.message)
+        this.#waiting.set(effect.after, [...(this.#waiting.get(effect.after) ?? []), effect.message])
+        return
+      case 'store':
+        this.#unstored.add(effect.token)
+        return this.#write(effect.token, storeOps(this.name, effect))
+      case 'apply':
+        for (const entry of effect.entries) this.#apply(entry)
+        this.#feed({ kind: 'applied', index: this.appliedIndex })
+        return this.#compact()
+      case 'restore':
+        this.state = this.#machine.state.decode(effect.snapshot.data)
+        this.appliedIndex = effect.snapshot.index
+        this.#snapshotIndex = effect.snapshot.index
+        this.#events.restored()
+        return
+      case 'proposed': {
+        const done = this.#asked.get(effect.token)
+        this.#asked.delete(effect.token)
+        if (done !== undefined) this.#pending.set(effect.index, { index: effect.index, term: effect.term, done })
+        return
+      }
+      case 'read-ready': {
+        const done = this.#reads.get(effect.token)
+        this.#reads.delete(effect.token)
+        return done?.(ok(undefined))
+      }
+      case 'refused':
+        return this.#refuse(effect.token, refusal(this.name, effect))
+      case 'role':
+        this.role = effect.role
+        this.leader = effect.leader
+        this.#events.role(effect.role, effect.leader)
+        return
+    }
+  }
+
+  #write(token: number, ops: readonly Op[]): void {
+    this.#ports.store.write(ops, true, (outcome) => {
+      if (this.#stopped) return
+      if (!outcome.ok) return this.#later(WRITE_AGAIN_MS, () => this.#write(token, ops))
+      this.#unstored.delete(token)
+      for (const message of this.#waiting.get(token) ?? []) this.#ports.send(message)
+      this.#waiting.delete(token)
+      this.#feed({ kind: 'stored', token })
+    })
+  }
+
+  #apply(entry: Entry): void {
+    this.appliedIndex = entry.index
+    const pending = this.#pending.get(entry.index)
+    this.#pending.delete(entry.index)
+    // Another leader's entry stands where ours was to be: whether ours is anywhere is not known to us.
+    if (pending !== undefined && pending.term !== entry.term) pending.done(failed(lost(this.name)))
+    const answer = pending?.term === entry.term ? pending.done : undefined
+    if (entry.kind === 'configuration' || entry.data.length === 0) return answer?.(ok(undefined))
+    const command = this.#machine.command.decode(entry.data)
+    const outcome = this.#machine.apply(this.state, command)
+    this.#events.applied(command, outcome)
+    answer?.(outcome)
+  }
+
+  #compact(): void {
+    if (this.appliedIndex - this.#snapshotIndex < SNAPSHOT_EVERY_ENTRIES) return
+    this.#snapshotIndex = this.appliedIndex
+    this.#feed({ kind: 'compact', index: this.appliedIndex, data: this.#machine.state.encode(this.state) })
+  }
+
+  #refuse(token: number, failure: Failure): void {
+    const asked = this.#asked.get(token) ?? this.#reads.get(token)
+    this.#asked.delete(token)
+    this.#reads.delete(token)
+    asked?.(failed(failure))
+  }
+
+  #refuseAll(failure: Failure): void {
+    for (const done of [...this.#asked.values(), ...this.#reads.values()]) done(failed(failure))
+    for (const { done } of this.#pending.values()) done(failed(failure))
+    this.#asked.clear()
+    this.#reads.clear()
+    this.#pending.clear()
+  }
+
+  #later(delayMs: number, run: () => void): void {
+    const timer = this.#ports.clock.after(delayMs, () => {
+      this.#timers.delete(timer)
+      run()
+    })
+    this.#timers.add(timer)
+  }
+}
+
+const lost = (group: string): Failure => ({ code: 'PROPOSAL_DROPPED', group, why: 'the leader changed' })
+
+function refusal(group: string, { why, leader }: RaftEffect & { kind: 'refused' }): Failure {
+  if (why === 'not-leader') {
+    return leader === '' ? { code: 'NO_LEADER', group, afterMs: 0 } : { code: 'NOT_LEADER', group, leader }
+  }
+  return { code: 'PROPOSAL_DROPPED', group, why }
+}

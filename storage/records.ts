@@ -1,0 +1,51 @@
+/** Shapes of what the store keeps besides Raft logs: one codec per record, each with room to grow (unknown fields are dropped). */
+import { codec } from '../protocols/codec.ts'
+import { epoch } from '../protocols/epoch.ts'
+import { imageId, name, peerId, siteId, ulid, vmId } from '../protocols/ids.ts'
+import { DISKS_MAX, IMAGE_BYTES_MAX, SPEC_BYTES_MAX } from '../protocols/limits.ts'
+import { boolean, integer, list, type Of, oneOf, optional, record, text } from '../protocols/shape.ts'
+
+const disks = list(record({ image: imageId, bytes: integer(0, IMAGE_BYTES_MAX) }), DISKS_MAX)
+
+/** `meta/peer`: whose data folder this is. Written once, by init or join. */
+const identityShape = record({
+  format: integer(1, 2 ** 16),
+  mesh: ulid,
+  peer: peerId,
+  peerName: name,
+  site: siteId,
+  siteName: name,
+  /** Set by init until the mesh's first entry is committed. */
+  founds: boolean,
+  /** Voters of the two groups as they were when this peer was admitted. */
+  meshVoters: list(peerId, 7),
+  siteVoters: list(peerId, 7),
+})
+export type Identity = Of<typeof identityShape>
+export const identity = codec('identity', identityShape)
+
+/** `grant/<vm>`: this host may run that VM under that epoch (DESIGN section 3); all it needs to boot it alone. */
+const grantShape = record({
+  vm: vmId,
+  name,
+  epoch,
+  terms: oneOf('held'),
+  spec: text(SPEC_BYTES_MAX),
+  disks,
+  wanted: oneOf('running', 'stopped'),
+  deleting: boolean,
+  /** The boot of the machine in which the guest was last started; another boot minds `autostart`. */
+  boot: text(64, 0),
+})
+export type Grant = Of<typeof grantShape>
+export const grant = codec('grant', grantShape)
+
+/** `promise/<vm>`: never again under this epoch, unless m is cancelled in its log. */
+const promiseShape = record({ vm: vmId, epoch, m: optional(ulid), disks })
+export type HolderPromise = Of<typeof promiseShape>
+export const holderPromise = codec('promise', promiseShape)
+
+/** `peer/<id>`: where a peer was last known to listen, so that a boot needs nobody. */
+const knownPeerShape = record({ id: peerId, name, site: siteId, siteName: name, addresses: list(text(256), 16) })
+export type KnownPeer = Of<typeof knownPeerShape>
+export const knownPeer = codec('known peer', knownPeerShape)
