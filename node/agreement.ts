@@ -14,18 +14,48 @@ import type { Transport } from '../protocols/transport.ts'
 import { recover } from '../storage/raft-log.ts'
 import type { Identity } from '../storage/records.ts'
 import type { Store } from '../storage/store.ts'
-import { applyMesh, emptyMesh, meshCommand, type MeshCommand, meshState, type MeshState, peersOfSite } from './catalog/mesh.ts'
-import { applySite, emptySite, siteCommand, type SiteCommand, siteState, type SiteState } from './catalog/site.ts'
+import {
+  applyMesh,
+  emptyMesh,
+  meshCommand,
+  type MeshCommand,
+  meshState,
+  type MeshState,
+  peersOfSite,
+} from './catalog/mesh.ts'
+import {
+  applySite,
+  emptySite,
+  siteCommand,
+  type SiteCommand,
+  siteState,
+  type SiteState,
+} from './catalog/site.ts'
 import { Group, type Machine } from './group.ts'
 
-const MESH: Machine<MeshState, MeshCommand> = { empty: emptyMesh, state: meshState, command: meshCommand, apply: applyMesh }
-const SITE: Machine<SiteState, SiteCommand> = { empty: emptySite, state: siteState, command: siteCommand, apply: applySite }
+const MESH: Machine<MeshState, MeshCommand> = {
+  empty: emptyMesh,
+  state: meshState,
+  command: meshCommand,
+  apply: applyMesh,
+}
+const SITE: Machine<SiteState, SiteCommand> = {
+  empty: emptySite,
+  state: siteState,
+  command: siteCommand,
+  apply: applySite,
+}
 
 /** How often a leader looks for admitted peers that are not in its group; an asker for a leader. */
 const LEARNERS_MS = 500
 const LEADER_AGAIN_MS = 100
 
-type Ports = { readonly clock: Clock; readonly dice: Dice; readonly store: Store; readonly transport: Transport }
+type Ports = {
+  readonly clock: Clock
+  readonly dice: Dice
+  readonly store: Store
+  readonly transport: Transport
+}
 
 type Events = {
   /** The agreed state of either group has changed. */
@@ -54,7 +84,11 @@ export class Agreement {
       send: (message: Parameters<typeof raftMessage.encode>[0]): void =>
         ports.transport.send(message.to, RAFT, raftMessage.encode(message)),
     }
-    const group = <State, Command>(name: string, voters: readonly PeerId[], machine: Machine<State, Command>): Group<State, Command> =>
+    const group = <State, Command>(
+      name: string,
+      voters: readonly PeerId[],
+      machine: Machine<State, Command>,
+    ): Group<State, Command> =>
       new Group(name, identity.peer, this.#recovered(name, voters), machine, groupPorts, {
         applied: events.changed,
         restored: events.changed,
@@ -104,20 +138,28 @@ export class Agreement {
    * To the leader, wherever it is; for at most PROPOSE_MS while there is none. A command whose answer was lost may have
    * been carried out: commands are compare-and-set, so asking again is harmless.
    */
-  #propose<C>(group: Pick<Group<unknown, C>, 'name' | 'role' | 'leader' | 'propose'>, frame: Uint8Array, command: C, hops: number, done: Done<unknown>): void {
+  #propose<C>(
+    group: Pick<Group<unknown, C>, 'name' | 'role' | 'leader' | 'propose'>,
+    frame: Uint8Array,
+    command: C,
+    hops: number,
+    done: Done<unknown>,
+  ): void {
     const { clock, transport } = this.#ports
     const endMs = clock.nowMs() + PROPOSE_MS
     const attempt = (): void => {
       if (this.#stopped) return done(failed({ code: 'STOPPING', peer: this.#identity.peerName }))
       if (group.role === 'leader') return group.propose(command, settle)
-      if (group.leader === '' || group.leader === transport.self) return again({ code: 'NO_LEADER', group: group.name, afterMs: PROPOSE_MS })
+      if (group.leader === '' || group.leader === transport.self)
+        return again({ code: 'NO_LEADER', group: group.name, afterMs: PROPOSE_MS })
       const asked = proposal.encode({ group: group.name, command: frame, hops: hops + 1 })
       transport.request(group.leader, PROPOSE, asked, REQUEST_MS, (outcome) =>
         settle(outcome.ok ? ok(JSON.parse(answer.decode(outcome.value).json) as unknown) : outcome),
       )
     }
     const settle = (outcome: Outcome<unknown>): void => {
-      if (!outcome.ok && (outcome.failure.code === 'NOT_LEADER' || outcome.failure.code === 'NO_LEADER')) return again(outcome.failure)
+      if (!outcome.ok && (outcome.failure.code === 'NOT_LEADER' || outcome.failure.code === 'NO_LEADER'))
+        return again(outcome.failure)
       done(outcome)
     }
     const again = (failure: Failure): void => {
@@ -132,13 +174,15 @@ export class Agreement {
     const say: Done<unknown> = (outcome) =>
       reply(outcome.ok ? ok(answer.encode({ json: JSON.stringify(outcome.value ?? null) })) : outcome)
     if (group === 'mesh') return this.#propose(this.mesh, command, meshCommand.decode(command), hops, say)
-    if (group === this.siteGroup) return this.#propose(this.site, command, siteCommand.decode(command), hops, say)
+    if (group === this.siteGroup)
+      return this.#propose(this.site, command, siteCommand.decode(command), hops, say)
     say(failed({ code: 'NOT_FOUND', what: 'group', name: group }))
   }
 
   #hear(from: PeerId, frame: Uint8Array): void {
     const message = raftMessage.decode(frame)
-    if (message.from !== from) return this.#ports.transport.blame(from, `a raft message in the name of ${message.from}`)
+    if (message.from !== from)
+      return this.#ports.transport.blame(from, `a raft message in the name of ${message.from}`)
     if (message.group === 'mesh') this.mesh.hear(message)
     else if (message.group === this.siteGroup) this.site.hear(message)
   }
@@ -151,10 +195,17 @@ export class Agreement {
     this.mesh.propose({ kind: 'found', mesh, peer, peerName, site, siteName, addresses }, () => {})
   }
 
-  #bringIn(group: Pick<Group<unknown, never>, 'role' | 'status' | 'change'>, members: readonly PeerId[]): void {
+  #bringIn(
+    group: Pick<Group<unknown, never>, 'role' | 'status' | 'change'>,
+    members: readonly PeerId[],
+  ): void {
     if (group.role !== 'leader') return
     const { configuration } = group.status()
-    const known = new Set([...configuration.voters, ...configuration.votersOutgoing, ...configuration.learners])
+    const known = new Set([
+      ...configuration.voters,
+      ...configuration.votersOutgoing,
+      ...configuration.learners,
+    ])
     const peer = members.toSorted().find((id) => !known.has(id))
     if (peer !== undefined) group.change({ kind: 'add-learner', peer }, () => {})
   }
@@ -164,7 +215,12 @@ export class Agreement {
     return (
       found ?? {
         hardState: { term: 0, vote: '', commit: 0 },
-        snapshot: { index: 0, term: 0, configuration: { voters, votersOutgoing: [], learners: [] }, data: new Uint8Array() },
+        snapshot: {
+          index: 0,
+          term: 0,
+          configuration: { voters, votersOutgoing: [], learners: [] },
+          data: new Uint8Array(),
+        },
         entries: [],
       }
     )

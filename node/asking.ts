@@ -52,9 +52,17 @@ export class Asking {
   }
 
   /** Asks another peer (or this one) and waits at most `timeoutMs`. */
-  there(peer: PeerId, method: string, params: unknown, done: Done<unknown>, hops = 0, timeoutMs = REQUEST_MS): void {
+  there(
+    peer: PeerId,
+    method: string,
+    params: unknown,
+    done: Done<unknown>,
+    hops = 0,
+    timeoutMs = REQUEST_MS,
+  ): void {
     if (peer === this.#transport.self) return this.here(method, params, done, hops)
-    if (hops >= HOPS_MAX) return done(failed({ code: 'STALE', what: 'who answers', expected: 'one peer', found: 'a circle' }))
+    if (hops >= HOPS_MAX)
+      return done(failed({ code: 'STALE', what: 'who answers', expected: 'one peer', found: 'a circle' }))
     const frame = ask.encode({ method, params: JSON.stringify(params), hops: hops + 1 })
     this.#transport.request(peer, ASK, frame, timeoutMs, (outcome) =>
       done(outcome.ok ? ok(JSON.parse(answer.decode(outcome.value).json) as unknown) : outcome),

@@ -13,7 +13,7 @@ import type { Door } from './door.ts'
 import type { Disks, Hypervisor } from './hypervisor.ts'
 import type { ImageFiles } from './image-files.ts'
 import type { Jobs } from './jobs.ts'
-import type { Moves } from './moves.ts'
+import type { Moves, Pull } from './moves.ts'
 import type { Observation } from './observation.ts'
 import type { Vms } from './reconcile/vms.ts'
 import type { HostFacts } from './telemetry/host-facts.ts'
@@ -59,5 +59,7 @@ export type Context = {
   readonly moves: Moves
   readonly jobs: Jobs
   readonly observation: Observation
+  /** Brings images here from whoever holds their chunks. */
+  readonly pull: Pull
   readonly startedMs: number
 }

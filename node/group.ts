@@ -10,11 +10,24 @@ import type { Clock, Dice, Timer } from '../protocols/clock.ts'
 import type { Codec } from '../protocols/codec.ts'
 import type { Failure } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
-import { ELECTION_TICKS, HEARTBEAT_TICKS, PROPOSALS_MAX, SNAPSHOT_EVERY_ENTRIES, TICK_MS } from '../protocols/limits.ts'
+import {
+  ELECTION_TICKS,
+  HEARTBEAT_TICKS,
+  PROPOSALS_MAX,
+  SNAPSHOT_EVERY_ENTRIES,
+  TICK_MS,
+} from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import type { Message } from '../protocols/raft/messages.ts'
 import { create, type Raft, status, step } from '../protocols/raft/raft.ts'
-import type { ConfigurationChange, Entry, RaftEffect, RaftEvent, Recovered, Role } from '../protocols/raft/types.ts'
+import type {
+  ConfigurationChange,
+  Entry,
+  RaftEffect,
+  RaftEvent,
+  Recovered,
+  Role,
+} from '../protocols/raft/types.ts'
 import { storeOps } from '../storage/raft-log.ts'
 import type { Op, Store } from '../storage/store.ts'
 
@@ -68,7 +81,14 @@ export class Group<State, Command> {
   #nextToken = 1
   #stopped = false
 
-  constructor(name: string, self: PeerId, recovered: Recovered, machine: Machine<State, Command>, ports: GroupPorts, events: GroupEvents<Command>) {
+  constructor(
+    name: string,
+    self: PeerId,
+    recovered: Recovered,
+    machine: Machine<State, Command>,
+    ports: GroupPorts,
+    events: GroupEvents<Command>,
+  ) {
     this.name = name
     this.#machine = machine
     this.#ports = ports
@@ -144,7 +164,8 @@ export class Group<State, Command> {
   #perform(effect: RaftEffect): void {
     switch (effect.kind) {
       case 'send':
-        if (effect.after === undefined || !this.#unstored.has(effect.after)) return this.#ports.send(effect.message)
+        if (effect.after === undefined || !this.#unstored.has(effect.after))
+          return this.#ports.send(effect.message)
         this.#waiting.set(effect.after, [...(this.#waiting.get(effect.after) ?? []), effect.message])
         return
       case 'store':
@@ -163,7 +184,8 @@ export class Group<State, Command> {
       case 'proposed': {
         const done = this.#asked.get(effect.token)
         this.#asked.delete(effect.token)
-        if (done !== undefined) this.#pending.set(effect.index, { index: effect.index, term: effect.term, done })
+        if (done !== undefined)
+          this.#pending.set(effect.index, { index: effect.index, term: effect.term, done })
         return
       }
       case 'read-ready': {

@@ -10,11 +10,25 @@ import type { JobView } from './views.ts'
 type Figures = Partial<
   Pick<
     JobView,
-    'phase' | 'doneBytes' | 'totalBytes' | 'sources' | 'logicalBytes' | 'dedupBytes' | 'compressedBytes' | 'wireBytes' | 'standstillMs' | 'result'
+    | 'phase'
+    | 'doneBytes'
+    | 'totalBytes'
+    | 'sources'
+    | 'logicalBytes'
+    | 'dedupBytes'
+    | 'compressedBytes'
+    | 'wireBytes'
+    | 'standstillMs'
+    | 'result'
   >
 >
 
-type Job = { view: JobView; startedMs: number; cancel: (() => void) | undefined; rate: { atMs: number; bytes: number } }
+type Job = {
+  view: JobView
+  startedMs: number
+  cancel: (() => void) | undefined
+  rate: { atMs: number; bytes: number }
+}
 
 export class Jobs {
   readonly #clock: Clock
@@ -73,10 +87,13 @@ export class Jobs {
     const spanMs = nowMs - job.rate.atMs
     if (spanMs >= 500) {
       const fresh = ((doneBytes - job.rate.bytes) * 1_000) / spanMs
-      view.bytesPerSecond = Math.round(view.bytesPerSecond === 0 ? fresh : view.bytesPerSecond * 0.6 + fresh * 0.4)
+      view.bytesPerSecond = Math.round(
+        view.bytesPerSecond === 0 ? fresh : view.bytesPerSecond * 0.6 + fresh * 0.4,
+      )
       job.rate = { atMs: nowMs, bytes: doneBytes }
     }
-    view.etaSeconds = view.bytesPerSecond > 0 ? Math.ceil((totalBytes - doneBytes) / view.bytesPerSecond) : null
+    view.etaSeconds =
+      view.bytesPerSecond > 0 ? Math.ceil((totalBytes - doneBytes) / view.bytesPerSecond) : null
     this.#changed()
   }
 

@@ -17,7 +17,14 @@ import {
   startDestination,
   stepDestination,
 } from '../migration/move/destination.ts'
-import { type Source, type SourceEffect, sourceEnded, type SourceEvent, startSource, stepSource } from '../migration/move/source.ts'
+import {
+  type Source,
+  type SourceEffect,
+  sourceEnded,
+  type SourceEvent,
+  startSource,
+  stepSource,
+} from '../migration/move/source.ts'
 import type { Agreement } from './agreement.ts'
 import type { Asking } from './asking.ts'
 import { type MeshMove, peersOfSite } from './catalog/mesh.ts'
@@ -47,7 +54,13 @@ type Around = {
 }
 
 type Outbound = { source: Source; host: PeerId; to: string; readonly inHand: Set<string> }
-type Inbound = { destination: Destination; source: PeerId; pull: { cancel(): void } | undefined; prepared: boolean; inHand: Set<string> }
+type Inbound = {
+  destination: Destination
+  source: PeerId
+  pull: { cancel(): void } | undefined
+  prepared: boolean
+  inHand: Set<string>
+}
 
 const TICK_MS = 1_000
 /** A move that nobody took by then is withdrawn: longer than a link mostly stays away, shorter than people forget. */
@@ -55,7 +68,15 @@ const MOVE_MS = 30 * 60_000
 /** Room reserved for a move that its source never agreed on. */
 const RESERVATION_MS = 10 * 60_000
 
-export type ReserveParams = { m: string; vm: VmId; name: string; spec: string; host: PeerId | null; epoch: SiteVm['epoch']; bytes: number }
+export type ReserveParams = {
+  m: string
+  vm: VmId
+  name: string
+  spec: string
+  host: PeerId | null
+  epoch: SiteVm['epoch']
+  bytes: number
+}
 
 export class Moves {
   readonly #around: Around
@@ -92,13 +113,20 @@ export class Moves {
   reserve(params: ReserveParams, done: Done<{ host: PeerId }>): void {
     const { agreement } = this.#around
     const { m, vm, name, spec, epoch } = params
-    const hosts = hostsForPlacement(agreement.site.state).filter(({ id }) => params.host === null || id === params.host)
+    const hosts = hostsForPlacement(agreement.site.state).filter(
+      ({ id }) => params.host === null || id === params.host,
+    )
     const known = agreement.site.state.reservations[vm]
     const request = { ...requestOf({ spec, disks: [] }), vm: name }
-    const placed = known?.m === m ? { ok: true as const, host: known.host } : place({ ...request, diskBytes: Math.max(request.diskBytes, params.bytes) }, hosts)
+    const placed =
+      known?.m === m
+        ? { ok: true as const, host: known.host }
+        : place({ ...request, diskBytes: Math.max(request.diskBytes, params.bytes) }, hosts)
     if (!placed.ok) return done(failed({ code: 'NO_HOST', vm: name, reasons: placed.reasons.slice(0, 64) }))
     const { host } = placed
-    agreement.proposeSite({ kind: 'reserve', m, vm, name, spec, host, epoch }, (outcome) => done(outcome.ok ? ok({ host }) : outcome))
+    agreement.proposeSite({ kind: 'reserve', m, vm, name, spec, host, epoch }, (outcome) =>
+      done(outcome.ok ? ok({ host }) : outcome),
+    )
   }
 
   /** Something agreed on has changed: outcomes may be known. */
@@ -124,7 +152,13 @@ export class Moves {
 
   // Source --------------------------------------------------------------------------------------------------------
 
-  #begin(m: string, vm: SiteVm, to: string, host: PeerId, recovered: Parameters<typeof startSource>[1]): void {
+  #begin(
+    m: string,
+    vm: SiteVm,
+    to: string,
+    host: PeerId,
+    recovered: Parameters<typeof startSource>[1],
+  ): void {
     const { clock, jobs, site } = this.#around
     const nowMs = clock.nowMs()
     const source = startSource(
@@ -145,7 +179,9 @@ export class Moves {
     )
     const outbound: Outbound = { source, host, to, inHand: new Set() }
     this.#out.set(m, outbound)
-    jobs.begin(m, 'move', vm.name, () => this.#source(outbound, { kind: 'cancel', why: 'cancelled by the operator' }))
+    jobs.begin(m, 'move', vm.name, () =>
+      this.#source(outbound, { kind: 'cancel', why: 'cancelled by the operator' }),
+    )
     this.#source(outbound, { kind: 'start' })
   }
 
@@ -176,20 +212,35 @@ export class Moves {
           this.#step(outbound, step === 'cancel' ? 'mark' : step, (outcome) => {
             done()
             if (step === 'cancel') return
-            this.#source(outbound, outcome.ok ? { kind: 'agreed', step } : { kind: 'refused', step, failure: outcome.failure })
+            this.#source(
+              outbound,
+              outcome.ok ? { kind: 'agreed', step } : { kind: 'refused', step, failure: outcome.failure },
+            )
           })
         })
       case 'send':
-        if (outbound.host !== '') this.#around.transport.send(outbound.host, PROTOCOL, moveMessage.encode(effect.message))
+        if (outbound.host !== '')
+          this.#around.transport.send(outbound.host, PROTOCOL, moveMessage.encode(effect.message))
         return
       case 'guest':
         return this.#once(outbound.inHand, effect.action, (done) => {
-          const then = <T>(next: Done<T>): Done<T> => (outcome) => {
-            done()
-            next(outcome)
-          }
+          const then =
+            <T>(next: Done<T>): Done<T> =>
+            (outcome) => {
+              done()
+              next(outcome)
+            }
           if (effect.action === 'stop') vms.stopForMove(vm, then(settle(() => ({ kind: 'stopped' }))))
-          else vms.capture(vm, then(settle((images) => ({ kind: 'captured', images: images.map(({ image, bytes }) => ({ image, bytes })) }))))
+          else
+            vms.capture(
+              vm,
+              then(
+                settle((images) => ({
+                  kind: 'captured',
+                  images: images.map(({ image, bytes }) => ({ image, bytes })),
+                })),
+              ),
+            )
         })
       case 'promise':
         return this.#once(outbound.inHand, 'promise', (done) =>
@@ -199,7 +250,9 @@ export class Moves {
           }),
         )
       case 'resume':
-        agreement.proposeSite({ kind: 'vm-move-cancel', m, vm, why: source.why || 'cancelled' }, () => vms.reconcile())
+        agreement.proposeSite({ kind: 'vm-move-cancel', m, vm, why: source.why || 'cancelled' }, () =>
+          vms.reconcile(),
+        )
         return
       case 'release':
         return vms.reconcile()
@@ -211,11 +264,15 @@ export class Moves {
     const { source, host, to } = outbound
     const { m, vm, name, spec, epoch, wanted, from } = source
     if (step === 'intend') {
-      return agreement.proposeMesh({ kind: 'move-intend', m, vm, name, from, to, source: self, host, epoch, spec, wanted }, done)
+      return agreement.proposeMesh(
+        { kind: 'move-intend', m, vm, name, from, to, source: self, host, epoch, spec, wanted },
+        done,
+      )
     }
     if (step === 'mark') return agreement.proposeSite({ kind: 'vm-move', m, vm, to, host, epoch }, done)
     const peer = this.#peerOf(to, host)
-    if (peer === undefined) return done(failed({ code: 'MOVE_REFUSED', vm: name, why: 'no peer of that site is in sight' }))
+    if (peer === undefined)
+      return done(failed({ code: 'MOVE_REFUSED', vm: name, why: 'no peer of that site is in sight' }))
     const bytes = source.base.reduce((sum, disk) => sum + disk.bytes, 0)
     const params: ReserveParams = { m, vm, name, spec, host: host === '' ? null : host, epoch, bytes }
     asking.there(peer, 'move.reserve', params, (outcome) => {
@@ -241,14 +298,19 @@ export class Moves {
       const settle = (outcome: Outcome<unknown>): void => {
         done()
         // Not found: the intent was never agreed on, and proposals of one peer stay in order.
-        if (!outcome.ok && outcome.failure.code === 'NOT_FOUND') this.#source(outbound, { kind: 'outcome', outcome: 'cancelled', why })
+        if (!outcome.ok && outcome.failure.code === 'NOT_FOUND')
+          this.#source(outbound, { kind: 'outcome', outcome: 'cancelled', why })
         this.look()
       }
       if (source.scope === 'mesh') agreement.proposeMesh({ kind: 'move-cancel', m, vm, why }, settle)
       else {
         agreement.proposeSite({ kind: 'vm-move-cancel', m, vm, why }, (outcome) => {
           const marked = agreement.site.state.vms[vm]?.move?.m === m
-          settle(outcome.ok || marked || outcome.failure.code !== 'MOVE_CANCELLED' ? outcome : failed({ code: 'NOT_FOUND', what: 'move', name: m }))
+          settle(
+            outcome.ok || marked || outcome.failure.code !== 'MOVE_CANCELLED'
+              ? outcome
+              : failed({ code: 'NOT_FOUND', what: 'move', name: m }),
+          )
         })
       }
     })
@@ -258,8 +320,14 @@ export class Moves {
     const { jobs } = this.#around
     const { source } = outbound
     const { cost } = source
-    const logicalBytes = (source.images.length > 0 ? source.images : source.base).reduce((sum, { bytes }) => sum + bytes, 0)
-    const phase = (source.phase === 'seeding' || source.phase === 'offering') && source.remote !== '' ? source.remote : source.phase
+    const logicalBytes = (source.images.length > 0 ? source.images : source.base).reduce(
+      (sum, { bytes }) => sum + bytes,
+      0,
+    )
+    const phase =
+      (source.phase === 'seeding' || source.phase === 'offering') && source.remote !== ''
+        ? source.remote
+        : source.phase
     const figures = {
       phase: source.phase === 'offering' && phase === 'seeding' ? 'offering' : phase,
       doneBytes: cost.doneBytes,
@@ -273,7 +341,9 @@ export class Moves {
     }
     if (!sourceEnded(source)) return jobs.progress(source.m, figures)
     const failure: Failure | undefined =
-      source.phase === 'done' ? undefined : (source.failure ?? { code: 'MOVE_CANCELLED', vm: source.name, why: source.why })
+      source.phase === 'done'
+        ? undefined
+        : (source.failure ?? { code: 'MOVE_CANCELLED', vm: source.name, why: source.why })
     jobs.end(source.m, failure, { ...figures, result: { host: outbound.host, vm: source.vm } })
   }
 
@@ -290,7 +360,13 @@ export class Moves {
       if (inbound === undefined) {
         // An offer of what was taken in an earlier life is answered from the grant; a cancelled one not at all.
         if (this.ended(message.vm, message.m) === 'cancelled') return
-        inbound = { destination: startDestination(message), source: from, pull: undefined, prepared: false, inHand: new Set() }
+        inbound = {
+          destination: startDestination(message),
+          source: from,
+          pull: undefined,
+          prepared: false,
+          inHand: new Set(),
+        }
         if (this.ended(message.vm, message.m) === 'taken') inbound.destination.phase = 'taken'
         this.#in.set(message.m, inbound)
       }
@@ -303,7 +379,8 @@ export class Moves {
   }
 
   #destination(inbound: Inbound, event: DestinationEvent): void {
-    for (const effect of stepDestination(inbound.destination, event)) this.#performDestination(inbound, effect)
+    for (const effect of stepDestination(inbound.destination, event))
+      this.#performDestination(inbound, effect)
   }
 
   #performDestination(inbound: Inbound, effect: DestinationEffect): void {
@@ -318,7 +395,12 @@ export class Moves {
           (cost) => this.#destination(inbound, { kind: 'pulling', cost }),
           (outcome) => {
             inbound.pull = undefined
-            this.#destination(inbound, outcome.ok ? { kind: 'pulled', cost: outcome.value } : { kind: 'failed', failure: outcome.failure })
+            this.#destination(
+              inbound,
+              outcome.ok
+                ? { kind: 'pulled', cost: outcome.value }
+                : { kind: 'failed', failure: outcome.failure },
+            )
           },
         )
         return
@@ -326,12 +408,18 @@ export class Moves {
         const prepare = (): void =>
           disks.prepare(vm, effect.offer.images, (outcome) => {
             inbound.prepared = outcome.ok
-            this.#destination(inbound, outcome.ok ? { kind: 'prepared' } : { kind: 'failed', failure: outcome.failure })
+            this.#destination(
+              inbound,
+              outcome.ok ? { kind: 'prepared' } : { kind: 'failed', failure: outcome.failure },
+            )
           })
         // What lies here of the VM is older than the offer and nobody runs it: kept, out of the way.
         if (!disks.has(vm)) return prepare()
         if (vms.grants().some((grant) => grant.vm === vm)) {
-          return this.#destination(inbound, { kind: 'failed', failure: { code: 'BUSY', vm, by: 'an older grant that is being put away' } })
+          return this.#destination(inbound, {
+            kind: 'failed',
+            failure: { code: 'BUSY', vm, by: 'an older grant that is being put away' },
+          })
         }
         return disks.setAside(vm, `before-${m}`, (outcome) =>
           outcome.ok ? prepare() : this.#destination(inbound, { kind: 'failed', failure: outcome.failure }),
@@ -344,7 +432,8 @@ export class Moves {
             this.look()
           }
           const disksTaken = effect.offer.images
-          if (effect.offer.scope === 'mesh') agreement.proposeMesh({ kind: 'move-take', m, vm, host: self, disks: disksTaken }, taken)
+          if (effect.offer.scope === 'mesh')
+            agreement.proposeMesh({ kind: 'move-take', m, vm, host: self, disks: disksTaken }, taken)
           else agreement.proposeSite({ kind: 'vm-take', m, vm, host: self, disks: disksTaken }, taken)
         })
       case 'drop':
@@ -362,7 +451,8 @@ export class Moves {
     if (destination.phase !== 'taken' || destination.up) return
     const grant = vms.grants().find(({ vm }) => vm === destination.vm)
     if (grant === undefined) return
-    if (vms.runs(destination.vm) || grant.wanted === 'stopped') this.#destination(inbound, { kind: 'running' })
+    if (vms.runs(destination.vm) || grant.wanted === 'stopped')
+      this.#destination(inbound, { kind: 'running' })
   }
 
   /** The mesh's log names this host: it runs on that record alone; its site's log is told. */
@@ -371,7 +461,9 @@ export class Moves {
     for (const move of Object.values(agreement.mesh.state.moves)) {
       if (move.state !== 'taken' || move.host !== self || move.to !== site) continue
       const epoch = nextHome(move.epoch)
-      const fresh = agreement.site.state.reservations[move.vm]?.m === move.m || this.#in.get(move.m)?.destination.up === false
+      const fresh =
+        agreement.site.state.reservations[move.vm]?.m === move.m ||
+        this.#in.get(move.m)?.destination.up === false
       const newest = compareEpochs(agreement.mesh.state.homes[move.vm]?.epoch ?? epoch, epoch) === 0
       if (!fresh || !newest) continue
       const { vm, name, spec, disks, wanted } = move
@@ -386,10 +478,17 @@ export class Moves {
 
   #adopt(move: MeshMove): void {
     const { agreement } = this.#around
-    if (agreement.site.state.vms[move.vm] !== undefined && agreement.site.state.reservations[move.vm] === undefined) return
+    if (
+      agreement.site.state.vms[move.vm] !== undefined &&
+      agreement.site.state.reservations[move.vm] === undefined
+    )
+      return
     this.#once(this.#adopting, move.m, (done) => {
       const { m, vm, name, spec, disks, wanted, host } = move
-      agreement.proposeSite({ kind: 'vm-adopt', m, vm, name, spec, disks, host, wanted, epoch: nextHome(move.epoch) }, () => done())
+      agreement.proposeSite(
+        { kind: 'vm-adopt', m, vm, name, spec, disks, host, wanted, epoch: nextHome(move.epoch) },
+        () => done(),
+      )
     })
   }
 
@@ -406,14 +505,16 @@ export class Moves {
       this.#lookInbound(inbound)
       const { phase, vm } = inbound.destination
       const over = phase === 'dropped' || this.#around.agreement.mesh.state.moves[vm]?.m !== m
-      if (over && inbound.pull === undefined && this.ended(vm, m) !== undefined && phase !== 'taken') this.#in.delete(m)
+      if (over && inbound.pull === undefined && this.ended(vm, m) !== undefined && phase !== 'taken')
+        this.#in.delete(m)
     }
     this.#takeUp()
     this.#takeNamed()
     this.#tidyReservations(nowMs)
   }
 
-  readonly #stillMarked = ({ vm, m }: Source): boolean => this.#around.agreement.site.state.vms[vm]?.move?.m === m
+  readonly #stillMarked = ({ vm, m }: Source): boolean =>
+    this.#around.agreement.site.state.vms[vm]?.move?.m === m
 
   /** VMs here that the site's log says are moving: ended ones are written down, others are taken up again. */
   #takeUp(): void {
@@ -423,10 +524,16 @@ export class Moves {
       const { m, to, host } = vm.move
       const how = this.ended(vm.id, m)
       const known = this.#out.get(m)
-      if (how === 'taken') this.#once(this.#adopting, `left ${m}`, (done) => agreement.proposeSite({ kind: 'vm-left', m, vm: vm.id }, () => done()))
+      if (how === 'taken')
+        this.#once(this.#adopting, `left ${m}`, (done) =>
+          agreement.proposeSite({ kind: 'vm-left', m, vm: vm.id }, () => done()),
+        )
       else if (how === 'cancelled' || (known !== undefined && sourceEnded(known.source))) {
         this.#once(this.#adopting, `cancel ${m}`, (done) =>
-          agreement.proposeSite({ kind: 'vm-move-cancel', m, vm: vm.id, why: this.#around.jobs.get(m)?.error || 'cancelled' }, () => done()),
+          agreement.proposeSite(
+            { kind: 'vm-move-cancel', m, vm: vm.id, why: this.#around.jobs.get(m)?.error || 'cancelled' },
+            () => done(),
+          ),
         )
       } else if (known === undefined && vms.grants().some((grant) => grant.vm === vm.id)) {
         const promise = vms.promiseOf(vm.id)

@@ -46,11 +46,26 @@ export type DestinationEffect =
   /** Ends a pull in hand and drops what was prepared and nobody owns. */
   | { readonly kind: 'drop' }
 
-const NOTHING: Cost = { doneBytes: 0, totalBytes: 0, dedupBytes: 0, compressedBytes: 0, wireBytes: 0, sources: 0 }
+const NOTHING: Cost = {
+  doneBytes: 0,
+  totalBytes: 0,
+  dedupBytes: 0,
+  compressedBytes: 0,
+  wireBytes: 0,
+  sources: 0,
+}
 
 /** A destination is born of the first message that asks something of it. */
 export function startDestination(message: Message & { kind: 'seed' | 'offer' }): Destination {
-  return { m: message.m, vm: message.vm, phase: 'seeding', offer: undefined, spent: NOTHING, current: NOTHING, up: false }
+  return {
+    m: message.m,
+    vm: message.vm,
+    phase: 'seeding',
+    offer: undefined,
+    spent: NOTHING,
+    current: NOTHING,
+    up: false,
+  }
 }
 
 export function stepDestination(destination: Destination, event: DestinationEvent): DestinationEffect[] {
@@ -97,7 +112,9 @@ export function stepDestination(destination: Destination, event: DestinationEven
       return phase === 'taken' ? [{ kind: 'send', message: running(destination) }] : []
 
     case 'tick':
-      return phase === 'taking' && destination.offer !== undefined ? [{ kind: 'take', offer: destination.offer }] : []
+      return phase === 'taking' && destination.offer !== undefined
+        ? [{ kind: 'take', offer: destination.offer }]
+        : []
   }
 }
 
@@ -111,9 +128,14 @@ function hear(destination: Destination, message: Message): DestinationEffect[] {
       return destination.phase === 'seeded' ? [seeded(destination)] : []
 
     case 'offer':
-      if (destination.phase === 'taken') return destination.up ? [{ kind: 'send', message: running(destination) }] : []
+      if (destination.phase === 'taken')
+        return destination.up ? [{ kind: 'send', message: running(destination) }] : []
       // An offer to one that was never asked to seed (it restarted): the pull finds what is here.
-      if (destination.phase !== 'seeded' && !(destination.phase === 'seeding' && destination.current === NOTHING)) return []
+      if (
+        destination.phase !== 'seeded' &&
+        !(destination.phase === 'seeding' && destination.current === NOTHING)
+      )
+        return []
       destination.offer = message
       destination.phase = 'fetching'
       return [{ kind: 'pull', images: message.images }]
@@ -136,7 +158,11 @@ const seeded = (destination: Destination): DestinationEffect => ({
   message: { kind: 'seeded', m: destination.m, cost: costs(destination) },
 })
 
-const running = (destination: Destination): Message => ({ kind: 'running', m: destination.m, cost: costs(destination) })
+const running = (destination: Destination): Message => ({
+  kind: 'running',
+  m: destination.m,
+  cost: costs(destination),
+})
 
 const plus = (a: Cost, b: Cost): Cost => ({
   doneBytes: a.doneBytes + b.doneBytes,

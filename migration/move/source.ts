@@ -88,11 +88,20 @@ export type SourceEffect =
 const CONFIRM_MS = 60_000
 
 export function startSource(
-  terms: Omit<Source, 'phase' | 'images' | 'cost' | 'remote' | 'stoppedAtMs' | 'standstillMs' | 'why' | 'failure'>,
+  terms: Omit<
+    Source,
+    'phase' | 'images' | 'cost' | 'remote' | 'stoppedAtMs' | 'standstillMs' | 'why' | 'failure'
+  >,
   recovered?: { readonly images: readonly DiskImage[] | undefined },
 ): Source {
   const phase: Phase =
-    recovered === undefined ? (terms.scope === 'mesh' ? 'reserving' : 'marking') : recovered.images === undefined ? 'seeding' : 'offering'
+    recovered === undefined
+      ? terms.scope === 'mesh'
+        ? 'reserving'
+        : 'marking'
+      : recovered.images === undefined
+        ? 'seeding'
+        : 'offering'
   return {
     ...terms,
     phase,
@@ -180,7 +189,12 @@ function ask(source: Source): SourceEffect[] {
       return [{ kind: 'promise', images }]
     case 'offering':
     case 'taken': // The destination answers an offer of what it has taken with `running`.
-      return [{ kind: 'send', message: { kind: 'offer', m, vm, name, scope, from, epoch, spec, wanted, images: [...images] } }]
+      return [
+        {
+          kind: 'send',
+          message: { kind: 'offer', m, vm, name, scope, from, epoch, spec, wanted, images: [...images] },
+        },
+      ]
     case 'cancelling':
       return [{ kind: 'propose', step: 'cancel' }]
     default:

@@ -11,7 +11,17 @@
 import { codec } from '../../protocols/codec.ts'
 import { compareEpochs, epoch, type Epoch, nextHome } from '../../protocols/epoch.ts'
 import type { Failure } from '../../protocols/errors.ts'
-import { imageId, name, type PeerId, peerId, siteId, siteIdOfVm, ulid, type VmId, vmId } from '../../protocols/ids.ts'
+import {
+  imageId,
+  name,
+  type PeerId,
+  peerId,
+  siteId,
+  siteIdOfVm,
+  ulid,
+  type VmId,
+  vmId,
+} from '../../protocols/ids.ts'
 import {
   DISKS_MAX,
   IMAGE_BYTES_MAX,
@@ -22,7 +32,17 @@ import {
   TOKENS_MAX,
 } from '../../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
-import { dictionary, integer, list, matching, type Of, oneOf, record, tagged, text } from '../../protocols/shape.ts'
+import {
+  dictionary,
+  integer,
+  list,
+  matching,
+  type Of,
+  oneOf,
+  record,
+  tagged,
+  text,
+} from '../../protocols/shape.ts'
 
 const addresses = list(text(256), 16)
 const wallMs = integer(0, 2 ** 48)
@@ -121,7 +141,15 @@ export type MeshState = Of<typeof stateShape>
 /** 64 MiB: a mesh of thousands of sites; it travels in parts. */
 export const meshState = codec('mesh state', stateShape, 64 * 1024 * 1024)
 
-export const emptyMesh = (): MeshState => ({ mesh: '', founder: '', peers: {}, sites: {}, tokens: {}, homes: {}, moves: {} })
+export const emptyMesh = (): MeshState => ({
+  mesh: '',
+  founder: '',
+  peers: {},
+  sites: {},
+  tokens: {},
+  homes: {},
+  moves: {},
+})
 
 export type Admission = { site: string; founder: boolean; mesh: string }
 
@@ -129,7 +157,8 @@ export type Admission = { site: string; founder: boolean; mesh: string }
 export function applyMesh(state: MeshState, command: MeshCommand): Outcome<Admission | undefined> {
   switch (command.kind) {
     case 'found': {
-      if (state.mesh !== '') return failed({ code: 'STALE', what: 'mesh', expected: 'none', found: state.mesh })
+      if (state.mesh !== '')
+        return failed({ code: 'STALE', what: 'mesh', expected: 'none', found: state.mesh })
       state.mesh = command.mesh
       state.founder = command.peer
       state.sites[command.site] = { id: command.site, name: command.siteName, founder: command.peer }
@@ -164,7 +193,8 @@ export function applyMesh(state: MeshState, command: MeshCommand): Outcome<Admis
       // Said twice by the same host: the first stands, and is what it wanted to hear.
       if (move?.m === command.m && move.state === 'taken' && move.host === command.host) return ok(undefined)
       if (move?.m !== command.m || move.state !== 'intended') return failed(ended(command.vm, move))
-      if (move.host !== command.host) return failed({ code: 'NOT_GRANTED', vm: move.name, why: 'another host was named' })
+      if (move.host !== command.host)
+        return failed({ code: 'NOT_GRANTED', vm: move.name, why: 'another host was named' })
       move.state = 'taken'
       move.disks = command.disks
       state.homes[command.vm] = { site: move.to, epoch: nextHome(move.epoch) }
@@ -252,7 +282,12 @@ function intend(state: MeshState, command: MeshCommand & { kind: 'move-intend' }
     return failed({ code: 'STALE', what: `home of ${move.name}`, expected: move.from, found: home.site })
   }
   if (compareEpochs(move.epoch, home.epoch) < 0) {
-    return failed({ code: 'STALE', what: `epoch of ${move.name}`, expected: move.epoch.join('.'), found: home.epoch.join('.') })
+    return failed({
+      code: 'STALE',
+      what: `epoch of ${move.name}`,
+      expected: move.epoch.join('.'),
+      found: home.epoch.join('.'),
+    })
   }
   if (state.peers[move.host]?.site !== move.to) return failed({ code: 'NOT_ADMITTED', peer: move.host })
   state.moves[move.vm] = { ...move, state: 'intended', why: '', disks: [] }
@@ -263,5 +298,9 @@ const tooMany = (what: string): Failure => ({ code: 'RATE_LIMITED', what, retryA
 
 function ended(vm: VmId, move: MeshMove | undefined): Failure {
   if (move === undefined) return { code: 'NOT_FOUND', what: 'move', name: vm }
-  return { code: 'MOVE_CANCELLED', vm: move.name, why: move.state === 'taken' ? `taken by ${move.host}` : move.why || move.state }
+  return {
+    code: 'MOVE_CANCELLED',
+    vm: move.name,
+    why: move.state === 'taken' ? `taken by ${move.host}` : move.why || move.state,
+  }
 }

@@ -11,9 +11,25 @@ import { codec } from '../../protocols/codec.ts'
 import { epoch, type Epoch, FIRST_EPOCH, nextHome, nextPlacement } from '../../protocols/epoch.ts'
 import type { Failure } from '../../protocols/errors.ts'
 import { imageId, name, type PeerId, peerId, siteId, ulid, vmId } from '../../protocols/ids.ts'
-import { IMAGE_BYTES_MAX, PROPOSAL_BYTES_MAX, SITE_PEERS_MAX, SITE_VMS_MAX, SPEC_BYTES_MAX } from '../../protocols/limits.ts'
+import {
+  IMAGE_BYTES_MAX,
+  PROPOSAL_BYTES_MAX,
+  SITE_PEERS_MAX,
+  SITE_VMS_MAX,
+  SPEC_BYTES_MAX,
+} from '../../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
-import { boolean, dictionary, integer, type Of, oneOf, optional, record, tagged, text } from '../../protocols/shape.ts'
+import {
+  boolean,
+  dictionary,
+  integer,
+  type Of,
+  oneOf,
+  optional,
+  record,
+  tagged,
+  text,
+} from '../../protocols/shape.ts'
 import { disks } from './mesh.ts'
 import { type Host, place, type PlaceRequest } from '../placement/place.ts'
 import type { VmSpec } from '../vm/spec.ts'
@@ -34,7 +50,12 @@ const hostShape = record({
 const commandShape = tagged({
   /** A host commits its capacity. Placement never goes above it. */
   'host-commit': hostShape,
-  'image-name': record({ name, image: imageId, bytes: integer(0, IMAGE_BYTES_MAX), dataBytes: integer(0, IMAGE_BYTES_MAX) }),
+  'image-name': record({
+    name,
+    image: imageId,
+    bytes: integer(0, IMAGE_BYTES_MAX),
+    dataBytes: integer(0, IMAGE_BYTES_MAX),
+  }),
   /** The decision, host included; the question never enters the log. */
   'vm-create': record({ vm: vmId, name, spec, disks, host: peerId, wanted }),
   'vm-want': record({ vm: vmId, wanted, kill: boolean }),
@@ -139,7 +160,8 @@ function change(state: SiteState, command: ChangeCommand): Outcome<Epoch | undef
 
   switch (command.kind) {
     case 'vm-want':
-      if (vm.deleting) return failed({ code: 'ILLEGAL_STATE', vm: vm.name, state: 'being deleted', wanted: command.wanted })
+      if (vm.deleting)
+        return failed({ code: 'ILLEGAL_STATE', vm: vm.name, state: 'being deleted', wanted: command.wanted })
       if (vm.move !== undefined) return failed(busy(vm))
       vm.wanted = command.wanted
       vm.kill = command.kill
@@ -153,7 +175,12 @@ function change(state: SiteState, command: ChangeCommand): Outcome<Epoch | undef
 
     case 'vm-gone':
       if (!vm.deleting || !same(vm.epoch, command.epoch)) {
-        return failed({ code: 'STALE', what: `epoch of ${vm.name}`, expected: command.epoch.join('.'), found: vm.epoch.join('.') })
+        return failed({
+          code: 'STALE',
+          what: `epoch of ${vm.name}`,
+          expected: command.epoch.join('.'),
+          found: vm.epoch.join('.'),
+        })
       }
       delete state.vms[vm.id]
       return ok(undefined)
@@ -162,7 +189,8 @@ function change(state: SiteState, command: ChangeCommand): Outcome<Epoch | undef
       return startMove(state, vm, command)
 
     case 'vm-take':
-      if (vm.ended?.m === command.m && vm.ended.how === 'taken' && vm.host === command.host) return ok(vm.epoch)
+      if (vm.ended?.m === command.m && vm.ended.how === 'taken' && vm.host === command.host)
+        return ok(vm.epoch)
       if (vm.move?.m !== command.m || vm.move.host !== command.host) return failed(notMoving(vm, command.m))
       vm.host = command.host
       vm.epoch = nextPlacement(vm.epoch)
@@ -191,7 +219,8 @@ type ChangeCommand = Extract<
 function create(state: SiteState, command: SiteCommand & { kind: 'vm-create' }): Outcome<Epoch> {
   const { kind: _, vm, host, ...rest } = command
   if (state.vms[vm] !== undefined) return ok(state.vms[vm].epoch)
-  const refused = nameTaken(state, vm, rest.name) ?? full(state) ?? noRoom(state, host, { ...rest, vm: rest.name })
+  const refused =
+    nameTaken(state, vm, rest.name) ?? full(state) ?? noRoom(state, host, { ...rest, vm: rest.name })
   if (refused !== undefined) return failed(refused)
   state.vms[vm] = { id: vm, ...rest, kill: false, host, epoch: FIRST_EPOCH, deleting: false }
   return ok(FIRST_EPOCH)
@@ -217,7 +246,8 @@ function adopt(state: SiteState, command: SiteCommand & { kind: 'vm-adopt' }): O
   const { kind: _, m, vm, ...rest } = command
   if (state.reservations[vm]?.m === m) delete state.reservations[vm]
   const known = state.vms[vm]
-  if (known !== undefined && !same(known.epoch, rest.epoch) && known.epoch[1] >= rest.epoch[1]) return ok(known.epoch)
+  if (known !== undefined && !same(known.epoch, rest.epoch) && known.epoch[1] >= rest.epoch[1])
+    return ok(known.epoch)
   state.vms[vm] ??= { id: vm, ...rest, kill: false, deleting: false }
   return ok(rest.epoch)
 }
@@ -225,11 +255,18 @@ function adopt(state: SiteState, command: SiteCommand & { kind: 'vm-adopt' }): O
 function startMove(state: SiteState, vm: SiteVm, command: SiteCommand & { kind: 'vm-move' }): Outcome<Epoch> {
   if (vm.move?.m === command.m) return ok(vm.epoch)
   if (vm.move !== undefined) return failed(busy(vm))
-  if (vm.deleting) return failed({ code: 'ILLEGAL_STATE', vm: vm.name, state: 'being deleted', wanted: 'moved' })
+  if (vm.deleting)
+    return failed({ code: 'ILLEGAL_STATE', vm: vm.name, state: 'being deleted', wanted: 'moved' })
   if (!same(vm.epoch, command.epoch)) {
-    return failed({ code: 'STALE', what: `epoch of ${vm.name}`, expected: command.epoch.join('.'), found: vm.epoch.join('.') })
+    return failed({
+      code: 'STALE',
+      what: `epoch of ${vm.name}`,
+      expected: command.epoch.join('.'),
+      found: vm.epoch.join('.'),
+    })
   }
-  if (command.host === vm.host) return failed({ code: 'MOVE_REFUSED', vm: vm.name, why: 'it is there already' })
+  if (command.host === vm.host)
+    return failed({ code: 'MOVE_REFUSED', vm: vm.name, why: 'it is there already' })
   // Inside the site the destination's room is taken by the move itself; elsewhere its group has reserved it.
   if (state.hosts[command.host] !== undefined) {
     const refused = noRoom(state, command.host, { vm: vm.name, spec: vm.spec, disks: vm.disks })
@@ -311,7 +348,10 @@ const busy = (vm: SiteVm): Failure => ({ code: 'BUSY', vm: vm.name, by: `move ${
 const notMoving = (vm: SiteVm, m: string): Failure => ({
   code: 'MOVE_CANCELLED',
   vm: vm.name,
-  why: vm.ended?.m === m ? `it was ${vm.ended.how}${vm.ended.why && `: ${vm.ended.why}`}` : `it is not under move ${m}`,
+  why:
+    vm.ended?.m === m
+      ? `it was ${vm.ended.how}${vm.ended.why && `: ${vm.ended.why}`}`
+      : `it is not under move ${m}`,
 })
 
 function endMove(vm: SiteVm, how: 'taken' | 'cancelled', why: string): void {

@@ -37,16 +37,23 @@ export type Operation = {
   readonly why: string
 }
 
-type Rule = { when(wanted: Wanted, actual: Actual): boolean; then: Operation['kind']; why(wanted: Wanted, actual: Actual): string }
+type Rule = {
+  when(wanted: Wanted, actual: Actual): boolean
+  then: Operation['kind']
+  why(wanted: Wanted, actual: Actual): string
+}
 
 const alive = ({ machine }: Actual): boolean => machine !== undefined && machine.state !== 'stopped'
 const rightTo = (wanted: Wanted): string | undefined => {
   const { grant, promised, agreed } = wanted
   if (grant === undefined) return 'this host holds no grant'
   if (agreed !== undefined && compareEpochs(agreed.epoch, grant) > 0) {
-    return agreed.here ? `a newer grant ${printEpoch(agreed.epoch)} is on its way` : `it is placed elsewhere under ${printEpoch(agreed.epoch)}`
+    return agreed.here
+      ? `a newer grant ${printEpoch(agreed.epoch)} is on its way`
+      : `it is placed elsewhere under ${printEpoch(agreed.epoch)}`
   }
-  if (promised !== undefined && compareEpochs(promised, grant) >= 0) return `promised never to run it under ${printEpoch(promised)} again`
+  if (promised !== undefined && compareEpochs(promised, grant) >= 0)
+    return `promised never to run it under ${printEpoch(promised)} again`
   return undefined
 }
 
@@ -58,7 +65,11 @@ const RULES: readonly Rule[] = [
     why: (w) => rightTo(w) ?? '',
   },
   {
-    when: (w, a) => alive(a) && w.grant !== undefined && compareEpochs(a.machine?.epoch ?? w.grant, w.grant) !== 0 && !w.moving,
+    when: (w, a) =>
+      alive(a) &&
+      w.grant !== undefined &&
+      compareEpochs(a.machine?.epoch ?? w.grant, w.grant) !== 0 &&
+      !w.moving,
     then: 'kill',
     why: () => 'it runs under an older grant',
   },
@@ -67,8 +78,16 @@ const RULES: readonly Rule[] = [
   { when: (w) => w.moving, then: 'none', why: () => 'a move has it in hand' },
   { when: (w, a) => rightTo(w) !== undefined && a.disks, then: 'set-aside', why: (w) => rightTo(w) ?? '' },
   { when: (w) => rightTo(w) !== undefined, then: 'none', why: (w) => rightTo(w) ?? '' },
-  { when: (w, a) => w.wanted === 'stopped' && alive(a) && w.kill, then: 'kill', why: () => 'it is to stop at once' },
-  { when: (w, a) => w.wanted === 'stopped' && alive(a), then: 'power-off', why: () => 'it is wanted stopped' },
+  {
+    when: (w, a) => w.wanted === 'stopped' && alive(a) && w.kill,
+    then: 'kill',
+    why: () => 'it is to stop at once',
+  },
+  {
+    when: (w, a) => w.wanted === 'stopped' && alive(a),
+    then: 'power-off',
+    why: () => 'it is wanted stopped',
+  },
   { when: (w) => w.wanted === 'stopped', then: 'none', why: () => '' },
   { when: (_, a) => alive(a), then: 'none', why: () => '' },
   { when: (w) => w.wait !== undefined, then: 'none', why: (w) => w.wait ?? '' },

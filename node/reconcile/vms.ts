@@ -204,7 +204,8 @@ export class Vms {
   }
 
   capture(vm: VmId, done: Done<CapturedDisk[]>): void {
-    if (this.#local(vm).machine !== undefined) return done(failed({ code: 'ILLEGAL_STATE', vm, state: 'running', wanted: 'captured' }))
+    if (this.#local(vm).machine !== undefined)
+      return done(failed({ code: 'ILLEGAL_STATE', vm, state: 'running', wanted: 'captured' }))
     this.#ports.disks.capture(vm, done)
   }
 
@@ -213,8 +214,14 @@ export class Vms {
     const local = this.#local(vm)
     const { grant } = local
     if (grant === undefined) return done(failed({ code: 'NOT_GRANTED', vm, why: 'this host holds no grant' }))
-    if (local.machine !== undefined) return done(failed({ code: 'ILLEGAL_STATE', vm, state: 'running', wanted: 'given up' }))
-    const promise: HolderPromise = { vm, epoch: grant.epoch, m, disks: disks.map(({ image, bytes }) => ({ image, bytes })) }
+    if (local.machine !== undefined)
+      return done(failed({ code: 'ILLEGAL_STATE', vm, state: 'running', wanted: 'given up' }))
+    const promise: HolderPromise = {
+      vm,
+      epoch: grant.epoch,
+      m,
+      disks: disks.map(({ image, bytes }) => ({ image, bytes })),
+    }
     // In force from here on, whether or not the write comes through: a promise may be stricter than the disk says.
     local.promise = promise
     this.#write([{ kind: 'put', key: key('promise', vm), value: holderPromise.encode(promise) }], done)
@@ -265,16 +272,19 @@ export class Vms {
   #save(local: Local, grant: Grant): void {
     if (this.#writing.has(local.vm)) return
     this.#writing.add(local.vm)
-    this.#write([{ kind: 'put', key: key('grant', local.vm), value: grantRecord.encode(grant) }], (outcome) => {
-      this.#writing.delete(local.vm)
-      if (!outcome.ok) return this.#failed(local, outcome.failure)
-      if (local.grant === undefined || compareEpochs(local.grant.epoch, grant.epoch) !== 0) {
-        this.#note(grant.vm, 'granted', `may run ${grant.name} under ${printEpoch(grant.epoch)}`)
-        local.images = false
-      }
-      local.grant = grant
-      this.#advance(local)
-    })
+    this.#write(
+      [{ kind: 'put', key: key('grant', local.vm), value: grantRecord.encode(grant) }],
+      (outcome) => {
+        this.#writing.delete(local.vm)
+        if (!outcome.ok) return this.#failed(local, outcome.failure)
+        if (local.grant === undefined || compareEpochs(local.grant.epoch, grant.epoch) !== 0) {
+          this.#note(grant.vm, 'granted', `may run ${grant.name} under ${printEpoch(grant.epoch)}`)
+          local.images = false
+        }
+        local.grant = grant
+        this.#advance(local)
+      },
+    )
   }
 
   /** A promise made for a move that was cancelled binds no longer. */
@@ -317,7 +327,8 @@ export class Vms {
     const otherBoot = local.grant.boot !== '' && local.grant.boot !== this.#around.boot
     if (otherBoot && !spec.autostart && !local.asked) return 'autostart is off'
     const unmet = this.#around.unmetDependency(spec.dependsOn)
-    if (unmet !== undefined && local.waitingSinceMs > 0 && nowMs - local.waitingSinceMs < DEPENDENCY_MS) return `${unmet} does not run yet`
+    if (unmet !== undefined && local.waitingSinceMs > 0 && nowMs - local.waitingSinceMs < DEPENDENCY_MS)
+      return `${unmet} does not run yet`
     if (nowMs < local.notBeforeMs) return `tries again in ${Math.ceil((local.notBeforeMs - nowMs) / 1_000)} s`
     return undefined
   }
@@ -329,7 +340,10 @@ export class Vms {
   #advance(local: Local): void {
     if (!this.#ready || this.#stopped || local.busy !== undefined || this.#writing.has(local.vm)) return
     const nowMs = this.#ports.clock.nowMs()
-    if (local.grant !== undefined && this.#around.unmetDependency(specOf(local.grant).dependsOn) !== undefined) {
+    if (
+      local.grant !== undefined &&
+      this.#around.unmetDependency(specOf(local.grant).dependsOn) !== undefined
+    ) {
       local.waitingSinceMs ||= nowMs
     } else local.waitingSinceMs = 0
     const operation = plan(this.#wanted(local), this.#actual(local))
@@ -366,7 +380,9 @@ export class Vms {
           done(outcome)
         })
       case 'prepare':
-        return disks.prepare(vm, this.#sources(grant), (outcome) => done(outcome.ok ? ok(undefined) : outcome))
+        return disks.prepare(vm, this.#sources(grant), (outcome) =>
+          done(outcome.ok ? ok(undefined) : outcome),
+        )
       case 'start':
         return this.#start(local, done)
       case 'set-aside':
@@ -401,7 +417,8 @@ export class Vms {
       if (!prepared.ok) return done(prepared)
       // Asked again: what came to be known meanwhile counts.
       const { kind, why } = plan(this.#wanted(local), this.#actual(local))
-      if (kind !== 'start') return done(failed({ code: 'NOT_GRANTED', vm: grant.name, why: why || 'it is not wanted running' }))
+      if (kind !== 'start')
+        return done(failed({ code: 'NOT_GRANTED', vm: grant.name, why: why || 'it is not wanted running' }))
       const config = { vm, name: grant.name, epoch: grant.epoch, spec: specOf(grant), disks: prepared.value }
       this.#ports.hypervisor.start(config, (started) => {
         if (!started.ok) return done(started)
@@ -434,7 +451,12 @@ export class Vms {
     local.machine = undefined
     this.#note(event.vm, 'exited', `the guest ended: ${event.why}`)
     // Powered off from inside: it stays off, as a machine on a desk would. A crash is tried again, later and later.
-    if (event.why === 'shutdown' && local.busy === undefined && local.grant?.wanted === 'running' && !this.#wanted(local).moving) {
+    if (
+      event.why === 'shutdown' &&
+      local.busy === undefined &&
+      local.grant?.wanted === 'running' &&
+      !this.#wanted(local).moving
+    ) {
       local.poweredOff = true
       this.#around.wantStopped(event.vm)
     }
@@ -447,7 +469,8 @@ export class Vms {
 
   #failed(local: Local, failure: Failure): void {
     local.failure = failure
-    local.notBeforeMs = this.#ports.clock.nowMs() + Math.min(BACKOFF_MS.first * 2 ** local.failures, BACKOFF_MS.last)
+    local.notBeforeMs =
+      this.#ports.clock.nowMs() + Math.min(BACKOFF_MS.first * 2 ** local.failures, BACKOFF_MS.last)
     local.failures = Math.min(local.failures + 1, 16)
     this.#note(local.vm, 'failed', describeFailure(failure))
   }
@@ -459,7 +482,12 @@ export class Vms {
   }
 
   #note(vm: VmId, kind: string, text: string): void {
-    this.#ports.journal.append({ atMs: this.#ports.clock.wallMs(), kind, subject: vm, text: text.slice(0, 500) })
+    this.#ports.journal.append({
+      atMs: this.#ports.clock.wallMs(),
+      kind,
+      subject: vm,
+      text: text.slice(0, 500),
+    })
   }
 }
 

@@ -12,7 +12,10 @@ export const PROPOSE = '/godwit/propose/1'
 /** Hops are counted, so that two peers which each believe the other leads do not play ball for ever. */
 export const HOPS_MAX = 4
 
-export const ask = codec('ask', record({ method: text(64), params: text(128 * 1024), hops: integer(0, HOPS_MAX) }))
+export const ask = codec(
+  'ask',
+  record({ method: text(64), params: text(128 * 1024), hops: integer(0, HOPS_MAX) }),
+)
 export const answer = codec('answer', record({ json: text(400 * 1024) }))
 export const proposal = codec(
   'proposal',

@@ -1,0 +1,304 @@
+/**
+ * Operations, one function each: who answers, and what is agreed on before the answer. Rows of operations.ts, and the
+ * questions peers ask each other (`move.reserve`, `job.find`). What a handler throws on purpose is its answer.
+ */
+import { type Failure, GodwitError } from '../protocols/errors.ts'
+import { newUlid, type PeerId, short } from '../protocols/ids.ts'
+import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
+import type { Handler } from './asking.ts'
+import { peersOfSite, siteNamed } from './catalog/mesh.ts'
+import { hostsForPlacement, requestOf, type SiteVm, specOf } from './catalog/site.ts'
+import type { Context } from './context.ts'
+import { imageHandlers } from './images.ts'
+import { findPeer, findVm, type FoundVm, nameOfPeer } from './lookup.ts'
+import type { ReserveParams } from './moves.ts'
+import type { Params } from './operations.ts'
+import { place } from './placement/place.ts'
+import { showGroups, showJobs, showPeer, showPeers, showSites, showStatus, showVm, showVms } from './show.ts'
+import { tokenHandlers } from './tokens.ts'
+import type { JobView, VmView } from './views.ts'
+
+/** How long `vm start` and `vm stop` wait for what they asked for before they answer with how it stands. */
+const SETTLE_MS = 90_000
+const LOOK_MS = 200
+const LOGS_MS = 10_000
+
+/** Handlers see the context lazily: it is complete only after they are made. */
+export function handlers(context: () => Context, ready: () => boolean): Record<string, Handler> {
+  const read =
+    <T>(show: (context: Context) => T): Handler =>
+    (_params, done) =>
+      done(ok(show(context())))
+  return {
+    status: read((all) => showStatus(all, ready())),
+    'peer.list': read(showPeers),
+    'peer.show': ({ name }: { name: string }, done) =>
+      done(ok(showPeer(context(), must(findPeer(context(), name)).id))),
+    'site.list': read(showSites),
+    'raft.list': read(showGroups),
+    'job.list': read(showJobs),
+    'job.show': ({ name }: { name: string }, done, hops) => findJob(context(), name, 'job.show', done, hops),
+    'job.cancel': ({ name }: { name: string }, done, hops) =>
+      findJob(context(), name, 'job.cancel', done, hops),
+    ...vmHandlers(context),
+    ...imageHandlers(context),
+    ...tokenHandlers(context),
+  } as Record<string, Handler>
+}
+
+/** A failed lookup is the answer. */
+export function must<T>(outcome: Outcome<T>): T {
+  if (outcome.ok) return outcome.value
+  throw new GodwitError(outcome.failure)
+}
+
+const refuse = (failure: Failure): never => {
+  throw new GodwitError(failure)
+}
+
+function vmHandlers(context: () => Context): Record<string, unknown> {
+  return {
+    'vm.list': (_: unknown, done: Done<unknown>) => done(ok(showVms(context()))),
+    'vm.plan': (_: unknown, done: Done<unknown>) =>
+      done(
+        ok(
+          context()
+            .vms.planned()
+            .map(({ name, operation }) => ({ vm: name, operation: operation.kind, why: operation.why })),
+        ),
+      ),
+    'vm.show': ({ name }: Params<'vm.show'>, done: Done<unknown>, hops: number) =>
+      atSite(context(), name, 'vm.show', {}, done, hops, (vm) =>
+        done(ok({ vm: showVm(context(), vm), spec: specOf(vm) })),
+      ),
+    'vm.create': (params: Params<'vm.create'>, done: Done<unknown>, hops: number) =>
+      createVm(context(), params, done, hops),
+    'vm.start': ({ name }: Params<'vm.start'>, done: Done<unknown>, hops: number) =>
+      atHost(context(), name, 'vm.start', {}, done, hops, (vm) =>
+        want(context(), vm, 'running', false, done),
+      ),
+    'vm.stop': ({ name, kill }: Params<'vm.stop'>, done: Done<unknown>, hops: number) =>
+      atHost(context(), name, 'vm.stop', { kill }, done, hops, (vm) =>
+        want(context(), vm, 'stopped', kill, done),
+      ),
+    'vm.delete': ({ name }: Params<'vm.delete'>, done: Done<unknown>, hops: number) =>
+      atSite(context(), name, 'vm.delete', {}, done, hops, (vm) =>
+        context().agreement.proposeSite({ kind: 'vm-delete', vm: vm.id }, (outcome) =>
+          done(outcome.ok ? ok({ id: vm.id }) : outcome),
+        ),
+      ),
+    'vm.logs': ({ name, lines }: Params<'vm.logs'>, done: Done<unknown>, hops: number) =>
+      atHost(
+        context(),
+        name,
+        'vm.logs',
+        { lines },
+        done,
+        hops,
+        (vm) =>
+          context().ports.hypervisor.serialLog(vm.id, lines, (outcome) =>
+            done(outcome.ok ? ok({ lines: outcome.value }) : outcome),
+          ),
+        LOGS_MS,
+      ),
+    'vm.move': ({ name, to, mode, dryRun }: Params<'vm.move'>, done: Done<unknown>, hops: number) =>
+      atHost(context(), name, 'vm.move', { to, mode, dryRun }, done, hops, (vm) =>
+        moveVm(context(), vm, to, done),
+      ),
+    'move.reserve': (params: ReserveParams, done: Done<unknown>, hops: number) => {
+      const { agreement, asking, moves } = context()
+      const { leader } = agreement.site
+      if (agreement.site.role === 'leader') return moves.reserve(params, done as Done<{ host: PeerId }>)
+      if (leader === '') return done(failed({ code: 'NO_LEADER', group: agreement.siteGroup, afterMs: 0 }))
+      asking.there(leader, 'move.reserve', params, done, hops)
+    },
+  }
+}
+
+/** Runs `here` when the VM is of the own site; else asks a peer of its site by the VM's id. */
+function atSite(
+  context: Context,
+  typed: string,
+  method: string,
+  rest: object,
+  done: Done<unknown>,
+  hops: number,
+  here: (vm: SiteVm) => void,
+): void {
+  const found = must(findVm(context, typed))
+  const vm = context.agreement.site.state.vms[found.id]
+  if (vm !== undefined) return here(vm)
+  askSite(context, found, method, { ...rest, name: found.id }, done, hops)
+}
+
+/** Runs `here` on the VM's host; when that one does not answer, on this peer. */
+function atHost(
+  context: Context,
+  typed: string,
+  method: string,
+  rest: object,
+  done: Done<unknown>,
+  hops: number,
+  here: (vm: SiteVm) => void,
+  timeoutMs = SETTLE_MS + 5_000,
+): void {
+  const { asking, config, ports } = context
+  atSite(context, typed, method, rest, done, hops, (vm) => {
+    if (vm.host === config.identity.peer) return here(vm)
+    if (!ports.transport.connected().includes(vm.host)) {
+      if (method === 'vm.start' || method === 'vm.stop') return here(vm)
+      refuse({ code: 'PEER_UNREACHABLE', peer: nameOfPeer(context, vm.host), afterMs: 0 })
+    }
+    asking.there(vm.host, method, { ...rest, name: vm.id }, done, hops, timeoutMs)
+  })
+}
+
+function askSite(
+  context: Context,
+  found: FoundVm,
+  method: string,
+  params: object,
+  done: Done<unknown>,
+  hops: number,
+): void {
+  const { agreement, asking, ports } = context
+  const connected = new Set(ports.transport.connected())
+  const peers = [found.host, ...peersOfSite(agreement.mesh.state, found.siteId)]
+  const peer = peers.find((id) => connected.has(id)) ?? found.host
+  asking.there(peer, method, params, done, hops, SETTLE_MS + 5_000)
+}
+
+/** At the site's leader: the decision, host included, is what enters the log. */
+function createVm(context: Context, params: Params<'vm.create'>, done: Done<unknown>, hops: number): void {
+  const { agreement, asking, config, ports } = context
+  const { site } = agreement
+  if (site.role !== 'leader') {
+    if (site.leader === '') return done(failed({ code: 'NO_LEADER', group: agreement.siteGroup, afterMs: 0 }))
+    return asking.there(site.leader, 'vm.create', params, done, hops)
+  }
+  const { spec } = params
+  const disks = spec.disks.map(({ image }) => {
+    const named =
+      site.state.images[image] ?? Object.values(site.state.images).find((each) => each.image === image)
+    return named ?? refuse({ code: 'NOT_FOUND', what: 'image', name: image })
+  })
+  for (const [index, disk] of disks.entries()) {
+    const sizeMiB = spec.disks[index]?.sizeMiB
+    if (sizeMiB !== undefined && sizeMiB * 1024 ** 2 < disk.bytes) {
+      refuse({ code: 'USAGE', why: `disk ${index}: ${sizeMiB} MiB is less than image ${disk.name} holds` })
+    }
+  }
+  const dependency = spec.dependsOn.find(
+    (name) => !Object.values(site.state.vms).some((vm) => vm.name === name),
+  )
+  if (dependency !== undefined) refuse({ code: 'NOT_FOUND', what: 'vm', name: dependency })
+  const text = JSON.stringify(spec)
+  const sized = disks.map(({ image, bytes }) => ({ image, bytes }))
+  const hosts = hostsForPlacement(site.state).map((host) => ({ ...host, ...inSight(context, host.id) }))
+  const placed = place(requestOf({ name: spec.name, spec: text, disks: sized }), hosts)
+  if (!placed.ok)
+    return done(failed({ code: 'NO_HOST', vm: spec.name, reasons: placed.reasons.slice(0, 64) }))
+  const vm = `${config.identity.site}-${newUlid(ports.clock.wallMs(), ports.dice)}`
+  const told = { id: vm, name: spec.name, host: nameOfPeer(context, placed.host), epoch: '1.1' }
+  if (params.dryRun) return done(ok(told))
+  const wanted = params.start ? 'running' : 'stopped'
+  agreement.proposeSite(
+    { kind: 'vm-create', vm, name: spec.name, spec: text, disks: sized, host: placed.host, wanted },
+    (outcome) => done(outcome.ok ? ok(told) : outcome),
+  )
+}
+
+function inSight({ config, observation }: Context, host: PeerId): { available: boolean; why: string } {
+  if (host === config.identity.peer) return { available: true, why: '' }
+  const state = observation.peerState(host)
+  const available = state === 'alive' || state === 'suspect'
+  return { available, why: available ? '' : `is ${state}` }
+}
+
+/** Agrees on what is wanted, then waits until it is so, has failed, or time is up. */
+function want(
+  context: Context,
+  vm: SiteVm,
+  wanted: 'running' | 'stopped',
+  kill: boolean,
+  done: Done<VmView>,
+): void {
+  const { agreement, ports, vms, config } = context
+  const here = vm.host === config.identity.peer
+  agreement.proposeSite({ kind: 'vm-want', vm: vm.id, wanted, kill }, (outcome) => {
+    if (!outcome.ok) return done(outcome)
+    vms.asked(vm.id)
+    const endMs = ports.clock.nowMs() + SETTLE_MS
+    const look = (): void => {
+      const agreed = agreement.site.state.vms[vm.id]
+      if (agreed === undefined) return done(failed({ code: 'NOT_FOUND', what: 'vm', name: vm.name }))
+      const view = showVm(context, agreed)
+      if (view.state === wanted || !here) return done(ok(view))
+      if (agreed.wanted !== wanted)
+        return done(
+          failed({ code: 'BUSY', vm: vm.name, by: `a later command: it is wanted ${agreed.wanted}` }),
+        )
+      if (view.state === 'failed') return done(failed({ code: 'HYPERVISOR', vm: vm.name, why: view.why }))
+      if (ports.clock.nowMs() > endMs)
+        return done(failed({ code: 'TIMEOUT', what: `${vm.name} ${wanted}`, afterMs: SETTLE_MS }))
+      ports.clock.after(LOOK_MS, look)
+    }
+    look()
+  })
+}
+
+/** On the VM's host: `to` is a peer, a site, or auto. */
+function moveVm(context: Context, vm: SiteVm, to: string, done: Done<{ job: string }>): void {
+  const { agreement, config, moves, ports } = context
+  if (vm.move !== undefined) refuse({ code: 'BUSY', vm: vm.name, by: `move ${vm.move.m}` })
+  const m = newUlid(ports.clock.wallMs(), ports.dice)
+  const site = siteNamed(agreement.mesh.state, to)
+  const begin = (siteId: string, host: PeerId | undefined): void => {
+    moves.begin(m, vm, siteId, host)
+    done(ok({ job: m }))
+  }
+  if (site !== undefined && site.id !== config.identity.site) return begin(site.id, undefined)
+  const peer = site === undefined && to !== 'auto' ? must(findPeer(context, to)) : undefined
+  if (peer !== undefined && peer.siteId !== config.identity.site) return begin(peer.siteId, peer.id)
+  if (peer !== undefined) return begin(peer.siteId, peer.id)
+  const hosts = hostsForPlacement(agreement.site.state)
+    .filter(({ id }) => id !== vm.host)
+    .map((host) => ({ ...host, ...inSight(context, host.id) }))
+  const placed = place(requestOf(vm), hosts)
+  if (!placed.ok) return done(failed({ code: 'NO_HOST', vm: vm.name, reasons: placed.reasons.slice(0, 64) }))
+  begin(config.identity.site, placed.host)
+}
+
+/** A job here, or one that a peer of this or another site has: they are asked in turn, nearest first. */
+function findJob(
+  context: Context,
+  name: string,
+  method: 'job.show' | 'job.cancel',
+  done: Done<JobView>,
+  hops: number,
+): void {
+  const { agreement, asking, config, jobs, ports } = context
+  const own = jobs
+    .list()
+    .filter(({ id }) => id === name || (name.length >= 4 && (id.startsWith(name) || id.endsWith(name))))
+  if (own.length > 1)
+    refuse({ code: 'AMBIGUOUS', what: 'job', name, choices: own.slice(0, 8).map(({ id }) => short(id)) })
+  const [job] = own
+  if (job !== undefined) {
+    if (method === 'job.cancel' && !jobs.cancel(job.id)) {
+      refuse({ code: 'ILLEGAL_STATE', vm: `job ${short(job.id)}`, state: job.state, wanted: 'cancelled' })
+    }
+    return done(ok(job))
+  }
+  if (hops > 0) refuse({ code: 'NOT_FOUND', what: 'job', name })
+  const near = new Set(peersOfSite(agreement.mesh.state, config.identity.site))
+  const peers = ports.transport.connected().toSorted((a, b) => Number(near.has(b)) - Number(near.has(a)))
+  const ask = (index: number): void => {
+    const peer = peers[index]
+    if (peer === undefined) return done(failed({ code: 'NOT_FOUND', what: 'job', name }))
+    asking.there(peer, method, { name }, (outcome) =>
+      outcome.ok ? done(outcome as Outcome<JobView>) : ask(index + 1),
+    )
+  }
+  ask(0)
+}

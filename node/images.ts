@@ -1,0 +1,184 @@
+/** Images as operators see them: names agreed on by the site, chunks that are here or can be had, jobs that move them. */
+import { newUlid } from '../protocols/ids.ts'
+import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
+import { chunkCount, type Manifest } from '../storage/images/manifest.ts'
+import type { SiteImage } from './catalog/site.ts'
+import type { Context } from './context.ts'
+import type { Params } from './operations.ts'
+import type { ImageView, JobView } from './views.ts'
+
+/** What ids.ts asks of a name. */
+const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
+
+export function imageHandlers(context: () => Context): Record<string, unknown> {
+  return {
+    'image.list': (_: unknown, done: Done<unknown>) =>
+      showImages(context(), Object.values(context().agreement.site.state.images), done),
+    'image.show': ({ name }: Params<'image.show'>, done: Done<unknown>) => {
+      const image = findImage(context(), name)
+      if (!image.ok) return done(image)
+      showImages(context(), [image.value], (outcome) => done(outcome.ok ? ok(outcome.value[0]) : outcome))
+    },
+    'image.import': (params: Params<'image.import'>, done: Done<unknown>) =>
+      importImage(context(), params, done),
+    'image.export': ({ name, path }: Params<'image.export'>, done: Done<unknown>) =>
+      withManifest(context(), name, 'image-export', done, (manifest, end) =>
+        context().ports.images.export(manifest, path, end),
+      ),
+    'image.verify': ({ name }: Params<'image.verify'>, done: Done<unknown>) =>
+      verifyImage(context(), name, done),
+  }
+}
+
+/** By its name at this site, its id, or the unique beginning of it. */
+export function findImage({ agreement }: Context, typed: string): Outcome<SiteImage> {
+  const images = agreement.site.state.images
+  const named = images[typed]
+  if (named !== undefined) return ok(named)
+  const near = Object.values(images).filter(
+    ({ image }) => image === typed || (typed.length >= 4 && image.startsWith(typed)),
+  )
+  const [first] = near
+  if (first === undefined) return failed({ code: 'NOT_FOUND', what: 'image', name: typed })
+  if (near.every(({ image }) => image === first.image)) return ok(first)
+  return failed({
+    code: 'AMBIGUOUS',
+    what: 'image',
+    name: typed,
+    choices: near.slice(0, 8).map(({ name }) => name),
+  })
+}
+
+function importImage(
+  context: Context,
+  { name, path, format }: Params<'image.import'>,
+  done: Done<unknown>,
+): void {
+  const { agreement, jobs, ports } = context
+  if (!NAME.test(name))
+    return done(failed({ code: 'USAGE', why: `${name} is no name for an image: use a-z, 0-9 and -` }))
+  if (agreement.site.state.images[name] !== undefined)
+    return done(failed({ code: 'NAME_TAKEN', what: 'image', name }))
+  const job = newUlid(ports.clock.wallMs(), ports.dice)
+  let cancelled = false
+  const work = ports.images.import(
+    path,
+    format,
+    (doneBytes, totalBytes) => jobs.progress(job, { phase: 'importing', doneBytes, totalBytes }),
+    (outcome) => {
+      if (!outcome.ok) {
+        const failure = cancelled
+          ? { code: 'MOVE_CANCELLED' as const, vm: name, why: 'cancelled by the operator' }
+          : outcome.failure
+        return jobs.end(job, failure)
+      }
+      const { manifest, dataBytes, newBytes } = outcome.value
+      jobs.progress(job, { phase: 'naming', logicalBytes: manifest.bytes, dedupBytes: newBytes })
+      const command = {
+        kind: 'image-name' as const,
+        name,
+        image: manifest.image,
+        bytes: manifest.bytes,
+        dataBytes,
+      }
+      agreement.proposeSite(command, (named) => {
+        if (!named.ok) return jobs.end(job, named.failure)
+        ports.directory.provide(manifest.image)
+        jobs.end(job, undefined, { result: { image: manifest.image, name } })
+      })
+    },
+  )
+  jobs.begin(job, 'image-import', name, () => {
+    cancelled = true
+    work.cancel()
+  })
+  done(ok({ job }))
+}
+
+function verifyImage(context: Context, name: string, done: Done<unknown>): void {
+  withManifest(context, name, 'image-verify', done, (manifest, end, job) =>
+    context.ports.images.verify(
+      manifest,
+      (doneBytes, totalBytes) => context.jobs.progress(job, { phase: 'verifying', doneBytes, totalBytes }),
+      (outcome) => {
+        if (!outcome.ok) return end(outcome)
+        const { missing, corrupt } = outcome.value
+        if (corrupt > 0)
+          return end(
+            failed({
+              code: 'DATA_CORRUPT',
+              what: `image ${name}`,
+              why: `${corrupt} chunks are not what they were`,
+            }),
+          )
+        if (missing > 0) return end(failed({ code: 'CHUNK_MISSING', image: name, chunks: missing }))
+        end(ok(undefined))
+      },
+    ),
+  )
+}
+
+/** A job on an image whose manifest is here; what is missing of it is pulled first. */
+function withManifest(
+  context: Context,
+  typed: string,
+  kind: JobView['kind'],
+  done: Done<unknown>,
+  work: (manifest: Manifest, end: Done<unknown>, job: string) => void,
+): void {
+  const { jobs, ports } = context
+  const found = findImage(context, typed)
+  if (!found.ok) return done(found)
+  const { image, bytes, name } = found.value
+  const job = newUlid(ports.clock.wallMs(), ports.dice)
+  const end: Done<unknown> = (outcome) =>
+    jobs.end(job, outcome.ok ? undefined : outcome.failure, outcome.ok ? { result: { image, name } } : {})
+  const pull = context.pull(
+    [{ image, bytes }],
+    ({ doneBytes, totalBytes, dedupBytes, compressedBytes, wireBytes, sources }) =>
+      jobs.progress(job, {
+        phase: 'pulling',
+        doneBytes,
+        totalBytes,
+        dedupBytes,
+        compressedBytes,
+        wireBytes,
+        sources,
+      }),
+    (pulled) => {
+      if (!pulled.ok) return end(pulled)
+      ports.manifests.get(image, (manifest) => {
+        if (!manifest.ok) return end(manifest)
+        work(manifest.value, end, job)
+      })
+    },
+  )
+  jobs.begin(job, kind, name, () => pull.cancel())
+  done(ok({ job }))
+}
+
+function showImages(context: Context, images: readonly SiteImage[], done: Done<ImageView[]>): void {
+  const { agreement, ports } = context
+  const views: ImageView[] = []
+  const next = (index: number): void => {
+    const image = images[index]
+    if (image === undefined) return done(ok(views.toSorted((a, b) => a.name.localeCompare(b.name))))
+    const usedBy = Object.values(agreement.site.state.vms)
+      .filter(({ disks }) => disks.some((disk) => disk.image === image.image))
+      .map(({ name }) => name)
+    const view = { id: image.image, name: image.name, bytes: image.bytes, dataBytes: image.dataBytes, usedBy }
+    ports.manifests.get(image.image, (manifest) => {
+      if (!manifest.ok) {
+        views.push({ ...view, storedBytes: 0, chunks: 0, missing: 0 })
+        return next(index + 1)
+      }
+      ports.images.held(manifest.value, (held) => {
+        const chunks = chunkCount(manifest.value)
+        const { storedBytes, missing } = held.ok ? held.value : { storedBytes: 0, missing: chunks }
+        views.push({ ...view, storedBytes, chunks, missing })
+        next(index + 1)
+      })
+    })
+  }
+  next(0)
+}

@@ -1,0 +1,235 @@
+/** What this peer knows, as the views of views.ts: agreed facts first hand, everything else with its age. */
+import { printEpoch } from '../protocols/epoch.ts'
+import type { PeerId } from '../protocols/ids.ts'
+import { STALE_MS } from '../protocols/limits.ts'
+import { peersOfSite } from './catalog/mesh.ts'
+import { hostsForPlacement, type SiteVm, specOf } from './catalog/site.ts'
+import type { Context } from './context.ts'
+import { nameOfPeer } from './lookup.ts'
+import type { GroupView, JobView, PeerView, SiteView, StatusView, TokenView, VmView } from './views.ts'
+
+export function showPeer(context: Context, id: PeerId): PeerView {
+  const { agreement, config, observation, ports } = context
+  const peer = agreement.mesh.state.peers[id]
+  const self = id === config.identity.peer
+  const seen = observation.sample(id)
+  const sample = seen?.sample
+  const ageMs = self ? 0 : (seen?.ageMs ?? 0)
+  const host = agreement.site.state.hosts[id]
+  return {
+    id,
+    name: peer?.name ?? (self ? config.identity.peerName : id.slice(-8)),
+    site: agreement.mesh.state.sites[peer?.site ?? '']?.name ?? (self ? config.identity.siteName : ''),
+    self,
+    state: self ? 'alive' : observation.peerState(id),
+    connected: self || ports.transport.connected().includes(id),
+    rttMs: self ? 0 : (ports.transport.rttMs(id) ?? null),
+    addresses: peer?.addresses ?? (self ? ports.transport.addresses() : []),
+    driver: self ? ports.hypervisor.driver : (host?.driver ?? sample?.driver ?? ''),
+    cpus: host?.cpus ?? sample?.cpus ?? 0,
+    memoryMiB: host?.memoryMiB ?? Math.round((sample?.memoryTotalBytes ?? 0) / 1024 ** 2),
+    cpuLoad: sample?.cpuLoad ?? null,
+    memoryUsed: sample === undefined ? null : sample.memoryUsedBytes / Math.max(1, sample.memoryTotalBytes),
+    diskFreeBytes: sample?.diskFreeBytes ?? null,
+    vms: peer?.site === config.identity.site ? vmsOn(context, id) : (sample?.vms.length ?? 0),
+    version: self ? config.version : (sample?.version ?? ''),
+    ageMs,
+    stale: ageMs > STALE_MS,
+  }
+}
+
+const vmsOn = ({ agreement }: Context, host: PeerId): number =>
+  Object.values(agreement.site.state.vms).filter((vm) => vm.host === host).length
+
+export const showPeers = (context: Context): PeerView[] =>
+  Object.keys(context.agreement.mesh.state.peers)
+    .map((id) => showPeer(context, id))
+    .toSorted((a, b) => a.site.localeCompare(b.site) || a.name.localeCompare(b.name))
+
+export function showSites(context: Context): SiteView[] {
+  const { agreement, config, observation } = context
+  return Object.values(agreement.mesh.state.sites)
+    .toSorted((a, b) => a.name.localeCompare(b.name))
+    .map((site) => {
+      const peers = peersOfSite(agreement.mesh.state, site.id)
+      const self = site.id === config.identity.site
+      const alive = peers.filter(
+        (id) => id === config.identity.peer || observation.peerState(id) === 'alive',
+      ).length
+      const base = { id: site.id, name: site.name, self, peers: peers.length, peersAlive: alive }
+      if (self) {
+        const hosts = hostsForPlacement(agreement.site.state)
+        const vms = showVms(context).filter((vm) => vm.site === site.name)
+        return {
+          ...base,
+          vms: vms.length,
+          vmsRunning: vms.filter(({ state }) => state === 'running').length,
+          memoryMiB: hosts.reduce((sum, { capacity }) => sum + capacity.memoryMiB, 0),
+          memoryCommittedMiB: hosts.reduce((sum, { committed }) => sum + committed.memoryMiB, 0),
+          ageMs: 0,
+          stale: false,
+        }
+      }
+      const seen = observation.digest(site.id)
+      const ageMs = seen?.ageMs ?? 0
+      return {
+        ...base,
+        vms: seen?.digest.vmsTotal ?? 0,
+        vmsRunning: seen?.digest.vmsRunning ?? 0,
+        memoryMiB: seen?.digest.memoryMiB ?? 0,
+        memoryCommittedMiB: seen?.digest.memoryCommittedMiB ?? 0,
+        ageMs,
+        stale: seen === undefined || ageMs > STALE_MS,
+      }
+    })
+}
+
+/** A VM of the own site: its state first hand when it is here, as its host said last otherwise. */
+export function showVm(context: Context, vm: SiteVm): VmView {
+  const { config, observation, vms } = context
+  const spec = specOf(vm)
+  const here = vm.host === config.identity.peer
+  const seen = observation.sample(vm.host)
+  const told = seen?.sample.vms.find(({ id }) => id === vm.id)
+  const view = here ? vms.view(vm.id) : undefined
+  const ageMs = here ? 0 : (seen?.ageMs ?? 0)
+  const moving = vm.move !== undefined
+  const state = here ? (view?.state ?? 'stopped') : (told?.state ?? 'unknown')
+  return {
+    id: vm.id,
+    name: vm.name,
+    site: config.identity.siteName,
+    host: nameOfPeer(context, vm.host),
+    hostId: vm.host,
+    epoch: printEpoch(vm.epoch),
+    wanted: vm.wanted,
+    state: (moving && state !== 'running' ? 'moving' : state) as VmView['state'],
+    why: here ? (view?.why ?? '') : (told?.why ?? ''),
+    cpus: spec.cpus,
+    memoryMiB: spec.memoryMiB,
+    job: vm.move?.m ?? '',
+    cpuSeconds: told?.cpuSeconds ?? null,
+    memoryBytes: told?.memoryBytes ?? null,
+    ageMs,
+    stale: !here && (seen === undefined || ageMs > STALE_MS),
+  }
+}
+
+export function showVms(context: Context): VmView[] {
+  const { agreement, config, observation } = context
+  const own = Object.values(agreement.site.state.vms).map((vm) => showVm(context, vm))
+  const known = new Set(own.map(({ id }) => id))
+  const others = Object.values(agreement.mesh.state.sites).flatMap((site): VmView[] => {
+    const seen = site.id === config.identity.site ? undefined : observation.digest(site.id)
+    if (seen === undefined) return []
+    return seen.digest.vms.flatMap((vm) =>
+      known.has(vm.id)
+        ? []
+        : [
+            {
+              id: vm.id,
+              name: vm.name,
+              site: site.name,
+              host: vm.hostName,
+              hostId: vm.host,
+              epoch: vm.epoch,
+              wanted: vm.wanted,
+              state: vm.state as VmView['state'],
+              why: '',
+              cpus: vm.cpus,
+              memoryMiB: vm.memoryMiB,
+              job: '',
+              cpuSeconds: null,
+              memoryBytes: null,
+              ageMs: seen.ageMs,
+              stale: seen.ageMs > STALE_MS,
+            },
+          ],
+    )
+  })
+  return [...own, ...others].toSorted((a, b) => a.site.localeCompare(b.site) || a.name.localeCompare(b.name))
+}
+
+export function showGroups(context: Context): GroupView[] {
+  const { agreement } = context
+  const names = (ids: readonly PeerId[]): string[] => ids.map((id) => nameOfPeer(context, id))
+  return [agreement.mesh, agreement.site].map((group) => {
+    const { role, term, leader, configuration, commit, applied, lastIndex, snapshotIndex } = group.status()
+    const learner = configuration.learners.includes(context.config.identity.peer)
+    return {
+      group: group.name,
+      role: role === 'follower' && learner ? 'learner' : role,
+      term,
+      leader: leader === '' ? '' : nameOfPeer(context, leader),
+      voters: names(configuration.voters),
+      learners: names(configuration.learners),
+      commit,
+      applied,
+      lastIndex,
+      snapshotIndex,
+    }
+  })
+}
+
+export function showTokens(context: Context): TokenView[] {
+  const { agreement, ports } = context
+  return Object.values(agreement.mesh.state.tokens)
+    .toSorted((a, b) => (a.id < b.id ? 1 : -1))
+    .map((token) => ({
+      id: token.id,
+      site: token.siteName,
+      expiresAt: new Date(token.expiresMs).toISOString(),
+      state: token.state === 'open' && token.expiresMs < ports.clock.wallMs() ? 'expired' : token.state,
+      usedBy: token.usedBy === '' ? '' : nameOfPeer(context, token.usedBy),
+    }))
+}
+
+export function showStatus(context: Context, ready: boolean): StatusView {
+  const { config, ports, startedMs } = context
+  const peers = showPeers(context)
+  const vms = showVms(context)
+  const alive = peers.filter(({ state }) => state === 'alive')
+  const inSight = new Set(alive.map(({ site }) => site))
+  return {
+    version: config.version,
+    mesh: config.identity.mesh,
+    peer: config.identity.peerName,
+    peerId: config.identity.peer,
+    site: config.identity.siteName,
+    ready,
+    driver: ports.hypervisor.driver,
+    uptimeMs: Math.round(ports.clock.nowMs() - startedMs),
+    groups: showGroups(context),
+    peers: peers.length,
+    peersAlive: alive.length,
+    vms: vms.length,
+    vmsRunning: vms.filter(({ state }) => state === 'running').length,
+    jobsRunning: showJobs(context).filter(({ state }) => state === 'running').length,
+    cutOffFrom: [...new Set(peers.map(({ site }) => site))].filter((site) => !inSight.has(site)),
+    http: config.http,
+  }
+}
+
+/** This peer's jobs, and what the peers of its site said of theirs. */
+export function showJobs(context: Context): JobView[] {
+  const { agreement, config, jobs, observation } = context
+  const own = jobs.list()
+  const known = new Set(own.map(({ id }) => id))
+  const others = peersOfSite(agreement.mesh.state, config.identity.site).flatMap((peer) => {
+    const seen = peer === config.identity.peer ? undefined : observation.sample(peer)
+    if (seen === undefined) return []
+    return seen.sample.jobs.flatMap((text): JobView[] => {
+      const job = parseJob(text)
+      return job === undefined || known.has(job.id) ? [] : [{ ...job, ageMs: seen.ageMs }]
+    })
+  })
+  return [...own, ...others].toSorted((a, b) => (a.id < b.id ? 1 : -1))
+}
+
+function parseJob(text: string): JobView | undefined {
+  try {
+    return JSON.parse(text) as JobView
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * Join tokens and the door. A token's secret is shown once and kept nowhere; its hash is agreed on by the mesh group,
+ * which admits a peer once for it. The issuer's door is open while one of its tokens is.
+ */
+import type { PeerId } from '../protocols/ids.ts'
+import { newSiteId, newUlid } from '../protocols/ids.ts'
+import type { JoinHello, JoinWelcome } from '../protocols/join/messages.ts'
+import { encodeToken } from '../protocols/join/token.ts'
+import { type Done, failed, ok } from '../protocols/outcome.ts'
+import type { Admission } from './catalog/mesh.ts'
+import type { Context } from './context.ts'
+import type { Params } from './operations.ts'
+import { showTokens } from './show.ts'
+import { find } from './lookup.ts'
+
+export function tokenHandlers(context: () => Context): Record<string, unknown> {
+  return {
+    'token.create': (params: Params<'token.create'>, done: Done<unknown>) =>
+      createToken(context(), params, done),
+    'token.list': (_: unknown, done: Done<unknown>) => done(ok(showTokens(context()))),
+    'token.revoke': ({ name }: Params<'token.revoke'>, done: Done<unknown>) => {
+      const tokens = showTokens(context()).map((token) => ({ ...token, name: token.id, site: '' }))
+      const found = find('token', name, tokens, '')
+      if (!found.ok) return done(found)
+      const { id } = found.value
+      context().agreement.proposeMesh({ kind: 'token-revoke', id }, (outcome) =>
+        done(outcome.ok ? ok(showTokens(context()).find((token) => token.id === id)) : outcome),
+      )
+    },
+  }
+}
+
+function createToken(
+  context: Context,
+  { site, expiryMs }: Params<'token.create'>,
+  done: Done<unknown>,
+): void {
+  const { agreement, config, ports } = context
+  const nowMs = ports.clock.wallMs()
+  const id = newUlid(nowMs, ports.dice)
+  const secret = ports.secrets.make()
+  const expiresMs = nowMs + expiryMs
+  const { mesh, peer: issuer } = config.identity
+  const command = {
+    kind: 'token-create' as const,
+    id,
+    secretHash: ports.secrets.hash(secret),
+    siteName: site,
+    expiresMs,
+    nowMs,
+    issuer,
+  }
+  agreement.proposeMesh(command, (outcome) => {
+    if (!outcome.ok) return done(outcome)
+    // The token names the door's addresses, which are known once it is open.
+    ports.door.open(admit(context), (opened) => {
+      if (!opened.ok) return done(opened)
+      const token = encodeToken({
+        mesh,
+        id,
+        secret,
+        issuer,
+        addresses: ports.door.addresses(),
+        expiresMs,
+        site,
+      })
+      done(ok({ token, id, expiresAt: new Date(expiresMs).toISOString() }))
+    })
+  })
+}
+
+/** Opens or closes the door as this peer's tokens say; called when the agreed state changed and as time goes by. */
+export function mindDoor(context: Context): void {
+  const { agreement, config, ports } = context
+  const open = Object.values(agreement.mesh.state.tokens).some(
+    (token) =>
+      token.issuer === config.identity.peer &&
+      token.state === 'open' &&
+      token.expiresMs > ports.clock.wallMs(),
+  )
+  if (open) ports.door.open(admit(context), () => {})
+  else ports.door.close()
+}
+
+const admit =
+  (context: Context) =>
+  (from: PeerId, hello: JoinHello, reply: Done<JoinWelcome>): void => {
+    const { agreement, ports } = context
+    const command = {
+      kind: 'admit' as const,
+      tokenId: hello.tokenId,
+      secretHash: ports.secrets.hash(hello.secret),
+      nowMs: ports.clock.wallMs(),
+      peer: from,
+      peerName: hello.name,
+      siteName: hello.site,
+      newSite: newSiteId(ports.dice),
+      addresses: hello.addresses,
+    }
+    agreement.proposeMesh(command, (outcome) => {
+      if (!outcome.ok) return reply(outcome)
+      const admission = outcome.value as Admission
+      const { peers, sites, founder } = agreement.mesh.state
+      const siteFounder = sites[admission.site]?.founder ?? (admission.founder ? from : '')
+      if (siteFounder === '' || founder === '')
+        return reply(failed({ code: 'NO_LEADER', group: 'mesh', afterMs: 0 }))
+      reply(
+        ok({
+          meshId: admission.mesh,
+          siteId: admission.site,
+          founder: admission.founder,
+          meshConfiguration: { voters: [founder], learners: [] },
+          siteConfiguration: { voters: [siteFounder], learners: [] },
+          peers: Object.values(peers).map(({ id, name, site, addresses }) => ({
+            id,
+            name,
+            site: sites[site]?.name ?? site,
+            addresses,
+          })),
+        }),
+      )
+    })
+  }
