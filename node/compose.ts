@@ -1,0 +1,277 @@
+/**
+ * The composition root: `composeNode(config, ports)` wires the cores of one peer to the world. It imports no adapter;
+ * production opens real ports (ports.ts), the simulator simulated ones: that is the whole difference.
+ *
+ * Start and stop are in one visible order: what is on disk, then agreement, then guests, then what others may ask.
+ */
+import { GodwitError } from '../protocols/errors.ts'
+import { type Done, failed, ok } from '../protocols/outcome.ts'
+import type { Service, Transport } from '../protocols/transport.ts'
+import { key } from '../storage/keyspace.ts'
+import { knownPeer } from '../storage/records.ts'
+import { Agreement } from './agreement.ts'
+import { Asking } from './asking.ts'
+import type { Epoch } from '../protocols/epoch.ts'
+import { homeOf } from './catalog/mesh.ts'
+import type { Context, NodeConfig, Ports } from './context.ts'
+import { handlers } from './handlers.ts'
+import { Jobs } from './jobs.ts'
+import { Moves } from './moves.ts'
+import { Observation } from './observation.ts'
+import { Pulling } from './pulling.ts'
+import { Vms } from './reconcile/vms.ts'
+import { mindDoor } from './tokens.ts'
+
+export type Node = {
+  /** Begins to take part; `done` once grants are read, guests found and both groups heard from, or after a bound. */
+  start(done: () => void): void
+  /** Drains in order; guests go on. `done` once nothing of this peer will act any more. */
+  stop(done: () => void): void
+  /** One of OPERATIONS; params were checked by whoever took them from outside. */
+  ask(method: string, params: unknown, done: Done<unknown>): void
+  ready(): boolean
+  readonly context: Context
+}
+
+/** How often what hangs on the wall clock and on others' news is looked at. */
+const MIND_MS = 2_000
+/** A peer that finds nobody is ready all the same: being cut off is Tuesday. */
+const READY_MS = 5_000
+const READY_LOOK_MS = 50
+
+/** @throws GodwitError DATA_CORRUPT when a record on disk is not what was written. */
+export function composeNode(config: NodeConfig, ports: Ports): Node {
+  const { identity } = config
+  const { clock } = ports
+  const transport = blaming(ports.transport)
+  let context: Context
+  let ready = false
+  let stopped = false
+  let looking = false
+
+  /** Agreed state changed: looked at once per turn, however many entries came. */
+  const changed = (): void => {
+    if (looking || stopped) return
+    looking = true
+    clock.after(0, () => {
+      looking = false
+      if (stopped) return
+      mindPeers()
+      context.moves.look()
+      context.vms.reconcile()
+      context.observation.members()
+      mindDoor(context)
+    })
+  }
+
+  const agreement = new Agreement(identity, { ...ports, transport }, { changed, role: () => changed() })
+  const jobs = new Jobs(clock, identity.peerName, () => {})
+  const asking = new Asking(
+    transport,
+    handlers(
+      () => context,
+      () => ready,
+    ),
+  )
+  const pulling = new Pulling({ ...ports, transport }, () => near())
+  const near = (): ReadonlySet<string> => {
+    const { peers } = agreement.mesh.state
+    return new Set(Object.values(peers).flatMap(({ id, site }) => (site === identity.site ? [id] : [])))
+  }
+  const vms = new Vms(
+    {
+      self: identity.peer,
+      boot: ports.boot,
+      agreed: (vm) => agreement.site.state.vms[vm],
+      placedHere: () => Object.values(agreement.site.state.vms).filter(({ host }) => host === identity.peer),
+      homeElsewhere: (vm) => elsewhere(vm),
+      moveEnded: (vm, m) => context.moves.ended(vm, m),
+      unmetDependency: (names) =>
+        names.find((name) => {
+          const vm = Object.values(agreement.site.state.vms).find((each) => each.name === name)
+          if (vm === undefined) return false
+          if (vm.host === identity.peer) return !context.vms.runs(vm.id)
+          return context.observation.sample(vm.host)?.sample.vms.find(({ id }) => id === vm.id)?.state !== 'running'
+        }),
+      fetch: (_vm, images, done) => void context.pull(images, () => {}, (outcome) => done(outcome.ok ? ok(undefined) : outcome)),
+      wantStopped: (vm) => agreement.proposeSite({ kind: 'vm-want', vm, wanted: 'stopped', kill: false }, () => {}),
+      gone: (vm, epoch) => repeat(() => agreement.site.state.vms[vm] === undefined, (done) => agreement.proposeSite({ kind: 'vm-gone', vm, epoch }, done)),
+      changed: () => context.observation.hurry(),
+    },
+    ports,
+  )
+  const moves = new Moves({
+    self: identity.peer,
+    site: identity.site,
+    clock,
+    transport,
+    agreement,
+    asking,
+    vms,
+    jobs,
+    disks: ports.disks,
+    pull: (images, onCost, done) => pulling.pull(images, onCost, done),
+  })
+  const observation = new Observation(() => context, { ...ports, transport })
+  context = {
+    config,
+    ports: { ...ports, transport },
+    agreement,
+    asking,
+    vms,
+    moves,
+    jobs,
+    observation,
+    pull: (images, onCost, done) => pulling.pull(images, onCost, done),
+    startedMs: clock.nowMs(),
+  }
+
+  function elsewhere(vm: string): Epoch | undefined {
+    const home = homeOf(agreement.mesh.state, vm)
+    return home.site === identity.site || agreement.mesh.state.homes[vm] === undefined ? undefined : home.epoch
+  }
+
+  /** Asks for something agreed until it is so. */
+  function repeat(until: () => boolean, propose: (done: Done<unknown>) => void): void {
+    if (stopped || until()) return
+    propose(() => void clock.after(MIND_MS, () => repeat(until, propose)))
+  }
+
+  // Peers that the mesh admitted, or was known to have admitted when this peer last ran.
+  const known = new Map<string, string[]>()
+  for (const [, value] of ports.store.recovered(key('peer'))) {
+    const peer = knownPeer.decode(value)
+    known.set(peer.id, peer.addresses)
+  }
+  let allowed = ''
+  function mindPeers(): void {
+    const { peers, sites } = agreement.mesh.state
+    const ids = Object.keys(peers)
+    if (ids.length > 0) {
+      for (const id of known.keys()) if (peers[id] === undefined && ids.length > 1) known.delete(id)
+      for (const peer of Object.values(peers)) known.set(peer.id, peer.addresses)
+    }
+    const text = JSON.stringify([...known])
+    if (text === allowed) return
+    allowed = text
+    transport.allow(new Map([...known].filter(([id]) => id !== identity.peer)))
+    const ops = Object.values(peers).map(({ id, name, site, addresses }) => ({
+      kind: 'put' as const,
+      key: key('peer', id),
+      value: knownPeer.encode({ id, name, site, siteName: sites[site]?.name ?? identity.siteName, addresses }),
+    }))
+    if (ops.length > 0) ports.store.write(ops, false, () => {})
+  }
+
+  /** Own addresses as others should know them. */
+  function mindAddresses(): void {
+    const known = agreement.mesh.state.peers[identity.peer]
+    const addresses = transport.addresses().slice(0, 16)
+    if (known === undefined || addresses.length === 0 || JSON.stringify(known.addresses) === JSON.stringify(addresses)) return
+    agreement.proposeMesh({ kind: 'peer-update', peer: identity.peer, addresses }, () => {})
+  }
+
+  /** This host's capacity as the site's group should have it. */
+  function mindCapacity(): void {
+    const host = {
+      id: identity.peer,
+      name: identity.peerName,
+      ...config.capacity,
+      driver: ports.hypervisor.driver,
+      labels: { ...config.labels },
+    }
+    const agreed = agreement.site.state.hosts[identity.peer]
+    if (agreed !== undefined && JSON.stringify(sorted(agreed)) === JSON.stringify(sorted(host))) return
+    agreement.proposeSite({ kind: 'host-commit', ...host }, () => {})
+  }
+
+  function mind(): void {
+    if (stopped) return
+    mindAddresses()
+    mindCapacity()
+    changed()
+    clock.after(MIND_MS, mind)
+  }
+
+  return {
+    context,
+    ready: () => ready && !stopped,
+    ask: (method, params, done) => {
+      if (stopped) return done(failed({ code: 'STOPPING', peer: identity.peerName }))
+      asking.here(method, params, done)
+    },
+
+    start(done) {
+      mindPeers()
+      agreement.start()
+      pulling.serve()
+      vms.start(() => {
+        moves.start()
+        observation.start()
+        mind()
+        const untilMs = clock.nowMs() + READY_MS
+        const look = (): void => {
+          if (stopped) return
+          const heard = agreement.mesh.leader !== '' && agreement.site.leader !== ''
+          if (!heard && clock.nowMs() < untilMs) return void clock.after(READY_LOOK_MS, look)
+          ready = true
+          done()
+        }
+        look()
+      })
+    },
+
+    stop(done) {
+      stopped = true
+      ready = false
+      ports.door.close()
+      moves.stop()
+      vms.stop()
+      observation.stop()
+      pulling.stop()
+      agreement.stop()
+      // What was handed to the store before this is on disk when this is.
+      ports.store.write([], true, () => done())
+    },
+  }
+}
+
+/** A frame that a decoder refuses costs its sender, not us; a reply that cannot be made is the asker's failure. */
+function blaming(transport: Transport): Transport {
+  const guarded =
+    <A extends unknown[]>(from: string, handler: (...args: A) => void) =>
+    (...args: A): void => {
+      try {
+        handler(...args)
+      } catch (error) {
+        if (!(error instanceof GodwitError)) throw error
+        transport.blame(from, error.message)
+      }
+    }
+  return {
+    ...transport,
+    self: transport.self,
+    serve(protocol, service) {
+      const { frame, request, channel } = service
+      const wrapped: Service = {
+        ...(frame && { frame: (from, bytes) => guarded(from, frame)(from, bytes) }),
+        ...(channel && { channel: (from, each) => guarded(from, channel)(from, each) }),
+        ...(request && {
+          request: (from, bytes, reply) => {
+            try {
+              request(from, bytes, reply)
+            } catch (error) {
+              if (!(error instanceof GodwitError)) throw error
+              transport.blame(from, error.message)
+              reply(failed(error.failure))
+            }
+          },
+        }),
+      }
+      transport.serve(protocol, wrapped)
+    },
+  }
+}
+
+const sorted = (value: object): [string, unknown][] => Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))
+

@@ -1,0 +1,145 @@
+import test from 'ava'
+import {
+  applyMesh,
+  emptyMesh,
+  homeOf,
+  type MeshCommand,
+  meshCommand,
+  meshState,
+  type MeshState,
+} from '../../../node/catalog/mesh.ts'
+import type { Code } from '../../../protocols/errors.ts'
+
+const ulid = (n: number): string => `01J${String(n).padStart(23, '0')}`
+const [anna, bob, cora] = ['anna11111111111111', 'bob11111111111111', 'cora11111111111111'] as const
+const [harbour, hill] = ['harbour1', 'hill1111'] as const
+const secretHash = 'f'.repeat(64)
+const vm = `${harbour}-${ulid(7)}`
+const [m, later] = [ulid(50), ulid(51)]
+const disks = [{ image: 'c'.repeat(64), bytes: 4096 }]
+
+const found: MeshCommand = {
+  kind: 'found',
+  mesh: ulid(1),
+  peer: anna,
+  peerName: 'anna',
+  site: harbour,
+  siteName: 'harbour',
+  addresses: [],
+}
+const token = (id: number, siteName = ''): MeshCommand => ({
+  kind: 'token-create',
+  id: ulid(id),
+  secretHash,
+  siteName,
+  expiresMs: 1_000,
+  nowMs: 0,
+  issuer: anna,
+})
+const admit = (
+  id: number,
+  peer: string,
+  rest: Partial<MeshCommand & { kind: 'admit' }> = {},
+): MeshCommand => ({
+  kind: 'admit',
+  tokenId: ulid(id),
+  secretHash,
+  nowMs: 500,
+  peer,
+  peerName: peer.slice(0, 3),
+  siteName: 'hill',
+  newSite: hill,
+  addresses: [],
+  ...rest,
+})
+const intend = (move = m, epoch: readonly [number, number, number, number] = [0, 1, 0, 1]): MeshCommand => ({
+  kind: 'move-intend',
+  m: move,
+  vm,
+  name: 'web',
+  from: harbour,
+  to: hill,
+  source: anna,
+  host: bob,
+  epoch,
+  spec: '{}',
+  wanted: 'running',
+})
+const take = (move = m, host: string = bob): MeshCommand => ({ kind: 'move-take', m: move, vm, host, disks })
+const cancel = (move = m): MeshCommand => ({ kind: 'move-cancel', m: move, vm, why: 'changed my mind' })
+
+const twoSites: MeshCommand[] = [found, token(10), admit(10, bob)]
+
+// One row: after these, this command is answered so.
+const rules: [rule: string, before: MeshCommand[], command: MeshCommand, answer: Code | 'ok'][] = [
+  ['is founded once', [found], found, 'STALE'],
+  ['admits on an open token', [found, token(10)], admit(10, bob), 'ok'],
+  ['refuses a token nobody made', [found], admit(10, bob), 'TOKEN_REFUSED'],
+  [
+    'refuses a wrong secret',
+    [found, token(10)],
+    admit(10, bob, { secretHash: 'e'.repeat(64) }),
+    'TOKEN_REFUSED',
+  ],
+  ['refuses a token after its time', [found, token(10)], admit(10, bob, { nowMs: 1_001 }), 'TOKEN_REFUSED'],
+  ['refuses a token for another site', [found, token(10, 'valley')], admit(10, bob), 'TOKEN_REFUSED'],
+  ['refuses a used token to another peer', twoSites, admit(10, cora), 'TOKEN_REFUSED'],
+  ['tells the same peer the same again', twoSites, admit(10, bob), 'ok'],
+  [
+    'refuses a revoked token',
+    [found, token(10), { kind: 'token-revoke', id: ulid(10) }],
+    admit(10, bob),
+    'TOKEN_REFUSED',
+  ],
+  [
+    'refuses a second peer of one name in a site',
+    [...twoSites, token(11)],
+    admit(11, cora, { peerName: 'bob' }),
+    'NAME_TAKEN',
+  ],
+  ['knows which tokens there are', [found], { kind: 'token-revoke', id: ulid(10) }, 'NOT_FOUND'],
+  ['intends one move of a VM at a time', [...twoSites, intend()], intend(later), 'BUSY'],
+  ['hears an intent twice', [...twoSites, intend()], intend(), 'ok'],
+  ['intends nothing to a stranger', [found], intend(), 'NOT_ADMITTED'],
+  ['takes what was intended', [...twoSites, intend()], take(), 'ok'],
+  ['takes nothing that was not', twoSites, take(), 'NOT_FOUND'],
+  ['lets only the named host take', [...twoSites, intend()], take(m, anna), 'NOT_GRANTED'],
+  ['hears a take twice', [...twoSites, intend(), take()], take(), 'ok'],
+  ['lets a cancel that came first win', [...twoSites, intend(), cancel()], take(), 'MOVE_CANCELLED'],
+  ['lets a take that came first win', [...twoSites, intend(), take()], cancel(), 'MOVE_CANCELLED'],
+  [
+    'moves on from where a VM is, not from where it was',
+    [...twoSites, intend(), take()],
+    intend(later),
+    'STALE',
+  ],
+  ['intends again after a cancel', [...twoSites, intend(), cancel()], intend(later), 'ok'],
+]
+
+for (const [rule, before, command, answer] of rules) {
+  test(`a mesh ${rule}`, (t) => {
+    const state = after(before)
+    const untouched = structuredClone(state)
+    const outcome = applyMesh(state, meshCommand.decode(meshCommand.encode(command)))
+    t.is(outcome.ok ? 'ok' : outcome.failure.code, answer)
+    if (!outcome.ok) t.deepEqual(state, untouched, 'a refused command changes nothing')
+  })
+}
+
+test('home is the creating site at E 1 until a take says otherwise', (t) => {
+  const state = after([...twoSites, intend()])
+  t.deepEqual(homeOf(state, vm), { site: harbour, epoch: [0, 1, 0, 0] })
+  applyMesh(state, take())
+  t.deepEqual(homeOf(state, vm), { site: hill, epoch: [0, 2, 0, 1] })
+})
+
+test('the state survives its codec', (t) => {
+  const state = after([...twoSites, intend(), take()])
+  t.deepEqual(meshState.decode(meshState.encode(state)), state)
+})
+
+function after(commands: readonly MeshCommand[]): MeshState {
+  const state = emptyMesh()
+  for (const command of commands) applyMesh(state, command)
+  return state
+}
