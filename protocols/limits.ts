@@ -80,11 +80,55 @@ export const CHUNK_FRAME_SLACK = 512
 export const IMAGE_BYTES_MAX = 16 * 1024 ** 4
 /** Its hashes are 2 GiB: what a manifest may make a peer set aside, whatever its chunk size. */
 export const IMAGE_CHUNKS_MAX = IMAGE_BYTES_MAX / CHUNK_BYTES
+/** A file of the chunk store: room comes back in steps of this, and a terabyte of frames is 4,096 files. */
+export const SEGMENT_BYTES_MAX = 256 * 1024 ** 2
 /** Bytes asked of one peer and not yet here, until its bandwidth-delay product is known. */
 export const IN_FLIGHT_BYTES_MIN = 1024 * 1024
 export const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024
 /** Peers that one download talks to at once. */
 export const SOURCES_MAX = 32
+/** Chunks asked of one peer and not yet here, however small their frames are: what a source keeps in its queue. */
+export const REQUESTS_PER_SOURCE_MAX = 512
+/** Chunks named in one message: 4,096 are 20 KiB, and no peer waits long for the rest of its turn. */
+export const INDEXES_MAX = 4_096
+/** Frames of one download asked for or waiting for the disk: what it may hold in memory at any time. */
+export const DOWNLOAD_BYTES_MAX = 64 * 1024 * 1024
+assert(IN_FLIGHT_BYTES_MAX * 2 <= DOWNLOAD_BYTES_MAX)
+/** Images that a peer fetches at once; each may hold DOWNLOAD_BYTES_MAX. */
+export const DOWNLOADS_MAX = 4
+/** One part of a manifest or of a list of chunks: a tenth of a second on a 20 Mbit/s link. */
+export const SWARM_PART_BYTES = 256 * 1024
+/** An encoded manifest on the wire: 2 TiB of disk in 256 KiB chunks, which both ends hold in memory. */
+export const MANIFEST_BYTES_MAX = 320 * 1024 * 1024
+/** Chunks that a downloader names to a source without the manifest: 16 GiB of image in a 2 MiB list. */
+export const LISTED_CHUNKS_MAX = 64 * 1024
+/** Chunks in one section of a have-map: 128 KiB as bits. */
+export const HAVE_SECTION_CHUNKS = 1024 * 1024
+/** A silence this long makes other sources be asked too; with the picker's beat a dead source costs 300 ms. */
+export const LATE_MS_MIN = 250
+/** How often a download looks at its clock: lateness, endgame, rate. */
+export const PICK_MS = 50
+/** A source that owes chunks and says nothing for this long is hung up on: at 1 Mbit/s a chunk takes 2 s. */
+export const SOURCE_SILENT_MS = 10_000
+/** A download ends when nobody in sight brings anything for this long: four dials, or two searches of the DHT. */
+export const NO_SOURCE_MS = 20_000
+assert(NO_SOURCE_MS >= DIAL_MS_MAX * 4 && SOURCE_SILENT_MS < NO_SOURCE_MS)
+/** How often a running download asks the directory again, and how long it listens. */
+export const FIND_SOURCES_MS = 10_000
+export const FIND_SOURCES_MS_MAX = 5_000
+/** A lost source is tried again after this, doubling up to the second number. */
+export const RECONNECT_MS_MIN = 500
+export const RECONNECT_MS_MAX = 8_000
+/** A peer that sent a bad chunk is not asked again for this long; an operator needs minutes to mend a disk. */
+export const BAN_MS = 600_000
+/** Channels that a peer serves chunks on at once: a site's neighbours and a swarm; more are refused. */
+export const SERVED_CHANNELS_MAX = 256
+/** Frames read from disk for one channel and not yet taken by it; a slow peer costs no more memory than this. */
+export const SERVE_AHEAD_BYTES_MAX = 1024 * 1024
+/** Reads of the chunk store under way for all channels together: the disk stays fair to the VMs on it. */
+export const SERVE_READS_MAX = 16
+/** News of chunks gained is gathered this long before it is told: a message per chunk would cost as much as requests. */
+export const HAVE_MORE_MS = 50
 
 // Observation ----------------------------------------------------------------------------------------------------
 

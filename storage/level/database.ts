@@ -103,6 +103,8 @@ function databaseOn<K extends Key>(
       return value === undefined ? { type: 'del', key } : { type: 'put', key, value }
     })
   }
+  /** Reads wait while the folder is opened anew. */
+  let reopening: Promise<void> = Promise.resolve()
   const reopen = async (changes: readonly Change<K>[]): Promise<void> => {
     if (level.status === 'open') {
       await probeRoom(folder)
@@ -120,14 +122,24 @@ function databaseOn<K extends Key>(
     }
   }
 
+  const read = <T>(run: () => Promise<T>): Promise<T> =>
+    guarded(async () => {
+      await reopening
+      return run()
+    })
+
   return {
     entries: () => level.iterator(),
-    keys: (range) => guarded(() => level.keys(range).all()),
-    getMany: (keys) => guarded(() => level.getMany([...keys])),
-    hasMany: (keys) => guarded(() => level.hasMany([...keys])),
+    keys: (range) => read(() => level.keys(range).all()),
+    getMany: (keys) => read(() => level.getMany([...keys])),
+    hasMany: (keys) => read(() => level.hasMany([...keys])),
     batch: (changes, sync) =>
       guarded(async () => {
-        if (undo !== undefined) await reopen(undo)
+        if (undo !== undefined) {
+          const reopened = reopen(undo)
+          reopening = reopened.catch(() => {})
+          await reopened
+        }
         undo = undefined
         try {
           await level.batch([...changes], { sync })

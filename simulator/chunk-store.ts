@@ -1,0 +1,174 @@
+/**
+ * Chunks and manifests on virtual time, in memory, with the same checks as on disk. A crash is a power cut: chunks that
+ * were synced are kept, and of those that came after a prefix that the seed chooses. Frames are shared, never copied:
+ * fifty peers that hold an image cost one.
+ */
+import { GodwitError, failureOf, type Failure } from '../protocols/errors.ts'
+import type { ChunkId, ImageId } from '../protocols/ids.ts'
+import { failed, ok, type Done } from '../protocols/outcome.ts'
+import { unpackSync } from '../storage/images/chunk-content.ts'
+import type { ChunkStore, ManifestStore } from '../storage/images/chunk-store.ts'
+import { verifyManifest, type Manifest } from '../storage/images/manifest.ts'
+import type { Random } from './random.ts'
+import type { World } from './world.ts'
+
+/** A frame to or from the page cache or a fast disk. */
+const CHUNK_MS = { min: 0.05, max: 0.5 }
+/** An fsync of a small SSD. */
+const SYNC_MS = { min: 1, max: 6 }
+
+type Ms = { readonly min: number; readonly max: number }
+
+/** What both twins share: latency, faults, and a power cut after which nothing is answered. */
+class SimDisk {
+  /** While set, every write fails: DISK_FULL. */
+  full = false
+  /** While set, every call fails with it. */
+  fail: Failure | undefined
+  readonly world: World
+  readonly name: string
+  readonly random: Random
+  protected dead = false
+  #freeAtMs = 0
+
+  constructor(world: World, kind: string, name: string) {
+    this.world = world
+    this.name = name
+    this.random = world.random(`${kind} ${name} ${world.nowMs}`)
+  }
+
+  /** Runs `run` and answers with what it returns or throws, after those that were asked before. */
+  protected answer<T>({ min, max }: Ms, done: Done<T>, run: () => T): void {
+    if (this.dead) return
+    const ms = min + this.random() * (max - min)
+    this.#freeAtMs = Math.max(this.world.nowMs, this.#freeAtMs) + ms
+    this.world.after(this.#freeAtMs - this.world.nowMs, () => {
+      if (this.dead) return
+      try {
+        if (this.fail !== undefined) throw new GodwitError(this.fail)
+        const value = run()
+        done(ok(value))
+      } catch (error) {
+        done(failed(failureOf(error)))
+      }
+    })
+  }
+
+  protected refuseWhenFull(): void {
+    if (this.full) throw new GodwitError({ code: 'DISK_FULL', path: this.name })
+  }
+}
+
+export class SimChunkStore extends SimDisk implements ChunkStore {
+  readonly #held: Map<ChunkId, Uint8Array>
+  #unsynced: ChunkId[] = []
+
+  constructor(world: World, name: string, found: ReadonlyMap<ChunkId, Uint8Array> = new Map()) {
+    super(world, 'chunks', name)
+    this.#held = new Map(found)
+  }
+
+  has(ids: readonly ChunkId[], done: Done<boolean[]>): void {
+    this.answer(CHUNK_MS, done, () => ids.map((id) => this.#held.has(id)))
+  }
+
+  read(id: ChunkId, done: Done<Uint8Array>): void {
+    this.answer(CHUNK_MS, done, () => {
+      const frame = this.#held.get(id)
+      if (frame === undefined)
+        throw new GodwitError({ code: 'CHUNK_MISSING', image: `with chunk ${id}`, chunks: 1 })
+      if (frame !== DAMAGED) return frame
+      this.#held.delete(id)
+      throw new GodwitError({ code: 'CHUNK_CORRUPT', chunk: id, from: 'the disk' })
+    })
+  }
+
+  write(id: ChunkId, frame: Uint8Array, chunkBytes: number, done: Done<void>): void {
+    this.answer(CHUNK_MS, done, () => {
+      if (this.#held.has(id)) return
+      if (unpackSync(id, frame, chunkBytes) === undefined)
+        throw new GodwitError({ code: 'CHUNK_CORRUPT', chunk: id, from: 'its source' })
+      this.refuseWhenFull()
+      this.#held.set(id, frame)
+      this.#unsynced.push(id)
+    })
+  }
+
+  sync(done: Done<void>): void {
+    this.answer(SYNC_MS, done, () => {
+      this.refuseWhenFull()
+      this.#unsynced = []
+    })
+  }
+
+  /** Ids held, for checkers. */
+  held(): ReadonlySet<ChunkId> {
+    return new Set(this.#held.keys())
+  }
+
+  /** The disk changes a stored frame; the next read finds out. */
+  damage(id: ChunkId): void {
+    if (this.#held.has(id)) this.#held.set(id, DAMAGED)
+  }
+
+  crash(): void {
+    if (this.dead) return
+    this.dead = true
+    const kept = this.random.below(this.#unsynced.length + 1)
+    for (const id of this.#unsynced.slice(kept)) this.#held.delete(id)
+  }
+
+  /** The same disk, in the next life of its host. Without a crash before, nothing is lost. */
+  reopen(): SimChunkStore {
+    this.dead = true
+    return new SimChunkStore(this.world, this.name, this.#held)
+  }
+}
+
+const DAMAGED = new Uint8Array()
+
+export class SimManifestStore extends SimDisk implements ManifestStore {
+  readonly #held: Map<ImageId, Manifest>
+
+  constructor(world: World, name: string, found: ReadonlyMap<ImageId, Manifest> = new Map()) {
+    super(world, 'manifests', name)
+    this.#held = new Map(found)
+  }
+
+  list(): ImageId[] {
+    return [...this.#held.keys()].sort()
+  }
+
+  get(image: ImageId, done: Done<Manifest>): void {
+    this.answer(CHUNK_MS, done, () => {
+      const manifest = this.#held.get(image)
+      if (manifest === undefined) throw new GodwitError({ code: 'NOT_FOUND', what: 'image', name: image })
+      return manifest
+    })
+  }
+
+  put(manifest: Manifest, done: Done<void>): void {
+    this.answer(SYNC_MS, done, () => {
+      const why = verifyManifest(manifest)
+      if (why !== undefined) throw new GodwitError({ code: 'IMAGE_INVALID', path: manifest.image, why })
+      this.refuseWhenFull()
+      this.#held.set(manifest.image, manifest)
+    })
+  }
+
+  remove(image: ImageId, done: Done<void>): void {
+    this.answer(SYNC_MS, done, () => {
+      if (!this.#held.delete(image)) throw new GodwitError({ code: 'NOT_FOUND', what: 'image', name: image })
+    })
+  }
+
+  crash(): void {
+    this.dead = true
+  }
+
+  /** The same disk, in the next life of its host: what was done is durable here. */
+  reopen(): SimManifestStore {
+    this.dead = true
+    return new SimManifestStore(this.world, this.name, this.#held)
+  }
+}

@@ -1,0 +1,213 @@
+/**
+ * The chunk store in files: frames in segments, and an index of them (docs/decisions/0006-chunk-store.md).
+ *
+ * A chunk is held from the moment its frame is with the kernel: until the next checkpoint this process remembers where,
+ * and after a crash the segments tell. A checkpoint first syncs the segments, then the index, so the index never
+ * names what a power cut could take away.
+ */
+import { join } from 'node:path'
+import type { ChunkId } from '../../protocols/ids.ts'
+import { failed, ok, type Done, type Outcome } from '../../protocols/outcome.ts'
+import { unpack } from '../images/chunk-content.ts'
+import type { ChunkStore } from '../images/chunk-store.ts'
+import { openChunkIndex, type ChunkIndex } from '../level/chunk-index.ts'
+import { fileFailure } from './durable.ts'
+import type { Place, Position } from './segment-frame.ts'
+import { openSegments, type Segments } from './segments.ts'
+
+export type FileChunkStore = ChunkStore & {
+  /** After what is in hand, with a last checkpoint. Nothing may be asked after. */
+  close(): Promise<void>
+}
+
+/** Frames that only this process knows the place of: what an opening after a crash reads again, at most twice this. */
+const UNINDEXED_BYTES_MAX = 64 * 1024 * 1024
+const UNINDEXED_MAX = 4_096
+/** Frames unpacked at once: half of libuv's threads, so that Raft's fsync always finds one. */
+const UNPACKING_MAX = 2
+
+/** DATA_LOCKED, DATA_NEWER, DATA_CORRUPT, DISK_FULL or IO when the folder cannot be opened. */
+export async function openChunkStore(
+  folder: string,
+  options: { readonly segmentBytesMax?: number } = {},
+): Promise<Outcome<FileChunkStore>> {
+  const index = await openChunkIndex(join(folder, 'index'))
+  if (!index.ok) return index
+  try {
+    const unindexed = new Map<ChunkId, Place>()
+    const segments = await openSegments(join(folder, 'segments'), {
+      ...options,
+      from: index.value.checkpoint,
+      found: (id, place) => unindexed.set(id, place),
+    })
+    return ok(new SegmentedChunkStore(folder, segments, index.value, unindexed))
+  } catch (error) {
+    await index.value.close()
+    return failed(fileFailure(error, folder))
+  }
+}
+
+class SegmentedChunkStore implements FileChunkStore {
+  readonly #folder: string
+  readonly #segments: Segments
+  readonly #index: ChunkIndex
+  readonly #unindexed: Map<ChunkId, Place>
+  #unindexedBytes = 0
+  /** Writes in hand, by chunk. */
+  readonly #writing = new Map<ChunkId, Promise<Outcome<void>>>()
+  readonly #inHand = new Set<Promise<unknown>>()
+  /** Changes of the index, one after the other. */
+  #indexing: Promise<unknown> = Promise.resolve()
+  #closing: Promise<void> | undefined
+  #unpacking = 0
+  readonly #waitToUnpack: (() => void)[] = []
+
+  constructor(folder: string, segments: Segments, index: ChunkIndex, unindexed: Map<ChunkId, Place>) {
+    this.#folder = folder
+    this.#segments = segments
+    this.#index = index
+    this.#unindexed = unindexed
+    for (const { frameBytes } of unindexed.values()) this.#unindexedBytes += frameBytes
+  }
+
+  has(ids: readonly ChunkId[], done: Done<boolean[]>): void {
+    this.#answer(done, async () => {
+      // What a checkpoint moves meanwhile is found at one place or the other.
+      const here = ids.map((id) => this.#unindexed.has(id))
+      const others = ids.filter((_, i) => here[i] !== true)
+      const indexed = await this.#index.has(others)
+      let at = 0
+      return ok(here.map((held) => held || indexed[at++] === true))
+    })
+  }
+
+  read(id: ChunkId, done: Done<Uint8Array>): void {
+    this.#answer(done, async () => {
+      const place = await this.#placeOf(id)
+      if (place === undefined) return failed({ code: 'CHUNK_MISSING', image: `with chunk ${id}`, chunks: 1 })
+      const frame = await this.#segments.read(id, place)
+      if (frame !== undefined) return ok(frame)
+      await this.#drop(id, place)
+      return failed({ code: 'CHUNK_CORRUPT', chunk: id, from: 'the disk' })
+    })
+  }
+
+  write(id: ChunkId, frame: Uint8Array, chunkBytes: number, done: Done<void>): void {
+    this.#answer(done, async () => {
+      for (let other = this.#writing.get(id); other !== undefined; other = this.#writing.get(id))
+        if ((await other).ok) return ok(undefined)
+      const mine = this.#outcome(() => this.#writeNew(id, frame, chunkBytes))
+      this.#writing.set(id, mine)
+      const outcome = await mine
+      this.#writing.delete(id)
+      return outcome
+    })
+  }
+
+  sync(done: Done<void>): void {
+    const before = [...this.#writing.values()]
+    this.#answer(done, async () => {
+      await Promise.all(before)
+      await this.#checkpoint()
+      return ok(undefined)
+    })
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close())
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all(this.#inHand)
+    // When there is no room for it the segments tell the next life.
+    await this.#checkpoint().catch(() => {})
+    await this.#segments.close()
+    await this.#index.close()
+  }
+
+  async #writeNew(id: ChunkId, frame: Uint8Array, chunkBytes: number): Promise<Outcome<void>> {
+    if ((await this.#placeOf(id)) !== undefined) return ok(undefined)
+    if (!(await this.#isSound(id, frame, chunkBytes)))
+      return failed({ code: 'CHUNK_CORRUPT', chunk: id, from: 'its source' })
+    const place = await this.#segments.append(id, frame, chunkBytes)
+    this.#unindexed.set(id, place)
+    this.#unindexedBytes += place.frameBytes
+    // Whoever writes past the bound waits for the checkpoint.
+    if (this.#isUnindexedFull()) await this.#checkpoint(() => this.#isUnindexedFull())
+    return ok(undefined)
+  }
+
+  async #isSound(id: ChunkId, frame: Uint8Array, chunkBytes: number): Promise<boolean> {
+    if (this.#unpacking < UNPACKING_MAX) this.#unpacking++
+    else await new Promise<void>((resolve) => this.#waitToUnpack.push(resolve))
+    const content = await unpack(id, frame, chunkBytes)
+    // The next one takes our place.
+    const next = this.#waitToUnpack.shift()
+    if (next === undefined) this.#unpacking--
+    else next()
+    return content !== undefined
+  }
+
+  #placeOf(id: ChunkId): Promise<Place | undefined> {
+    const place = this.#unindexed.get(id)
+    return place === undefined ? this.#index.get(id) : Promise.resolve(place)
+  }
+
+  #isUnindexedFull(): boolean {
+    return this.#unindexedBytes >= UNINDEXED_BYTES_MAX || this.#unindexed.size >= UNINDEXED_MAX
+  }
+
+  #checkpoint(isWanted: () => boolean = () => true): Promise<void> {
+    return this.#oneByOne(async () => {
+      if (!isWanted()) return
+      const end = await this.#segments.sync()
+      const places = new Map([...this.#unindexed].filter(([, place]) => isBefore(place, end)))
+      await this.#index.add(places, end)
+      for (const [id, place] of places) {
+        if (this.#unindexed.get(id) !== place) continue
+        this.#unindexed.delete(id)
+        this.#unindexedBytes -= place.frameBytes
+      }
+    })
+  }
+
+  /** What the disk has changed is no longer held, so that it can be fetched and written again. */
+  #drop(id: ChunkId, bad: Place): Promise<void> {
+    return this.#oneByOne(async () => {
+      if (this.#unindexed.get(id) === bad) {
+        this.#unindexed.delete(id)
+        this.#unindexedBytes -= bad.frameBytes
+      }
+      const place = await this.#index.get(id)
+      if (place?.segment === bad.segment && place.offset === bad.offset) await this.#index.drop(id)
+    })
+  }
+
+  #oneByOne(run: () => Promise<void>): Promise<void> {
+    const next = this.#indexing.then(run)
+    this.#indexing = next.catch(() => {})
+    return next
+  }
+
+  #answer<T>(done: Done<T>, run: () => Promise<Outcome<T>>): void {
+    const outcome = this.#outcome(run)
+    this.#inHand.add(outcome)
+    const tell = async (): Promise<void> => {
+      const ended = await outcome
+      this.#inHand.delete(outcome)
+      done(ended)
+    }
+    void tell()
+  }
+
+  async #outcome<T>(run: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
+    try {
+      return await run()
+    } catch (error) {
+      return failed(fileFailure(error, this.#folder))
+    }
+  }
+}
+
+const isBefore = (a: Position, b: Position): boolean =>
+  a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset)

@@ -1,0 +1,254 @@
+/**
+ * Images into the chunk store: a whole file, or what has changed on a disk since an image of it. Chunks of zeros cost
+ * nothing, chunks that are held are hashed only, the rest is compressed on worker threads; memory stays bounded.
+ */
+import { open } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { GodwitError } from '../../protocols/errors.ts'
+import type { ChunkId } from '../../protocols/ids.ts'
+import { CHUNK_BYTES, IMAGE_BYTES_MAX } from '../../protocols/limits.ts'
+import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
+import { asked } from '../images/asked.ts'
+import type { ChunkStore, ManifestStore } from '../images/chunk-store.ts'
+import { checkHeader, HEADER_BYTES } from '../images/image-header.ts'
+import type { Extent, ImageFormat, ImageReader } from '../images/image-reader.ts'
+import { buildManifest, chunkCount, chunkLength, HASH_BYTES, type Manifest } from '../images/manifest.ts'
+import { fileFailure } from './durable.ts'
+import { openPackPool, type PackPool } from './pack-pool.ts'
+
+export type Stores = { readonly chunks: ChunkStore; readonly manifests: ManifestStore }
+
+export type Ingested = {
+  readonly manifest: Manifest
+  /** Content of chunks that are not zeros. */
+  readonly dataBytes: number
+  /** Of these, what the store did not hold. */
+  readonly newBytes: number
+}
+
+export type Watching = {
+  /** Bytes read, of those that have to be. */
+  readonly onProgress?: (doneBytes: number, bytes: number) => void
+  /** Aborting ends it with the signal's reason. Chunks that are stored by then stay. */
+  readonly signal?: AbortSignal
+}
+
+/** Content of one job of a worker: 2 MiB, with two jobs for each worker in hand. */
+const JOB_BYTES = 2 * 1024 * 1024
+/** More threads than this outrun any disk a small site has. */
+const WORKERS_MAX = 8
+
+/** IMAGE_INVALID before anything is stored when the file is not what it says. */
+export async function importImage(
+  image: { readonly path: string; readonly format: ImageFormat | 'auto'; readonly chunkBytes?: number },
+  reader: ImageReader,
+  stores: Stores,
+  watching: Watching = {},
+): Promise<Outcome<Ingested>> {
+  const { path, chunkBytes = CHUNK_BYTES } = image
+  try {
+    const format = await formatOf(path, image.format)
+    const { bytes } = valueOf(await reader.probe(path, format))
+    if (bytes < 1 || bytes > IMAGE_BYTES_MAX)
+      throw invalid(path, `its disk has ${bytes} bytes, not 1..${IMAGE_BYTES_MAX}`)
+    const extents = valueOf(await reader.extents(path, format))
+    const raw = valueOf(await reader.open(path, format))
+    try {
+      const disk = { bytes, chunkBytes, hashes: Buffer.alloc(chunkCount({ bytes, chunkBytes }) * HASH_BYTES) }
+      return ok(await ingest(disk, chunksOf(disk, extents), { path: raw.path }, stores, watching))
+    } finally {
+      await raw.close()
+    }
+  } catch (error) {
+    return failed(fileFailure(error, path))
+  }
+}
+
+/**
+ * The image of a disk of which `base` is an older one: only chunks that `changed` touches are read, through `read`, which
+ * returns what the disk holds now. The disk may have grown or shrunk since.
+ */
+export async function ingestRanges(
+  disk: { readonly base: Manifest; readonly bytes: number; readonly changed: readonly Extent[] },
+  read: (position: number, length: number) => Promise<Uint8Array>,
+  stores: Stores,
+  watching: Watching = {},
+): Promise<Outcome<Ingested>> {
+  const { base, bytes, changed } = disk
+  try {
+    const { chunkBytes } = base
+    const hashes = Buffer.alloc(chunkCount({ bytes, chunkBytes }) * HASH_BYTES)
+    hashes.set(base.hashes.subarray(0, hashes.length))
+    const next = { bytes, chunkBytes, hashes }
+    const touched = new Set(chunksOf(next, changed))
+    // Where one of the two ends inside a chunk, that chunk has another content in the other.
+    for (const end of base.bytes === bytes ? [] : [base.bytes, bytes]) {
+      const index = Math.floor(end / chunkBytes)
+      if (end % chunkBytes !== 0 && index < chunkCount(next)) touched.add(index)
+    }
+    const order = [...touched].sort((a, b) => a - b)
+    return ok(await ingest(next, order, { read }, stores, watching))
+  } catch (error) {
+    return failed(fileFailure(error, base.image))
+  }
+}
+
+type Disk = { readonly bytes: number; readonly chunkBytes: number; readonly hashes: Buffer }
+type Source =
+  | { readonly path: string }
+  | { readonly read: (position: number, length: number) => Promise<Uint8Array> }
+
+async function ingest(
+  disk: Disk,
+  indexes: readonly number[],
+  source: Source,
+  stores: Stores,
+  { onProgress, signal }: Watching,
+): Promise<Ingested> {
+  const jobs = jobsOf(disk, indexes)
+  const total = indexes.reduce((sum, index) => sum + chunkLength(disk, index), 0)
+  const size = Math.max(1, Math.min(availableParallelism(), WORKERS_MAX, jobs.length))
+  let doneBytes = 0
+  let newBytes = 0
+  const inHand = new Set<ChunkId>()
+
+  const work = async (pool: PackPool): Promise<void> => {
+    for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) {
+      signal?.throwIfAborted()
+      const fresh = await runJob(disk, job, source, pool, stores.chunks, inHand)
+      newBytes += fresh
+      doneBytes += job.reduce((sum, index) => sum + chunkLength(disk, index), 0)
+      onProgress?.(doneBytes, total)
+    }
+  }
+  if (jobs.length > 0) {
+    const pool = openPackPool(size, 'path' in source ? source.path : undefined)
+    try {
+      // Two hands for each worker: while one stores its frames the other's job is on the worker.
+      const hands = Array.from({ length: size * 2 }, () =>
+        work(pool).catch((error: unknown) => {
+          jobs.length = 0
+          throw error
+        }),
+      )
+      const fault = (await Promise.allSettled(hands)).find((each) => each.status === 'rejected')
+      if (fault !== undefined) throw fault.reason
+    } finally {
+      await pool.close()
+    }
+  }
+  await asked<void>((done) => stores.chunks.sync(done))
+  const manifest = buildManifest(disk.bytes, disk.chunkBytes, disk.hashes)
+  await asked<void>((done) => stores.manifests.put(manifest, done))
+  return { manifest, dataBytes: dataBytesOf(disk), newBytes }
+}
+
+/**
+ * Hashes the chunks of one job, stores those that are new, and returns how many bytes these have. What another job is
+ * storing, `inHand`, is not new.
+ */
+async function runJob(
+  disk: Disk,
+  job: readonly number[],
+  source: Source,
+  pool: PackPool,
+  store: ChunkStore,
+  inHand: Set<ChunkId>,
+): Promise<number> {
+  const chunks = job.map((index) => ({ position: index * disk.chunkBytes, length: chunkLength(disk, index) }))
+  const content = 'read' in source ? { content: await readAll(chunks, source.read) } : {}
+  let fresh: Fresh[] = []
+
+  const frames = await pool.run({ chunks, ...content }, async (hashes) => {
+    const some = new Map<ChunkId, Fresh>()
+    for (const [i, index] of job.entries()) {
+      const hash = Buffer.from(hashes.buffer, hashes.byteOffset + i * HASH_BYTES, HASH_BYTES)
+      hash.copy(disk.hashes, index * HASH_BYTES)
+      const id = hash.toString('hex')
+      if (hash.compare(ZERO_HASH) !== 0 && !inHand.has(id))
+        some.set(id, { id, length: chunkLength(disk, index), at: i })
+    }
+    const asking = [...some.values()]
+    const ids = asking.map(({ id }) => id)
+    const held = await asked<boolean[]>((done) => store.has(ids, done))
+    fresh = asking.filter(({ id }, i) => held[i] !== true && !inHand.has(id))
+    for (const { id } of fresh) inHand.add(id)
+    return fresh.map(({ at }) => at)
+  })
+  await Promise.all(
+    fresh.map(({ id, length }, i) =>
+      asked<void>((done) => store.write(id, frames[i] as Uint8Array, length, done)),
+    ),
+  )
+  for (const { id } of fresh) inHand.delete(id)
+  return fresh.reduce((sum, { length }) => sum + length, 0)
+}
+
+/** A chunk to be stored: the `at`-th of its job. */
+type Fresh = { readonly id: ChunkId; readonly length: number; readonly at: number }
+
+const ZERO_HASH = Buffer.alloc(HASH_BYTES)
+
+/** In a buffer of its own, which goes to the worker without a copy. */
+async function readAll(
+  chunks: readonly { position: number; length: number }[],
+  read: (position: number, length: number) => Promise<Uint8Array>,
+): Promise<Uint8Array> {
+  const content = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const { position, length } of chunks) {
+    const bytes = await read(position, length)
+    if (bytes.length !== length) throw new Error(`${bytes.length} bytes were read instead of ${length}`)
+    content.set(bytes, at)
+    at += length
+  }
+  return content
+}
+
+/** The chunks that `extents` touch, each once, in order. */
+function chunksOf(disk: Pick<Disk, 'bytes' | 'chunkBytes'>, extents: readonly Extent[]): number[] {
+  const indexes: number[] = []
+  for (const { start, length } of extents) {
+    const end = Math.min(start + length, disk.bytes)
+    const first = Math.max(Math.floor(start / disk.chunkBytes), (indexes.at(-1) ?? -1) + 1)
+    for (let index = first; index * disk.chunkBytes < end; index++) indexes.push(index)
+  }
+  return indexes
+}
+
+function jobsOf({ chunkBytes }: Disk, indexes: readonly number[]): number[][] {
+  const each = Math.max(1, Math.floor(JOB_BYTES / chunkBytes))
+  return Array.from({ length: Math.ceil(indexes.length / each) }, (_, i) =>
+    indexes.slice(i * each, (i + 1) * each),
+  )
+}
+
+function dataBytesOf(disk: Disk): number {
+  let bytes = 0
+  for (let index = 0; index < chunkCount(disk); index++)
+    if (disk.hashes.readBigUInt64LE(index * HASH_BYTES) !== 0n) bytes += chunkLength(disk, index)
+  return bytes
+}
+
+async function formatOf(path: string, wanted: ImageFormat | 'auto'): Promise<ImageFormat> {
+  const file = await open(path, 'r')
+  try {
+    const stat = await file.stat()
+    if (!stat.isFile()) throw invalid(path, 'it is no file')
+    const head = Buffer.alloc(Math.min(HEADER_BYTES, stat.size))
+    await file.read(head, 0, head.length, 0)
+    const checked = checkHeader(wanted, head, stat.size)
+    if ('why' in checked) throw invalid(path, checked.why)
+    return checked.format
+  } finally {
+    await file.close()
+  }
+}
+
+const invalid = (path: string, why: string): GodwitError =>
+  new GodwitError({ code: 'IMAGE_INVALID', path, why })
+
+function valueOf<T>(outcome: Outcome<T>): T {
+  if (!outcome.ok) throw new GodwitError(outcome.failure)
+  return outcome.value
+}

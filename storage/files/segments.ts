@@ -1,0 +1,200 @@
+/**
+ * Append-only files of frames. One writer: frames that wait while others are written go in the next write, in order, so
+ * that what a crash leaves of the last segment is whole frames and one torn tail. A write that fails is cut off again.
+ */
+import { mkdir, open, readdir, type FileHandle } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { ChunkId } from '../../protocols/ids.ts'
+import { SEGMENT_BYTES_MAX } from '../../protocols/limits.ts'
+import { syncFolder } from './durable.ts'
+import { openFiles, type OpenFiles } from './open-files.ts'
+import { encodeHeader, frameIn, HEADER_BYTES, type Place, type Position } from './segment-frame.ts'
+import { scanSegment } from './segment-scan.ts'
+
+export type Segments = {
+  /** Resolves once the frame is with the kernel. Rejects when there is no room: nothing of it is left then. */
+  append(id: ChunkId, frame: Uint8Array, chunkBytes: number): Promise<Place>
+  /** Undefined when the disk has lost or changed the frame. */
+  read(id: ChunkId, place: Place): Promise<Uint8Array | undefined>
+  /** All that `append` has resolved for is on disk, and this is its end. */
+  sync(): Promise<Position>
+  close(): Promise<void>
+}
+
+/** Bytes of one write: what waits behind it waits this long. */
+const WRITE_BYTES_MAX = 8 * 1024 * 1024
+
+type Waiting = {
+  readonly buffers: readonly [header: Buffer, frame: Uint8Array]
+  readonly bytes: number
+  readonly chunkBytes: number
+  readonly resolve: (place: Place) => void
+  readonly reject: (error: unknown) => void
+}
+
+export type Opening = {
+  readonly segmentBytesMax?: number
+  /** Frames past this position are told to `found`. */
+  readonly from: Position
+  readonly found: (id: ChunkId, place: Place) => void
+}
+
+export async function openSegments(folder: string, opening: Opening): Promise<Segments> {
+  await mkdir(folder, { recursive: true })
+  const numbers = (await readdir(folder))
+    .map((name) => /^(\d{8})\.segment$/.exec(name)?.[1])
+    .filter((digits) => digits !== undefined)
+    .map(Number)
+    .sort((a, b) => a - b)
+  const last = numbers.at(-1)
+  let end: Position = { segment: last ?? 1, offset: 0 }
+  for (const segment of numbers) {
+    if (segment < opening.from.segment && segment !== last) continue
+    const file = await open(pathOf(folder, segment), 'r+')
+    try {
+      const start = segment === opening.from.segment ? opening.from.offset : 0
+      const offset = await scanSegment(
+        file,
+        segment,
+        segment < opening.from.segment ? 0 : start,
+        opening.found,
+      )
+      if (segment === last) {
+        await file.truncate(offset)
+        // What a killed process left may not be on disk yet, and must be before the index names it.
+        await file.datasync()
+        end = { segment, offset }
+      }
+    } finally {
+      await file.close()
+    }
+  }
+  return new SegmentFiles(folder, end, opening.segmentBytesMax ?? SEGMENT_BYTES_MAX)
+}
+
+const pathOf = (folder: string, segment: number): string =>
+  join(folder, `${String(segment).padStart(8, '0')}.segment`)
+
+class SegmentFiles implements Segments {
+  readonly #folder: string
+  readonly #segmentBytesMax: number
+  readonly #files: OpenFiles
+  #end: Position
+  #writer: FileHandle | undefined
+  /** Something of a failed write may lie past the end. */
+  #torn = false
+  #waiting: Waiting[] = []
+  #writing: Promise<void> | undefined
+
+  constructor(folder: string, end: Position, segmentBytesMax: number) {
+    this.#folder = folder
+    this.#end = end
+    this.#segmentBytesMax = segmentBytesMax
+    this.#files = openFiles((segment) => pathOf(folder, segment))
+  }
+
+  append(id: ChunkId, frame: Uint8Array, chunkBytes: number): Promise<Place> {
+    return new Promise((resolve, reject) => {
+      const buffers = [encodeHeader(id, frame, chunkBytes), frame] as const
+      this.#waiting.push({ buffers, bytes: HEADER_BYTES + frame.length, chunkBytes, resolve, reject })
+      this.#writing ??= this.#drain()
+    })
+  }
+
+  async read(id: ChunkId, { segment, offset, frameBytes }: Place): Promise<Uint8Array | undefined> {
+    const record = Buffer.allocUnsafe(HEADER_BYTES + frameBytes)
+    const read = await this.#files.read(segment, record, offset)
+    return read === record.length ? frameIn(record, id) : undefined
+  }
+
+  async sync(): Promise<Position> {
+    const end = this.#end
+    // Older segments were synced when they were left.
+    await this.#writer?.datasync()
+    return end
+  }
+
+  async close(): Promise<void> {
+    await this.#writing
+    await this.#writer?.close()
+    await this.#files.close()
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      let bytes = 0
+      const over = this.#waiting.findIndex((each) => (bytes += each.bytes) > WRITE_BYTES_MAX)
+      const group = this.#waiting.splice(0, over === -1 ? this.#waiting.length : Math.max(1, over))
+      try {
+        await this.#write(group)
+      } catch (error) {
+        for (const { reject } of group) reject(error)
+      }
+    }
+    this.#writing = undefined
+  }
+
+  async #write(group: readonly Waiting[]): Promise<void> {
+    const file = await this.#writable()
+    const buffers = group.flatMap(({ buffers }) => buffers)
+    try {
+      await writeAll(file, buffers, this.#end.offset)
+    } catch (error) {
+      this.#torn = true
+      await this.#cut(file).catch(() => {})
+      throw error
+    }
+    let { segment, offset } = this.#end
+    const places = group.map(({ bytes, chunkBytes }) => {
+      const place = { segment, offset, frameBytes: bytes - HEADER_BYTES, chunkBytes }
+      offset += bytes
+      return place
+    })
+    this.#end = { segment, offset }
+    for (const [i, { resolve }] of group.entries()) resolve(places[i] as Place)
+  }
+
+  /** The last segment, or the next one when it is full; the last one is on disk for good by then. */
+  async #writable(): Promise<FileHandle> {
+    if (this.#writer !== undefined && this.#torn) await this.#cut(this.#writer)
+    if (this.#writer !== undefined && this.#end.offset < this.#segmentBytesMax) return this.#writer
+    if (this.#end.offset >= this.#segmentBytesMax) {
+      const left = this.#writer
+      if (left !== undefined) await left.datasync()
+      const next = this.#end.segment + 1
+      this.#writer = await open(pathOf(this.#folder, next), 'w')
+      this.#end = { segment: next, offset: 0 }
+      await left?.close()
+    } else {
+      this.#writer = await open(pathOf(this.#folder, this.#end.segment), this.#end.offset === 0 ? 'w' : 'r+')
+    }
+    await syncFolder(this.#folder)
+    return this.#writer
+  }
+
+  async #cut(file: FileHandle): Promise<void> {
+    await file.truncate(this.#end.offset)
+    this.#torn = false
+  }
+}
+
+async function writeAll(file: FileHandle, buffers: readonly Uint8Array[], position: number): Promise<void> {
+  let rest = [...buffers]
+  let at = position
+  while (rest.length > 0) {
+    const { bytesWritten } = await file.writev(rest, at)
+    at += bytesWritten
+    rest = past(rest, bytesWritten)
+  }
+}
+
+/** What is left of `buffers` after their first `bytes` bytes. */
+function past(buffers: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let skip = bytes
+  const first = buffers.findIndex((buffer) => {
+    if (skip < buffer.length) return true
+    skip -= buffer.length
+    return false
+  })
+  return first === -1 ? [] : [(buffers[first] as Uint8Array).subarray(skip), ...buffers.slice(first + 1)]
+}

@@ -1,0 +1,50 @@
+/**
+ * A chunk and its frame: one zstd frame of its bytes, level 3 (measured: half the bytes for 7 ms of CPU a MiB).
+ * Whoever takes a frame checks here that its content is what its id says, in bounded memory, whatever the frame is.
+ */
+import { hash } from 'node:crypto'
+import { constants, zstdCompressSync, zstdDecompress, zstdDecompressSync, type ZstdOptions } from 'node:zlib'
+import type { ChunkId } from '../../protocols/ids.ts'
+import { CHUNK_BYTES_MAX, CHUNK_FRAME_SLACK } from '../../protocols/limits.ts'
+
+export const chunkIdOf = (content: Uint8Array): ChunkId => hash('sha256', content)
+
+/** On the calling thread: 2 ms for 256 KiB. */
+export const pack = (content: Uint8Array): Uint8Array =>
+  zstdCompressSync(content, {
+    params: { [constants.ZSTD_c_compressionLevel]: 3 },
+    // One call of zlib a frame, not one for each 16 KiB.
+    chunkSize: content.length + CHUNK_FRAME_SLACK,
+  })
+
+/** The content, or undefined when it is not what `id` says. On the calling thread: 0.5 ms for 256 KiB. */
+export function unpackSync(id: ChunkId, frame: Uint8Array, chunkBytes: number): Uint8Array | undefined {
+  if (!fits(frame, chunkBytes)) return undefined
+  try {
+    return checked(id, zstdDecompressSync(frame, bounded(chunkBytes)), chunkBytes)
+  } catch {
+    return undefined
+  }
+}
+
+/** The same in libuv's thread pool, but for the hash (0.15 ms for 256 KiB). */
+export function unpack(id: ChunkId, frame: Uint8Array, chunkBytes: number): Promise<Uint8Array | undefined> {
+  if (!fits(frame, chunkBytes)) return Promise.resolve(undefined)
+  return new Promise((resolve) => {
+    zstdDecompress(frame, bounded(chunkBytes), (error, content) =>
+      resolve(error === null ? checked(id, content, chunkBytes) : undefined),
+    )
+  })
+}
+
+const fits = (frame: Uint8Array, chunkBytes: number): boolean =>
+  chunkBytes >= 1 && chunkBytes <= CHUNK_BYTES_MAX && frame.length <= chunkBytes + CHUNK_FRAME_SLACK
+
+/** zlib stops at the first byte past the chunk; the room for a few more spares it a second call. */
+const bounded = (chunkBytes: number): ZstdOptions => ({
+  maxOutputLength: chunkBytes,
+  chunkSize: chunkBytes + 64,
+})
+
+const checked = (id: ChunkId, content: Uint8Array, chunkBytes: number): Uint8Array | undefined =>
+  content.length === chunkBytes && chunkIdOf(content) === id ? content : undefined

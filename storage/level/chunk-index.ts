@@ -1,0 +1,77 @@
+/**
+ * Which segment holds a chunk: id (32 bytes) -> u32 segment, offset, frameBytes, chunkBytes. With it stands a
+ * checkpoint: every frame before that position is in the index, and was on disk before it was; what lies past it is found
+ * by reading the segments. So the index may be lost at any time: it is made anew from the segments.
+ */
+import type { ChunkId } from '../../protocols/ids.ts'
+import { ok, type Outcome } from '../../protocols/outcome.ts'
+import type { Place, Position } from '../files/segment-frame.ts'
+import { openDatabase, type Change, type Database } from './database.ts'
+
+export type ChunkIndex = {
+  readonly checkpoint: Position
+  has(ids: readonly ChunkId[]): Promise<boolean[]>
+  get(id: ChunkId): Promise<Place | undefined>
+  /** Synced. One call of `add` or `drop` at a time. @throws GodwitError DISK_FULL, IO */
+  add(places: ReadonlyMap<ChunkId, Place>, checkpoint: Position): Promise<void>
+  drop(id: ChunkId): Promise<void>
+  close(): Promise<void>
+}
+
+const VERSION = 1
+// Shorter than any chunk's key, so they cannot meet.
+const VERSION_KEY = Buffer.from('format')
+const CHECKPOINT_KEY = Buffer.from('checkpoint')
+/** Keys of one look-up, so that none keeps a thread of the pool for more than some 10 ms. */
+const KEYS_MAX = 4_096
+
+export async function openChunkIndex(folder: string): Promise<Outcome<ChunkIndex>> {
+  const opened = await openDatabase<Uint8Array>(folder, {
+    keyEncoding: 'view',
+    versionKey: VERSION_KEY,
+    version: VERSION,
+  })
+  if (!opened.ok) return opened
+  const [found] = await opened.value.getMany([CHECKPOINT_KEY])
+  return ok(indexOn(opened.value, found === undefined ? { segment: 0, offset: 0 } : decode(found)))
+}
+
+function indexOn(database: Database<Uint8Array>, checkpoint: Position): ChunkIndex {
+  return {
+    checkpoint,
+    async has(ids) {
+      const held: boolean[] = []
+      for (let at = 0; at < ids.length; at += KEYS_MAX)
+        held.push(...(await database.hasMany(ids.slice(at, at + KEYS_MAX).map(keyOf))))
+      return held
+    },
+    async get(id) {
+      const [found] = await database.getMany([keyOf(id)])
+      return found === undefined ? undefined : decode(found)
+    },
+    async add(places, checkpoint) {
+      const changes: Change<Uint8Array>[] = []
+      for (const [id, place] of places) changes.push({ type: 'put', key: keyOf(id), value: encode(place) })
+      const value = encode({ ...checkpoint, frameBytes: 0, chunkBytes: 0 })
+      await database.batch([...changes, { type: 'put', key: CHECKPOINT_KEY, value }], true)
+    },
+    drop: (id) => database.batch([{ type: 'del', key: keyOf(id) }], false),
+    close: () => database.close(),
+  }
+}
+
+const keyOf = (id: ChunkId): Buffer => Buffer.from(id, 'hex')
+
+function encode({ segment, offset, frameBytes, chunkBytes }: Place): Buffer {
+  const value = Buffer.alloc(16)
+  for (const [i, number] of [segment, offset, frameBytes, chunkBytes].entries())
+    value.writeUInt32BE(number, i * 4)
+  return value
+}
+
+function decode(value: Uint8Array): Place {
+  const [segment = 0, offset = 0, frameBytes = 0, chunkBytes = 0] = [0, 4, 8, 12].map((at) =>
+    Buffer.from(value).readUInt32BE(at),
+  )
+  return { segment, offset, frameBytes, chunkBytes }
+}
