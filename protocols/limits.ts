@@ -46,6 +46,27 @@ export const SNAPSHOT_EVERY_ENTRIES = 4_096
 /** One part of a snapshot that goes over the wire. */
 export const SNAPSHOT_PART_BYTES = 256 * 1024
 assert(SNAPSHOT_PART_BYTES < MESSAGE_BYTES_MAX)
+/** Parts of a snapshot under way to one follower: 512 KiB keep a 10 Mbit/s link of 300 ms busy. */
+export const SNAPSHOT_PARTS_IN_FLIGHT = 2
+/** 4,096 VMs with specs of 32 KiB: the largest state that a group may hold. */
+export const SNAPSHOT_BYTES_MAX = 128 * 1024 ** 2
+/** Voters of one group: more cost every write and add nothing (etcd's advice). */
+export const VOTERS_MAX = 7
+/** Followers without a vote; their ids ride in every snapshot part beside its data. */
+export const LEARNERS_MAX = 1_024
+assert(SNAPSHOT_PART_BYTES + (LEARNERS_MAX + 2 * VOTERS_MAX) * 66 < MESSAGE_BYTES_MAX)
+/** Entries of one MsgApp: bytes with 64 for each entry's frame, at least one entry; a first entry may pass it. */
+export const APPEND_BYTES_MAX = 256 * 1024
+export const APPEND_ENTRIES_MAX = 1_024
+assert(APPEND_BYTES_MAX + PROPOSAL_BYTES_MAX + 4_096 < MESSAGE_BYTES_MAX)
+/** MsgApps under way to one follower: 4 MiB fill 100 Mbit/s at 300 ms; fewer than a transport's queue holds. */
+export const INFLIGHT_APPENDS_MAX = 64
+export const INFLIGHT_APPEND_BYTES_MAX = 4 * 1024 ** 2
+assert(INFLIGHT_APPENDS_MAX < SEND_QUEUE_FRAMES_MAX)
+/** Proposed and not committed on one leader; past it proposals are refused as busy. */
+export const UNCOMMITTED_BYTES_MAX = 16 * 1024 ** 2
+/** Linearizable reads that wait on one peer. */
+export const READS_MAX = 1_024
 assert(PROPOSAL_BYTES_MAX * 2 < MESSAGE_BYTES_MAX)
 
 // What a mesh holds ----------------------------------------------------------------------------------------------
@@ -139,3 +160,37 @@ export const DIGEST_MS = 10_000
 /** A value older than this is marked stale wherever it is shown. */
 export const STALE_MS = 30_000
 assert(DIGEST_MS * 2 < STALE_MS)
+
+// Membership -----------------------------------------------------------------------------------------------------
+
+/** SWIM's protocol period: one peer is probed in each. memberlist's and foca's constant. */
+export const PROBE_MS = 1_000
+/** What a direct answer may take: a 300 ms round trip, a lost packet's repetition, and a tick. */
+export const PING_MS = 600
+/** What a whole probe may take, the way through others included: two far round trips. Probes may overlap. */
+export const PROBE_SPAN_MS = 2_000
+assert(PING_MS * 2 < PROBE_SPAN_MS)
+/** Peers asked to try when there is no direct answer. */
+export const PROBE_RELAYS = 3
+/** Probes under way at once; more wait for their turn. */
+export const PROBES_MAX = 16
+/** Probes made for others at once; more are declined. */
+export const PROBES_FOR_OTHERS_MAX = 64
+/** Peers that watch one peer closely: enough for two independent confirmations when one is lost and one is slow. */
+export const WATCHERS = 5
+/** Lifeguard's local health: 0 is well; timeouts are multiplied by one more than this. */
+export const HEALTH_MAX = 7
+/** An event loop this late may have missed answers that were here in time. */
+export const LOOP_DELAY_MS = 200
+/** A suspect has 4 periods times log10 of the mesh, at most 6 times that while nobody confirms. */
+export const SUSPICION_PERIODS = 4
+export const SUSPICION_STRETCH_MAX = 6
+/** Independent confirmations that take a suspicion down to its shortest. */
+export const CONFIRMATIONS_MAX = 2
+assert(CONFIRMATIONS_MAX < WATCHERS)
+/** Silence after which an unreachable peer is called lost: longer than a reboot with its firmware, shorter than a shift. */
+export const LOST_MS = 3_600_000
+/** Member updates that ride on one message: they fit in one packet. */
+export const NEWS_MAX = 8
+/** One message of membership: its news with two peer ids each, and room to grow. */
+export const MEMBERSHIP_BYTES_MAX = 8 * 1024

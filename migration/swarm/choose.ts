@@ -1,0 +1,57 @@
+/**
+ * Which chunk a source is asked for next.
+ *
+ * Rarest first among a sample of candidates from a random place, so that a pick costs the same in an image of any size,
+ * and peers that start together ask for different chunks.
+ */
+import { isSet } from '../../protocols/swarm/have-map.ts'
+import { type Download, NEEDED } from './holdings.ts'
+import { expectedMs, type Source } from './source.ts'
+
+/** Candidates that a pick looks at. With 256 the pick is among the rarest half percent, and takes microseconds. */
+const RAREST_OF = 256
+/** Share of the chunks that endgame may ask for twice. */
+const ENDGAME_SHARE = 0.03
+
+export function rarest(download: Download, source: Source): number | undefined {
+  const { state, askers, holders, nearHolders } = download
+  const list = source.candidates
+  let best: number | undefined
+  let at = Math.floor(download.dice() * list.length)
+  for (let left = list.length, seen = 0; left > 0 && seen < RAREST_OF; left--) {
+    if (at >= list.length) at = 0
+    const index = list[at] as number
+    if (state[index] !== NEEDED || askers[index] !== 0 || !isSet(source.have, index)) {
+      const last = list.pop() as number
+      if (at < list.length) list[at] = last
+      continue
+    }
+    at++
+    if (source.asked.has(index) || (!source.near && nearHolders[index] !== 0)) continue
+    seen++
+    if (best === undefined || (holders[index] as number) < (holders[best] as number)) best = index
+  }
+  return best
+}
+
+/** What another source is slowest to bring, if this one would bring it in half the time. */
+export function endgame(download: Download, source: Source, frameBytes: number): number | undefined {
+  if (source.asked.size > 0 || download.endgames > 4 + download.meter.frames * ENDGAME_SHARE) return undefined
+  const mineMs = expectedMs(source, frameBytes)
+  if (mineMs === undefined) return undefined
+  let slowest: Source | undefined
+  let slowestMs = 2 * mineMs
+  for (const other of download.sources) {
+    const theirsMs = other === source || other.asked.size === 0 ? undefined : expectedMs(other, frameBytes)
+    if (theirsMs === undefined || theirsMs <= slowestMs) continue
+    slowest = other
+    slowestMs = theirsMs
+  }
+  if (slowest === undefined) return undefined
+  let last: number | undefined
+  for (const index of slowest.asked.keys())
+    if (download.state[index] === NEEDED && download.askers[index] === 1 && isSet(source.have, index))
+      last = index
+  if (last !== undefined) download.endgames++
+  return last
+}

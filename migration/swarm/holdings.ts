@@ -1,0 +1,124 @@
+/** One download's books: the state of each chunk, who holds it, who is asked for it. No decisions are taken here. */
+import type { Dice } from '../../protocols/clock.ts'
+import type { PeerId } from '../../protocols/ids.ts'
+import { isSet, set } from '../../protocols/swarm/have-map.ts'
+import { type Progress, startMeter } from './progress.ts'
+import type { Source } from './source.ts'
+
+export const HERE = 0
+export const NEEDED = 1
+export const WRITING = 2
+
+export type Download = {
+  readonly bytes: number
+  readonly chunkBytes: number
+  readonly chunks: number
+  readonly dice: Dice
+  /** HERE, NEEDED or WRITING for each chunk. */
+  readonly state: Uint8Array
+  /** Sources that were asked for it and are not late. */
+  readonly askers: Uint8Array
+  /** Sources that hold it; near sources among them that are not late. */
+  readonly holders: Uint16Array
+  readonly nearHolders: Uint16Array
+  /** In the order in which they are asked: near ones first. */
+  readonly sources: Source[]
+  needed: number
+  asked: number
+  writingBytes: number
+  endgames: number
+  progressMs: number
+  /** Peers that were sources before: what they say they hold is no news. */
+  readonly met: Set<PeerId>
+  readonly meter: Progress
+}
+
+/** `needed` are the chunks to fetch, each content once; the rest of the image is here. */
+export function startDownload(
+  image: { readonly bytes: number; readonly chunkBytes: number },
+  needed: readonly number[],
+  dice: Dice,
+  nowMs: number,
+): Download {
+  const chunks = Math.ceil(image.bytes / image.chunkBytes)
+  const download: Download = {
+    ...image,
+    chunks,
+    dice,
+    state: new Uint8Array(chunks),
+    askers: new Uint8Array(chunks),
+    holders: new Uint16Array(chunks),
+    nearHolders: new Uint16Array(chunks),
+    sources: [],
+    needed: needed.length,
+    asked: 0,
+    writingBytes: 0,
+    endgames: 0,
+    progressMs: nowMs,
+    met: new Set(),
+    meter: startMeter(image.bytes, nowMs),
+  }
+  for (const index of needed) {
+    download.state[index] = NEEDED
+    download.meter.dedupBytes += lengthOf(download, index)
+  }
+  return download
+}
+
+/** A chunk that a source says it holds. */
+export function gain(download: Download, source: Source, index: number, nowMs: number): void {
+  if (index >= download.chunks || isSet(source.have, index)) return
+  set(source.have, index)
+  count(download.holders, index, 1)
+  if (source.near && source.lateSinceMs === undefined) count(download.nearHolders, index, 1)
+  if (download.state[index] === HERE) return
+  source.candidates.push(index)
+  source.dry = false
+  if (source.news) download.progressMs = nowMs
+}
+
+/** A chunk that nobody is asked for any more is a candidate again wherever it is held. */
+export function offer(download: Download, index: number): void {
+  if (download.state[index] !== NEEDED || download.askers[index] !== 0) return
+  for (const source of download.sources) {
+    if (!isSet(source.have, index)) continue
+    source.candidates.push(index)
+    source.dry = false
+  }
+}
+
+export function forget(download: Download, source: Source, index: number): void {
+  if (index >= download.chunks || !isSet(source.have, index)) return
+  source.have[index >> 3] = (source.have[index >> 3] as number) & ~(0x80 >> (index & 7))
+  count(download.holders, index, -1)
+  if (source.near && source.lateSinceMs === undefined) uncover(download, index)
+}
+
+/** A near source is counted on from now on, or no longer. */
+export function nearCount(download: Download, source: Source, by: 1 | -1): void {
+  if (!source.near) return
+  for (let index = 0; index < download.chunks; index++) {
+    if (!isSet(source.have, index)) continue
+    if (by === 1) count(download.nearHolders, index, 1)
+    else uncover(download, index)
+  }
+}
+
+/** One near holder less: sources that are not near may be asked for it. */
+function uncover(download: Download, index: number): void {
+  count(download.nearHolders, index, -1)
+  if (download.nearHolders[index] === 0) for (const source of download.sources) source.dry = false
+}
+
+/** Frames to come are taken to be as large as those that came, but not under a quarter of a chunk. */
+export function frameBytesOf({ meter, chunkBytes }: Download): number {
+  if (meter.frames === 0) return chunkBytes
+  return Math.max(chunkBytes / 4, meter.receivedBytes / meter.frames)
+}
+
+export const lengthOf = ({ bytes, chunkBytes }: Download, index: number): number =>
+  Math.min(chunkBytes, bytes - index * chunkBytes)
+
+export const count = (of: Uint8Array | Uint16Array, index: number, by: number): void => {
+  of[index] = (of[index] as number) + by
+}

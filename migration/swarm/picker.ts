@@ -1,0 +1,245 @@
+/**
+ * Which chunk to ask of whom: the rules of one download. Pure: time comes in events, dice at the start.
+ *
+ *   needed ──want──▶ asked ──piece──▶ writing ──stored──▶ here
+ *     ▲                │                 │
+ *     └─ late, lack, source lost ──┘     └─ corrupt: its source is banned, the chunk is needed again
+ *
+ * Rarest first (choose.ts). A source that is not near leaves what a near one holds to that one. A chunk is asked of a second source only when the first is late, or when nothing else is left to
+ * ask for and the second would be done in half the time (endgame); of a third never, unless one of the two is late.
+ *
+ * Promises: a chunk that is here is never asked for; what is asked and not yet stored stays under DOWNLOAD_BYTES_MAX
+ * (counted in frames of average size); progress never goes back.
+ */
+import type { PeerId } from '../../protocols/ids.ts'
+import { DOWNLOAD_BYTES_MAX, NO_SOURCE_MS, SOURCE_SILENT_MS, SOURCES_MAX } from '../../protocols/limits.ts'
+import { isSet } from '../../protocols/swarm/have-map.ts'
+import { endgame, rarest } from './choose.ts'
+import {
+  count,
+  type Download,
+  forget,
+  frameBytesOf,
+  gain,
+  HERE,
+  lengthOf,
+  nearCount,
+  NEEDED,
+  offer,
+  WRITING,
+} from './holdings.ts'
+import { measure } from './progress.ts'
+import { ask, budgetOf, deliver, newSource, oldestMs, patienceMs, type Source } from './source.ts'
+
+export type Event =
+  /** `rttMs`: of its first answer. */
+  | { readonly kind: 'source'; readonly peer: PeerId; readonly near: boolean; readonly rttMs: number }
+  /** Bit i of `bits`: chunk `from + i` is held. */
+  | {
+      readonly kind: 'have'
+      readonly peer: PeerId
+      readonly from: number
+      readonly count: number
+      readonly bits: Uint8Array
+    }
+  | { readonly kind: 'have-more'; readonly peer: PeerId; readonly indexes: readonly number[] }
+  | { readonly kind: 'piece'; readonly peer: PeerId; readonly index: number; readonly bytes: number }
+  | { readonly kind: 'lack'; readonly peer: PeerId; readonly index: number }
+  | { readonly kind: 'lost'; readonly peer: PeerId }
+  | { readonly kind: 'stored'; readonly index: number; readonly bytes: number }
+  | { readonly kind: 'corrupt'; readonly peer: PeerId; readonly index: number; readonly bytes: number }
+  | { readonly kind: 'tick' }
+
+export type Effect =
+  | { readonly kind: 'want' | 'cancel'; readonly peer: PeerId; readonly indexes: number[] }
+  /** The frame that the event brought. */
+  | { readonly kind: 'write'; readonly peer: PeerId; readonly index: number; readonly bytes: number }
+  /** Hang up: it sent a bad chunk, or owes chunks and is silent. Its loss is told at once, here. */
+  | { readonly kind: 'ban' | 'drop'; readonly peer: PeerId; readonly index: number }
+  | { readonly kind: 'complete' }
+  /** Nobody in sight has brought anything for NO_SOURCE_MS. */
+  | { readonly kind: 'starved'; readonly missing: number }
+
+/** Advances `download` by one event; returns what the shell must now do, in order. */
+export function step(download: Download, event: Event, nowMs: number): Effect[] {
+  const effects: Effect[] = []
+  hear(download, event, nowMs, effects)
+  if (download.needed === 0) return [...effects, { kind: 'complete' }]
+  for (const source of download.sources) fill(download, source, nowMs, effects)
+  return effects
+}
+
+function hear(download: Download, event: Event, nowMs: number, effects: Effect[]): void {
+  if (event.kind === 'tick') return tick(download, nowMs, effects)
+  if (event.kind === 'stored') return stored(download, event.index, event.bytes, nowMs)
+  if (event.kind === 'source')
+    return join(download, newSource(event.peer, event.near, download.chunks, event.rttMs))
+
+  if (event.kind === 'corrupt') {
+    download.writingBytes -= event.bytes
+    download.state[event.index] = NEEDED
+    offer(download, event.index)
+    effects.push({ kind: 'ban', peer: event.peer, index: event.index })
+  }
+  const source = download.sources.find(({ peer }) => peer === event.peer)
+  if (source === undefined) return
+  switch (event.kind) {
+    case 'have':
+      for (let i = 0; i < event.count; i++)
+        if (isSet(event.bits, i)) gain(download, source, event.from + i, nowMs)
+      return
+    case 'have-more':
+      source.news = true
+      for (const index of event.indexes) gain(download, source, index, nowMs)
+      return
+    case 'piece':
+      return arrived(download, source, event.index, event.bytes, nowMs, effects)
+    case 'lack':
+      forget(download, source, event.index)
+      return unask(download, source, event.index)
+    case 'corrupt':
+    case 'lost':
+      return lose(download, source)
+  }
+}
+
+function join(download: Download, source: Source): void {
+  if (download.sources.length >= SOURCES_MAX) return
+  // What a source holds is no news when it comes back: else one that promises and never brings would last for ever.
+  source.news = !download.met.has(source.peer)
+  download.met.add(source.peer)
+  if (source.near) download.sources.unshift(source)
+  else download.sources.push(source)
+}
+
+function arrived(
+  download: Download,
+  source: Source,
+  index: number,
+  bytes: number,
+  nowMs: number,
+  effects: Effect[],
+): void {
+  const { meter } = download
+  const asked = deliver(source, index, bytes, nowMs)
+  if (asked !== undefined) {
+    download.asked--
+    if (!asked.late) count(download.askers, index, -1)
+  }
+  if (source.lateSinceMs !== undefined) forgive(download, source)
+  meter.receivedBytes += bytes
+  meter.frames++
+  if (download.state[index] !== NEEDED) {
+    meter.duplicateBytes += bytes
+    return
+  }
+  download.state[index] = WRITING
+  download.writingBytes += bytes
+  effects.push({ kind: 'write', peer: source.peer, index, bytes })
+  for (const other of download.sources) {
+    if (!other.asked.has(index)) continue
+    unask(download, other, index)
+    effects.push({ kind: 'cancel', peer: other.peer, indexes: [index] })
+  }
+}
+
+function stored(download: Download, index: number, bytes: number, nowMs: number): void {
+  download.state[index] = HERE
+  download.needed--
+  download.writingBytes -= bytes
+  download.progressMs = nowMs
+  download.meter.compressedBytes += bytes
+  download.meter.fetchedBytes += lengthOf(download, index)
+}
+
+function lose(download: Download, source: Source): void {
+  if (source.lateSinceMs === undefined) nearCount(download, source, -1)
+  download.sources.splice(download.sources.indexOf(source), 1)
+  for (let index = 0; index < download.chunks; index++)
+    if (isSet(source.have, index)) count(download.holders, index, -1)
+  for (const index of source.asked.keys()) unask(download, source, index)
+}
+
+/** Late sources are no longer counted on, late chunks asked for elsewhere. */
+function tick(download: Download, nowMs: number, effects: Effect[]): void {
+  measure(download.meter, nowMs)
+  const frameBytes = frameBytesOf(download)
+  for (const source of download.sources.slice()) {
+    if (source.lateSinceMs === undefined) judge(download, source, frameBytes, nowMs)
+    else if (source.asked.size === 0 && nowMs >= source.probeAtMs) forgive(download, source)
+    else if (source.asked.size > 0 && nowMs - source.lateSinceMs > SOURCE_SILENT_MS) {
+      effects.push({ kind: 'drop', peer: source.peer, index: 0 })
+      lose(download, source)
+    }
+  }
+  if (download.writingBytes === 0 && nowMs - download.progressMs >= NO_SOURCE_MS)
+    effects.push({ kind: 'starved', missing: download.needed })
+}
+
+function judge(download: Download, source: Source, frameBytes: number, nowMs: number): void {
+  if (source.asked.size === 0) return
+  const heardMs = Math.max(source.deliveredAtMs, oldestMs(source, nowMs))
+  if (nowMs - heardMs > patienceMs(source, frameBytes)) {
+    nearCount(download, source, -1)
+    source.lateSinceMs = nowMs
+    source.probation = true
+    source.probeAtMs = nowMs + NO_SOURCE_MS / 10
+    for (const [index, asked] of source.asked) if (!asked.late) giveUp(download, index, asked)
+    return
+  }
+  // In the order of asking: the first that is in time ends the search.
+  for (const [index, asked] of source.asked) {
+    if (asked.dueMs > nowMs) return
+    if (!asked.late) giveUp(download, index, asked)
+  }
+}
+
+function giveUp(download: Download, index: number, asked: { late: boolean }): void {
+  asked.late = true
+  count(download.askers, index, -1)
+  offer(download, index)
+}
+
+/** A late source spoke, or is tried again: what it owes counts as asked once more. */
+function forgive(download: Download, source: Source): void {
+  source.lateSinceMs = undefined
+  source.dry = false
+  nearCount(download, source, 1)
+  for (const [index, asked] of source.asked) {
+    if (!asked.late) continue
+    asked.late = false
+    count(download.askers, index, 1)
+  }
+}
+
+function unask(download: Download, source: Source, index: number): void {
+  const asked = source.asked.get(index)
+  if (asked === undefined) return
+  source.asked.delete(index)
+  download.asked--
+  if (!asked.late) count(download.askers, index, -1)
+  offer(download, index)
+}
+
+// Picking ----------------------------------------------------------------------------------------------------------
+
+function fill(download: Download, source: Source, nowMs: number, effects: Effect[]): void {
+  if (source.lateSinceMs !== undefined) return
+  const frameBytes = frameBytesOf(download)
+  const budget = budgetOf(source, frameBytes)
+  const indexes: number[] = []
+  while (source.asked.size < budget) {
+    if ((download.asked + 1) * frameBytes + download.writingBytes > DOWNLOAD_BYTES_MAX) break
+    const index = source.dry ? endgame(download, source, frameBytes) : rarest(download, source)
+    if (index === undefined) {
+      if (source.dry) break
+      source.dry = true
+      continue
+    }
+    ask(source, index, frameBytes, nowMs)
+    download.asked++
+    count(download.askers, index, 1)
+    indexes.push(index)
+  }
+  if (indexes.length > 0) effects.push({ kind: 'want', peer: source.peer, indexes })
+}

@@ -1,0 +1,123 @@
+/**
+ * One source of a download, as the picker sees it: what it holds, what it owes, how fast it is.
+ *
+ * Its budget is its measured bandwidth-delay product, twice, in BBR's manner: a source is asked for what its link holds and
+ * as much again, so the product doubles each round trip until the link is full, and then stays.
+ */
+import type { PeerId } from '../../protocols/ids.ts'
+import {
+  IN_FLIGHT_BYTES_MAX,
+  IN_FLIGHT_BYTES_MIN,
+  LATE_MS_MIN,
+  REQUESTS_PER_SOURCE_MAX,
+} from '../../protocols/limits.ts'
+
+export type Ask = {
+  readonly atMs: number
+  /** What the source had delivered when this was asked, and when it had done so: the start of a speed sample. */
+  readonly deliveredBefore: number
+  readonly deliveredAtMs: number
+  /** After this it is late by itself, although the source brings others. */
+  readonly dueMs: number
+  /** The budget was not used up: what is measured is our appetite, not the link. */
+  readonly limited: boolean
+  /** Late: it counts no longer, others may be asked; it is welcome all the same. */
+  late: boolean
+}
+
+export type Source = {
+  readonly peer: PeerId
+  readonly near: boolean
+  /** One bit for each chunk of the image. */
+  readonly have: Uint8Array
+  /** Chunks it holds that may be worth asking for; checked when picked, so it may hold some that are not. */
+  readonly candidates: number[]
+  readonly asked: Map<number, Ask>
+  /** What it says it holds is news, and a reason to wait for more. */
+  news: boolean
+  delivered: number
+  deliveredAtMs: number
+  /** Smallest time from asking to having, in ms; until a chunk came, that of its first answer. */
+  rttMs: number
+  /** Bytes a ms; 0 while not known. */
+  speed: number
+  /** Since when it owes chunks and is silent. */
+  lateSinceMs: number | undefined
+  /** A source that was late is tried with one chunk, and not before this. */
+  probation: boolean
+  probeAtMs: number
+  /** Nothing among `candidates` can be asked for now. */
+  dry: boolean
+}
+
+export const newSource = (peer: PeerId, near: boolean, chunks: number, rttMs: number): Source => ({
+  peer,
+  near,
+  have: new Uint8Array(Math.ceil(chunks / 8)),
+  candidates: [],
+  asked: new Map(),
+  news: true,
+  delivered: 0,
+  deliveredAtMs: 0,
+  rttMs,
+  speed: 0,
+  lateSinceMs: undefined,
+  probation: false,
+  probeAtMs: 0,
+  dry: true,
+})
+
+/** Chunks of about `frameBytes` that may be asked of it at once, those already asked included. */
+export function budgetOf(source: Source, frameBytes: number): number {
+  if (source.probation) return 1
+  const product = 2 * source.speed * source.rttMs + frameBytes
+  const bytes = Math.min(IN_FLIGHT_BYTES_MAX, Math.max(IN_FLIGHT_BYTES_MIN, product))
+  return Math.min(REQUESTS_PER_SOURCE_MAX, Math.max(1, Math.floor(bytes / frameBytes)))
+}
+
+/** When what is asked now should be here, in ms from now; undefined while nothing is known. */
+export const expectedMs = (source: Source, frameBytes: number): number | undefined =>
+  source.speed === 0 ? undefined : source.rttMs + ((source.asked.size + 1) * frameBytes) / source.speed
+
+/** The longest silence that is still ordinary: four times what one chunk takes. */
+export function patienceMs(source: Source, frameBytes: number): number {
+  const oneMs = source.rttMs + (source.speed === 0 ? 0 : frameBytes / source.speed)
+  return Math.max(LATE_MS_MIN, 4 * oneMs)
+}
+
+export function ask(source: Source, index: number, frameBytes: number, nowMs: number): void {
+  const idle = source.asked.size === 0
+  const wholeMs = expectedMs(source, frameBytes)
+  source.asked.set(index, {
+    atMs: nowMs,
+    deliveredBefore: source.delivered,
+    deliveredAtMs: idle ? nowMs : Math.max(source.deliveredAtMs, oldestMs(source, nowMs)),
+    dueMs: wholeMs === undefined ? Infinity : nowMs + Math.max(LATE_MS_MIN, 4 * wholeMs),
+    limited: source.asked.size + 1 < budgetOf(source, frameBytes) / 2,
+    late: false,
+  })
+}
+
+/** When the oldest request in hand was made: the silence of a source counts from then. */
+export function oldestMs(source: Source, nowMs: number): number {
+  for (const { atMs } of source.asked.values()) return atMs
+  return nowMs
+}
+
+/** Takes a delivery into the measured speed and round trip. */
+export function deliver(source: Source, index: number, bytes: number, nowMs: number): Ask | undefined {
+  const asked = source.asked.get(index)
+  source.delivered += bytes
+  source.deliveredAtMs = nowMs
+  source.probation = false
+  if (asked === undefined) return undefined
+  source.asked.delete(index)
+  // Its first answer crossed the link only; chunks come from a disk as well, and that belongs to the product too.
+  const tookMs = Math.max(1, nowMs - asked.atMs)
+  source.rttMs = source.speed === 0 ? tookMs : Math.min(source.rttMs, tookMs)
+  const sample = (source.delivered - asked.deliveredBefore) / Math.max(1, nowMs - asked.deliveredAtMs)
+  // Quick to believe in more, slow to believe in less; and an appetite that was small proves nothing.
+  if (sample > source.speed) source.speed = sample
+  else if (!asked.limited) source.speed += (sample - source.speed) / 16
+  return asked
+}

@@ -1,0 +1,130 @@
+/**
+ * What a downloader and a source say to each other over one long-lived channel about one image.
+ *
+ *   downloader                               source
+ *   hello {image, manifest?}   ────────▶
+ *                              ◀────────     manifest {total, at, data} …         when asked for and held
+ *                              ◀────────     have {total, from, count, …} …       what it holds; then have-more
+ *   want {indexes} …           ────────▶
+ *                              ◀────────     piece {index, at, total, data}       or lack {index}
+ *   cancel {indexes}           ────────▶
+ *
+ * A source that never saw the manifest answers `unknown`. It may still hold chunks, from other images: the downloader
+ * names those it lacks with `list`, and from then on an index on this channel is a place in that list. 32 bytes a
+ * chunk, LISTED_CHUNKS_MAX at most, so neither end is made to hold or send a whole manifest for a guess.
+ *
+ * Frames of chunks go as they lie on disk. They are most of what crosses, so they skip MessagePack and its copies:
+ * a piece begins with 0xc1, the one byte that MessagePack never uses.
+ */
+import { codec } from '../codec.ts'
+import { GodwitError } from '../errors.ts'
+import { imageId } from '../ids.ts'
+import {
+  CHUNK_BYTES_MAX,
+  CHUNK_FRAME_SLACK,
+  FRAME_BYTES_MAX,
+  HAVE_SECTION_CHUNKS,
+  IMAGE_CHUNKS_MAX,
+  INDEXES_MAX,
+  LISTED_CHUNKS_MAX,
+  MANIFEST_BYTES_MAX,
+  SWARM_PART_BYTES,
+} from '../limits.ts'
+import { boolean, bytes, integer, list, type Of, oneOf, record, tagged, text } from '../shape.ts'
+
+export const PROTOCOL = '/godwit/swarm/1'
+
+const index = integer(0, IMAGE_CHUNKS_MAX - 1)
+const indexes = list(index, INDEXES_MAX)
+const LIST_BYTES_MAX = LISTED_CHUNKS_MAX * 32
+const FRAME_MAX = CHUNK_BYTES_MAX + CHUNK_FRAME_SLACK
+
+const shape = tagged({
+  /** Downloader → source: first, and again to ask for the manifest later. */
+  hello: record({ image: imageId, manifest: boolean }),
+  /** Source → downloader: the manifest is not held here; name chunks. */
+  unknown: record({}),
+  /** Source → downloader: bytes [at, at + data) of the encoded manifest, in order. */
+  manifest: record({
+    total: integer(1, MANIFEST_BYTES_MAX),
+    at: integer(0, MANIFEST_BYTES_MAX),
+    data: bytes(SWARM_PART_BYTES, 1),
+  }),
+  /** Downloader → source: bytes [at, at + data) of the ids of chunks, 32 bytes each, in order. */
+  list: record({
+    total: integer(32, LIST_BYTES_MAX),
+    at: integer(0, LIST_BYTES_MAX),
+    data: bytes(SWARM_PART_BYTES, 1),
+  }),
+  /** Source → downloader: which of the chunks [from, from + count) of `total` are held (have-map.ts). */
+  have: record({
+    total: integer(1, IMAGE_CHUNKS_MAX),
+    from: index,
+    count: integer(1, HAVE_SECTION_CHUNKS),
+    form: oneOf('bits', 'runs'),
+    data: bytes(HAVE_SECTION_CHUNKS / 8),
+  }),
+  /** Source → downloader: chunks gained since. */
+  'have-more': record({ indexes }),
+  want: record({ indexes }),
+  /** Source → downloader: it is not held after all, or its disk has changed it. */
+  lack: record({ index }),
+  cancel: record({ indexes }),
+  /** Either way, before closing: no more of this. */
+  bye: record({ why: text(100) }),
+})
+
+export type Message = Of<typeof shape>
+const message = codec('swarm', shape, FRAME_BYTES_MAX)
+
+/** Bytes [at, at + data) of the stored frame of chunk `index`; parts of one frame follow each other. */
+export type Piece = {
+  readonly kind: 'piece'
+  readonly index: number
+  readonly at: number
+  readonly total: number
+  readonly data: Uint8Array
+}
+
+const PIECE = 0xc1
+const HEAD_BYTES = 13
+/** A frame of a 256 KiB chunk goes in one piece, one of a 4 MiB chunk in five. */
+export const PIECE_BYTES_MAX = FRAME_BYTES_MAX - HEAD_BYTES
+
+export function encode(said: Message | Piece): Uint8Array {
+  if (said.kind !== 'piece') return message.encode(said)
+  const head = Buffer.allocUnsafe(HEAD_BYTES + said.data.length)
+  head[0] = PIECE
+  head.writeUInt32BE(said.index, 1)
+  head.writeUInt32BE(said.at, 5)
+  head.writeUInt32BE(said.total, 9)
+  head.set(said.data, HEAD_BYTES)
+  return head
+}
+
+/**
+ * The data of a piece is a view into `frame`; that of other messages is a copy.
+ *
+ * @throws GodwitError FRAME_TOO_LARGE or FRAME_INVALID, and nothing else, whatever the peer sent.
+ */
+export function decode(frame: Uint8Array): Message | Piece {
+  if (frame[0] !== PIECE) return message.decode(frame)
+  if (frame.length > FRAME_BYTES_MAX)
+    throw new GodwitError({ code: 'FRAME_TOO_LARGE', bytes: frame.length, bytesMax: FRAME_BYTES_MAX })
+  const view = Buffer.from(frame.buffer, frame.byteOffset, frame.length)
+  if (view.length <= HEAD_BYTES) return refuse('a head and data')
+  const [index, at, total] = [view.readUInt32BE(1), view.readUInt32BE(5), view.readUInt32BE(9)]
+  const data = frame.subarray(HEAD_BYTES)
+  if (index >= IMAGE_CHUNKS_MAX) return refuse('the index of a chunk')
+  if (total > FRAME_MAX || at + data.length > total) return refuse('a part of a frame')
+  return { kind: 'piece', index, at, total, data }
+}
+
+const refuse = (expected: string): never => {
+  throw new GodwitError({ code: 'FRAME_INVALID', at: 'swarm.piece', expected })
+}
+
+/** The same for what comes in parts: manifests, lists, frames. */
+export function* parts(data: Uint8Array, partBytes: number): Generator<{ at: number; data: Uint8Array }> {
+  for (let at = 0; at < data.length; at += partBytes) yield { at, data: data.subarray(at, at + partBytes) }
+}
