@@ -151,6 +151,15 @@ export const SERVE_READS_MAX = 16
 /** News of chunks gained is gathered this long before it is told: a message per chunk would cost as much as requests. */
 export const HAVE_MORE_MS = 50
 
+// Journal --------------------------------------------------------------------------------------------------------
+
+/** Entries that wait for the disk; past it the oldest go, and the journal says how many. */
+export const JOURNAL_QUEUE_MAX = 512
+/** Entries of one answer. */
+export const JOURNAL_TAIL_MAX = 1_024
+/** Boots whose journals are kept, this one with them. */
+export const JOURNAL_BOOTS_KEPT = 64
+
 // Observation ----------------------------------------------------------------------------------------------------
 
 /** How often a host samples itself and tells its site. */

@@ -137,6 +137,7 @@ async function ingest(
       await pool.close()
     }
   }
+  signal?.throwIfAborted()
   await asked<void>((done) => stores.chunks.sync(done))
   const manifest = buildManifest(disk.bytes, disk.chunkBytes, disk.hashes)
   await asked<void>((done) => stores.manifests.put(manifest, done))

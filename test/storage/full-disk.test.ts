@@ -36,3 +36,15 @@ asRoot(
     })
   },
 )
+
+asRoot('the chunk store fails on a full disk, goes on reading, and writes with room again', async (t) => {
+  t.deepEqual(await onSmallDisk(t, 'full-disk-chunks.ts', 24), {
+    refused: ['DISK_FULL'],
+    some: true,
+    whole: true,
+    readWhenFull: true,
+    after: 'ok',
+    synced: true,
+    readLater: true,
+  })
+})
