@@ -45,7 +45,7 @@ export function qemuImageReader(scratch: string): ImageReader {
     extents: (path, format) =>
       outcomeOf(async () => {
         await probe(path, format)
-        return dataExtents(await map(node(path, format), path))
+        return dataExtents(await map([node(path, format)], path))
       }),
     open: (path, format) => outcomeOf(() => open(scratch, path, format)),
   }
@@ -63,9 +63,9 @@ async function probe(path: string, format: ImageFormat): Promise<number> {
   return info['virtual-size']
 }
 
-/** What qemu-img says of every extent of a disk; `source` is a file name as it takes them, `path` is for people. */
-export async function map(source: string, path: string): Promise<MapEntry[]> {
-  const ran = await run('qemu-img', ['map', '--output=json', source], PROBE_MS)
+/** What qemu-img says of every extent of a disk; `source` is what it takes for one, `path` is for people. */
+export async function map(source: readonly string[], path: string): Promise<MapEntry[]> {
+  const ran = await run('qemu-img', ['map', '--output=json', ...source], PROBE_MS)
   if (ran.code !== 0) throw invalid(path, complaint('qemu-img', ran))
   return parsed(mapSchema, ran.stdout, path)
 }

@@ -1,0 +1,278 @@
+/**
+ * The disks of this host's VMs (port Disks): qcow2 overlays, each on a raw base that is materialised once for its image.
+ *
+ *   bases/<image>.raw          whole or not there; goes when the last overlay on it goes
+ *   vms/<vm>/disk<n>.qcow2     the overlays of a VM, with disks.json; the folder is whole or not there
+ *   kept/<vm>.<label>/         what was set aside, in the same form
+ */
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { GodwitError, failureOf } from '../../protocols/errors.ts'
+import type { ImageId, VmId } from '../../protocols/ids.ts'
+import { DISKS_MAX } from '../../protocols/limits.ts'
+import { failed, ok, type Done, type Outcome } from '../../protocols/outcome.ts'
+import { PARTIAL, syncFolder } from '../../storage/files/durable.ts'
+import { materialise } from '../../storage/files/export.ts'
+import { ingestRanges, type Ingested } from '../../storage/files/ingest.ts'
+import { asked } from '../../storage/images/asked.ts'
+import type { ChunkStore, ManifestStore } from '../../storage/images/chunk-store.ts'
+import type { Manifest } from '../../storage/images/manifest.ts'
+import type { CapturedDisk, DiskHandle, Disks, DiskSource } from '../hypervisor.ts'
+import { map } from './images.ts'
+import { openExport } from './nbd.ts'
+import { complaint, run } from './tools.ts'
+
+const SECTOR_BYTES = 512
+/** `qemu-img create` writes some KiB. */
+const CREATE_MS = 30_000
+
+const sidecarSchema = z.object({
+  version: z.literal(1),
+  disks: z.array(z.object({ image: z.string(), bytes: z.int().min(1) })).max(DISKS_MAX),
+})
+
+type Prepared = z.infer<typeof sidecarSchema>['disks']
+
+export type DisksOptions = {
+  readonly folder: string
+  readonly chunks: ChunkStore
+  readonly manifests: ManifestStore
+}
+
+export async function openDisks({ folder, chunks, manifests }: DisksOptions): Promise<Disks> {
+  const places = { bases: join(folder, 'bases'), vms: join(folder, 'vms'), kept: join(folder, 'kept') }
+  for (const place of Object.values(places)) await mkdir(place, { recursive: true, mode: 0o700 })
+  const shelf = new Shelf(places, { chunks, manifests })
+  await shelf.recover()
+  return {
+    prepare: (vm, disks, done) =>
+      settle(
+        shelf.inTurn(() => shelf.prepare(vm, disks)),
+        done,
+      ),
+    has: (vm) => shelf.vms.has(vm),
+    // Reading a stopped VM's disks takes nothing from the others.
+    capture: (vm, done) => settle(shelf.capture(vm), done),
+    setAside: (vm, label, done) =>
+      settle(
+        shelf.inTurn(() => shelf.setAside(vm, label)),
+        done,
+      ),
+    remove: (vm, done) =>
+      settle(
+        shelf.inTurn(() => shelf.remove(vm)),
+        done,
+      ),
+  }
+}
+
+function settle<T>(work: Promise<T>, done: Done<T>): void {
+  void work.then(
+    (value) => setImmediate(() => done(ok(value))),
+    (error: unknown) => setImmediate(() => done(failed(failureOf(error)))),
+  )
+}
+
+type Places = { readonly bases: string; readonly vms: string; readonly kept: string }
+type Stores = { readonly chunks: ChunkStore; readonly manifests: ManifestStore }
+
+class Shelf {
+  readonly vms = new Map<VmId, Prepared>()
+  readonly #kept = new Map<string, Prepared>()
+  readonly #places: Places
+  readonly #stores: Stores
+  #turn: Promise<unknown> = Promise.resolve()
+  /** Folders that cannot be read may hold overlays on any base: then none is dropped. */
+  #unread = false
+
+  constructor(places: Places, stores: Stores) {
+    this.#places = places
+    this.#stores = stores
+  }
+
+  /**
+   * Changes come one after the other: a base is never dropped while an overlay is made on it. Materialising a base is
+   * most of their cost, and two of them at once would only share the disk.
+   */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work)
+    this.#turn = mine.catch(() => {})
+    return mine
+  }
+
+  /** Reads what an earlier life left, and clears away what it did not finish. */
+  async recover(): Promise<void> {
+    for (const place of Object.values(this.#places))
+      for (const name of await readdir(place))
+        if (name.includes(PARTIAL)) await rm(join(place, name), { recursive: true, force: true })
+    await this.#read(this.#places.vms, this.vms)
+    await this.#read(this.#places.kept, this.#kept)
+  }
+
+  /** A folder whose list is damaged stays in the way of its VM, which then does not start; the others do. */
+  async #read(place: string, into: Map<string, Prepared>): Promise<void> {
+    for (const name of await readdir(place)) {
+      const disks = await readSidecar(join(place, name, 'disks.json'))
+      if (disks === undefined) this.#unread = true
+      else into.set(name, disks)
+    }
+  }
+
+  async prepare(vm: VmId, sources: readonly DiskSource[]): Promise<DiskHandle[]> {
+    const folder = join(this.#places.vms, vm)
+    const there = this.vms.get(vm)
+    for (const { image } of there ?? sources) await this.#base(image)
+    if (there === undefined) await this.#create(vm, folder, sources)
+    return (this.vms.get(vm) ?? []).map((_, index) => ({ path: diskPath(folder, index), format: 'qcow2' }))
+  }
+
+  async #create(vm: VmId, folder: string, sources: readonly DiskSource[]): Promise<void> {
+    const partial = `${folder}${PARTIAL}`
+    await rm(partial, { recursive: true, force: true })
+    await mkdir(partial, { mode: 0o700 })
+    try {
+      const disks: Prepared = []
+      for (const [index, { image, bytes }] of sources.entries()) {
+        const manifest = await this.#manifest(image)
+        const size = Math.ceil(Math.max(bytes, manifest.bytes) / SECTOR_BYTES) * SECTOR_BYTES
+        const path = diskPath(partial, index)
+        // Relative to the overlay, so that the data folder may move.
+        const backing = ['-b', `../../bases/${image}.raw`, '-F', 'raw']
+        const ran = await run(
+          'qemu-img',
+          ['create', '-q', '-f', 'qcow2', ...backing, path, String(size)],
+          CREATE_MS,
+        )
+        if (ran.code !== 0) throw refusal(ran, path)
+        await syncFile(path)
+        disks.push({ image, bytes: size })
+      }
+      const sidecar = join(partial, 'disks.json')
+      await writeFile(sidecar, `${JSON.stringify({ version: 1, disks }, undefined, 2)}\n`)
+      await syncFile(sidecar)
+      await syncFolder(partial)
+      await rename(partial, folder)
+      await syncFolder(this.#places.vms)
+      this.vms.set(vm, disks)
+    } catch (error) {
+      await rm(partial, { recursive: true, force: true })
+      throw error
+    }
+  }
+
+  async #base(image: ImageId): Promise<void> {
+    const path = this.#basePath(image)
+    if (await isThere(path)) return
+    valueOf(await materialise(await this.#manifest(image), this.#stores.chunks, path))
+  }
+
+  async capture(vm: VmId): Promise<CapturedDisk[]> {
+    const disks = this.vms.get(vm)
+    if (disks === undefined) throw new GodwitError({ code: 'NOT_FOUND', what: 'disk', name: vm })
+    const captured: CapturedDisk[] = []
+    for (const [index, disk] of disks.entries()) {
+      const path = diskPath(join(this.#places.vms, vm), index)
+      const { manifest, newBytes } = await this.#captureOne(vm, path, disk)
+      captured.push({ image: manifest.image, bytes: disk.bytes, newBytes })
+    }
+    return captured
+  }
+
+  /** Reads what the overlay holds, which is what was written since the base, and nothing else. */
+  async #captureOne(
+    vm: VmId,
+    path: string,
+    { image, bytes }: Prepared[number],
+  ): Promise<Pick<Ingested, 'manifest' | 'newBytes'>> {
+    const base = await this.#manifest(image)
+    const overlay = await openExport(path, 'qcow2', vm)
+    try {
+      const entries = await map(['-f', 'qcow2', path], path)
+      const changed = entries.filter(({ depth, present }) => depth === 0 && present)
+      const disk = { base, bytes, changed }
+      return valueOf(await ingestRanges(disk, (at, length) => overlay.read(at, length), this.#stores))
+    } finally {
+      await overlay.close()
+    }
+  }
+
+  async setAside(vm: VmId, label: string): Promise<void> {
+    const disks = this.vms.get(vm)
+    if (disks === undefined) return
+    const plain = `${vm}.${label.replaceAll(/[^A-Za-z0-9.:_-]/g, '_').slice(0, 100)}`
+    let name = plain
+    for (let again = 2; this.#kept.has(name); again++) name = `${plain}.${again}`
+    await rename(join(this.#places.vms, vm), join(this.#places.kept, name))
+    this.vms.delete(vm)
+    this.#kept.set(name, disks)
+    await syncFolder(this.#places.kept)
+    await syncFolder(this.#places.vms)
+  }
+
+  async remove(vm: VmId): Promise<void> {
+    const disks = this.vms.get(vm)
+    if (disks === undefined) return
+    const folder = join(this.#places.vms, vm)
+    // Renamed first: whoever looks after a crash finds the disks whole, or none.
+    const gone = `${folder}${PARTIAL}`
+    await rename(folder, gone)
+    this.vms.delete(vm)
+    await syncFolder(this.#places.vms)
+    await rm(gone, { recursive: true, force: true })
+    for (const { image } of disks) await this.#dropUnused(image)
+  }
+
+  async #dropUnused(image: ImageId): Promise<void> {
+    const all = [...this.vms.values(), ...this.#kept.values()].flat()
+    if (this.#unread || all.some((disk) => disk.image === image)) return
+    await rm(this.#basePath(image), { force: true })
+  }
+
+  #manifest(image: ImageId): Promise<Manifest> {
+    return asked<Manifest>((done) => this.#stores.manifests.get(image, done))
+  }
+
+  #basePath(image: ImageId): string {
+    return join(this.#places.bases, `${image}.raw`)
+  }
+}
+
+const diskPath = (folder: string, index: number): string => join(folder, `disk${index}.qcow2`)
+
+async function readSidecar(path: string): Promise<Prepared | undefined> {
+  try {
+    return sidecarSchema.parse(JSON.parse(await readFile(path, 'utf8'))).disks
+  } catch {
+    return undefined
+  }
+}
+
+const refusal = (ran: { code: number; stdout: string; stderr: string }, path: string): GodwitError =>
+  /No space left/.test(ran.stderr)
+    ? new GodwitError({ code: 'DISK_FULL', path })
+    : new GodwitError({ code: 'IO', path, why: complaint('qemu-img', ran) })
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r')
+  try {
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await (await open(path, 'r')).close()
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
+}
+
+function valueOf<T>(outcome: Outcome<T>): T {
+  if (!outcome.ok) throw new GodwitError(outcome.failure)
+  return outcome.value
+}
