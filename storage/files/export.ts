@@ -20,7 +20,7 @@ const IN_HAND_MAX = 8
 /** Chunk names of one question to the store. */
 const ASK_MAX = 4_096
 /** Chunks that an answer names; it counts them all. */
-export const NAMED_MAX = 1_000
+const NAMED_MAX = 1_000
 
 /**
  * Writes a sparse raw file with the disk's bytes: whole under its name, or not there. CHUNK_MISSING when chunks are not

@@ -15,6 +15,7 @@ export const pack = (content: Uint8Array): Uint8Array =>
     params: { [constants.ZSTD_c_compressionLevel]: 3 },
     // One call of zlib a frame, not one for each 16 KiB.
     chunkSize: content.length + CHUNK_FRAME_SLACK,
+    pledgedSrcSize: content.length,
   })
 
 /** The content, or undefined when it is not what `id` says. On the calling thread: 0.5 ms for 256 KiB. */

@@ -20,4 +20,4 @@ export type ImageReader = {
   open(path: string, format: ImageFormat): Promise<Outcome<RawImage>>
 }
 
-export type RawImage = { readonly path: string; close(): Promise<void> }
+type RawImage = { readonly path: string; close(): Promise<void> }

@@ -6,7 +6,7 @@
  * Hence after a failed batch nothing is written before the folder has been opened anew and the keys of that batch hold
  * what they held before. Until there is room for that, reads go on and writes fail.
  */
-import { open, unlink } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Level } from 'level'
 import { failureOf, GodwitError, type Failure } from '../../protocols/errors.ts'
@@ -41,6 +41,8 @@ const WRITE_BUFFER_BYTES = 4 * 1024 * 1024
 const CACHE_BYTES = 2 * 1024 * 1024
 /** Room that opening anew may need: the log as a table, a new log, a new list of files. */
 const REOPEN_BYTES = WRITE_BUFFER_BYTES * 2
+/** The file that proves it. A crash may leave it; LevelDB takes no notice of it. */
+const ROOM = 'room'
 
 /** DATA_LOCKED, DATA_NEWER, DATA_CORRUPT, DISK_FULL or IO when the folder cannot be opened. */
 export async function openDatabase<K extends Key>(
@@ -50,6 +52,7 @@ export async function openDatabase<K extends Key>(
   const level = newLevel(folder, layout)
   try {
     await level.open()
+    await rm(join(folder, ROOM), { force: true })
     await checkVersion(level, folder, layout)
     return ok(databaseOn(level, folder, layout))
   } catch (error) {
@@ -144,6 +147,7 @@ function databaseOn<K extends Key>(
         try {
           await level.batch([...changes], { sync })
         } catch (error) {
+          undo = []
           undo = await priorOf(changes)
           throw error
         }
@@ -154,7 +158,7 @@ function databaseOn<K extends Key>(
 
 /** Throws ENOSPC while there is no room to open LevelDB anew: once closed it could not even be read. */
 async function probeRoom(folder: string): Promise<void> {
-  const path = join(folder, 'room')
+  const path = join(folder, ROOM)
   const file = await open(path, 'w')
   try {
     const block = Buffer.alloc(1024 * 1024, 1)
@@ -162,7 +166,7 @@ async function probeRoom(folder: string): Promise<void> {
     await file.datasync()
   } finally {
     await file.close()
-    await unlink(path)
+    await rm(path)
   }
 }
 

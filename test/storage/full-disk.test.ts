@@ -4,17 +4,20 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { folderOf } from './folder.ts'
 
+/** From util-linux, which every Debian has. */
+const UNSHARE = 'unshare'
+
 /** Runs a program beside this file on a file system of `megabytes` of its own, which ends with the program. */
 async function onSmallDisk(t: ExecutionContext, program: string, megabytes: number): Promise<unknown> {
   const mount = 'mount -t tmpfs -o size="$1" tmpfs "$2" && exec "$3" "$4" "$2"'
   const words = [`${megabytes}m`, await folderOf(t), process.execPath, join(import.meta.dirname, program)]
   const flags = ['-m', '--propagation', 'private', 'sh', '-c', mount, 'sh', ...words]
-  return JSON.parse(execFileSync('unshare', flags, { encoding: 'utf8', timeout: 60_000 }))
+  return JSON.parse(execFileSync(UNSHARE, flags, { encoding: 'utf8', timeout: 60_000 }))
 }
 
 const mayMount = (): boolean => {
   try {
-    execFileSync('unshare', ['-m', 'true'], { stdio: 'ignore' })
+    execFileSync(UNSHARE, ['-m', 'true'], { stdio: 'ignore' })
     return getuid?.() === 0
   } catch {
     return false
