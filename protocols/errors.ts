@@ -34,6 +34,7 @@ export type Failure =
   | { code: 'IO'; path: string; why: string }
   | { code: 'DAEMON_UNREACHABLE'; socket: string }
   | { code: 'STOPPING'; peer: string }
+  | { code: 'CANCELLED'; what: string }
   | { code: 'INTERNAL'; why: string }
   // Admission
   | { code: 'TOKEN_REFUSED'; why: 'malformed' | 'unknown' | 'used' | 'expired' | 'revoked' | 'site' }
@@ -147,6 +148,7 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     next: () => 'godwit up',
   },
   STOPPING: { retry: true, exit: 1, say: (f) => `${f.peer} is stopping` },
+  CANCELLED: { retry: true, exit: 1, say: (f) => `${f.what} was cancelled` },
   INTERNAL: { retry: false, exit: 1, say: (f) => `a bug in godwit: ${f.why}` },
   TOKEN_REFUSED: {
     retry: false,

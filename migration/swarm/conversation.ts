@@ -1,0 +1,184 @@
+/**
+ * The downloader's end of one channel: from messages to what was heard, with indexes of the image, whatever the channel's
+ * own indexes stand for. What a peer says out of turn ends the conversation, with the reason.
+ */
+import { failureOf } from '../../protocols/errors.ts'
+import type { ImageId, PeerId } from '../../protocols/ids.ts'
+import { SWARM_PART_BYTES } from '../../protocols/limits.ts'
+import { decodeSection, isSet } from '../../protocols/swarm/have-map.ts'
+import { decode, encode, type Message, parts, type Piece } from '../../protocols/swarm/messages.ts'
+import type { Channel } from '../../protocols/transport.ts'
+import { HASH_BYTES } from '../../storage/images/manifest.ts'
+import { Outbox } from './outbox.ts'
+
+export type Heard =
+  | { readonly kind: 'manifest-part' }
+  | { readonly kind: 'manifest'; readonly encoded: Uint8Array }
+  /** It never saw the manifest: `list` names chunks to it. */
+  | { readonly kind: 'unknown' }
+  | {
+      readonly kind: 'have'
+      readonly total: number
+      readonly from: number
+      readonly count: number
+      readonly bits: Uint8Array
+    }
+  | { readonly kind: 'have-more'; readonly indexes: readonly number[] }
+  | { readonly kind: 'piece'; readonly index: number; readonly frame: Uint8Array }
+  | { readonly kind: 'lack'; readonly index: number }
+  | { readonly kind: 'bad'; readonly why: string }
+  | { readonly kind: 'closed' }
+
+export class Conversation {
+  readonly peer: PeerId
+  closed = false
+  readonly #channel: Channel
+  readonly #hear: (heard: Heard) => void
+  readonly #outbox: Outbox
+  /** Of the channel's indexes: the image's, and back; undefined while they are the same. */
+  #listed: readonly number[] | undefined
+  #places: Map<number, number> | undefined
+  #manifest: { total: number; bytes: number; parts: Uint8Array[] } | undefined
+  #piece: { index: number; total: number; bytes: number; parts: Uint8Array[] } | undefined
+
+  constructor(channel: Channel, hear: (heard: Heard) => void) {
+    this.peer = channel.peer
+    this.#channel = channel
+    this.#hear = hear
+    this.#outbox = new Outbox(channel)
+    channel.onClose(() => this.#end({ kind: 'closed' }))
+    channel.onFrame((frame) => {
+      if (this.closed) return
+      try {
+        const said = decode(frame)
+        const heard = this.#understand(said)
+        if (heard !== undefined) this.#hear(heard)
+      } catch (error) {
+        const failure = failureOf(error)
+        this.#bad(
+          failure.code === 'FRAME_INVALID' ? `${failure.at} is not ${failure.expected}` : failure.code,
+        )
+      }
+    })
+  }
+
+  hello(image: ImageId, manifest: boolean): void {
+    this.#outbox.send(encode({ kind: 'hello', image, manifest }))
+  }
+
+  /** Names chunks to a source without the manifest: their indexes in the image, and their hashes in the same order. */
+  list(indexes: readonly number[], hashes: Uint8Array): void {
+    this.#listed = indexes
+    this.#places = new Map(indexes.map((index, place) => [index, place]))
+    this.#outbox.stream(listFrames(hashes))
+  }
+
+  want(indexes: readonly number[]): void {
+    this.#outbox.send(encode({ kind: 'want', indexes: this.#toChannel(indexes) }))
+  }
+
+  cancel(indexes: readonly number[]): void {
+    this.#outbox.send(encode({ kind: 'cancel', indexes: this.#toChannel(indexes) }))
+  }
+
+  wireBytes(): number {
+    return this.#channel.sentBytes() + this.#channel.receivedBytes()
+  }
+
+  /** Nothing is heard after this. */
+  close(): void {
+    if (this.closed) return
+    this.closed = true
+    this.#channel.close()
+  }
+
+  #end(heard: Heard): void {
+    if (this.closed) return
+    this.closed = true
+    this.#hear(heard)
+  }
+
+  #bad(why: string): void {
+    this.#channel.close()
+    this.#end({ kind: 'bad', why })
+  }
+
+  #understand(said: Message | Piece): Heard | undefined {
+    switch (said.kind) {
+      case 'unknown':
+        return said
+      case 'manifest':
+        return this.#manifestPart(said.total, said.at, said.data)
+      case 'have': {
+        const { total, from, count } = said
+        if (from + count > total) return this.#refuse('a section past its end')
+        const bits = decodeSection(said)
+        if (this.#listed === undefined) return { kind: 'have', total, from, count, bits }
+        if (total !== this.#listed.length) return this.#refuse('a map of another list')
+        const places: number[] = []
+        for (let i = 0; i < count; i++) if (isSet(bits, i)) places.push(from + i)
+        return { kind: 'have-more', indexes: this.#toImage(places) }
+      }
+      case 'have-more':
+        return { kind: 'have-more', indexes: this.#toImage(said.indexes) }
+      case 'piece':
+        return this.#piecePart(said)
+      case 'lack':
+        return { kind: 'lack', index: this.#toImage([said.index])[0] ?? said.index }
+      case 'bye':
+        this.close()
+        return { kind: 'closed' }
+      default:
+        return this.#refuse(`a source that says ${said.kind}`)
+    }
+  }
+
+  #manifestPart(total: number, at: number, data: Uint8Array): Heard | undefined {
+    const manifest = (this.#manifest ??= { total, bytes: 0, parts: [] })
+    if (manifest.total !== total || manifest.bytes !== at || at + data.length > total)
+      return this.#refuse('a manifest out of order')
+    manifest.parts.push(data)
+    manifest.bytes += data.length
+    if (manifest.bytes < total) return { kind: 'manifest-part' }
+    this.#manifest = undefined
+    return { kind: 'manifest', encoded: Buffer.concat(manifest.parts) }
+  }
+
+  #piecePart({ index, at, total, data }: Piece): Heard | undefined {
+    const whole = (frame: Uint8Array): Heard => ({
+      kind: 'piece',
+      index: this.#toImage([index])[0] ?? index,
+      frame,
+    })
+    if (at === 0 && data.length === total) return whole(data)
+    if (at === 0) this.#piece = { index, total, bytes: 0, parts: [] }
+    const piece = this.#piece
+    if (piece === undefined || piece.index !== index || piece.total !== total || piece.bytes !== at)
+      return this.#refuse('a piece out of order')
+    piece.parts.push(data)
+    piece.bytes += data.length
+    if (piece.bytes < total) return undefined
+    this.#piece = undefined
+    return whole(Buffer.concat(piece.parts))
+  }
+
+  #refuse(why: string): undefined {
+    this.#bad(why)
+  }
+
+  #toImage(indexes: readonly number[]): readonly number[] {
+    const listed = this.#listed
+    return listed === undefined ? indexes : indexes.flatMap((place) => listed[place] ?? [])
+  }
+
+  #toChannel(indexes: readonly number[]): number[] {
+    const places = this.#places
+    return places === undefined ? [...indexes] : indexes.flatMap((index) => places.get(index) ?? [])
+  }
+}
+
+function* listFrames(hashes: Uint8Array): Generator<Uint8Array> {
+  const chunks = Math.floor(SWARM_PART_BYTES / HASH_BYTES) * HASH_BYTES
+  for (const { at, data } of parts(hashes, chunks))
+    yield encode({ kind: 'list', total: hashes.length, at, data })
+}

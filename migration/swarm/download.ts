@@ -1,0 +1,60 @@
+/** The downloads of one peer: one for each image, however many asked for it, and the peers that were banned. */
+import type { ChunkId, ImageId, PeerId } from '../../protocols/ids.ts'
+import { BAN_MS, DOWNLOADS_MAX } from '../../protocols/limits.ts'
+import { failed } from '../../protocols/outcome.ts'
+import { Job } from './job.ts'
+import type { DownloadRequest, SwarmPorts } from './swarm.ts'
+
+export class Downloads {
+  readonly #ports: SwarmPorts
+  readonly #gained: (image: ImageId, index: number, id: ChunkId) => void
+  readonly #jobs = new Map<ImageId, Job>()
+  /** Until when. */
+  readonly #banned = new Map<PeerId, number>()
+
+  /** `gained`: a chunk was stored, so it can be served. */
+  constructor(ports: SwarmPorts, gained: (image: ImageId, index: number, id: ChunkId) => void) {
+    this.#ports = ports
+    this.#gained = gained
+  }
+
+  begin(request: DownloadRequest): { cancel(): void } {
+    const { image } = request
+    let job = this.#jobs.get(image)
+    if (job === undefined) {
+      if (this.#jobs.size >= DOWNLOADS_MAX) {
+        const peer = this.#ports.transport.self
+        this.#ports.clock.after(0, () => request.done(failed({ code: 'PEER_BUSY', peer, what: 'downloads' })))
+        return { cancel: () => {} }
+      }
+      const fresh: Job = new Job(image, this.#ports, {
+        gained: (index, id) => this.#gained(image, index, id),
+        isBanned: (peer) => this.#isBanned(peer),
+        ban: (peer) => this.#banned.set(peer, this.#ports.clock.nowMs() + BAN_MS),
+        ended: () => {
+          if (this.#jobs.get(image) === fresh) this.#jobs.delete(image)
+        },
+      })
+      job = fresh
+      this.#jobs.set(image, fresh)
+    }
+    return job.join(request)
+  }
+
+  /** A peer that asks for an image has, or will have, some of it. */
+  met(peer: PeerId, image: ImageId): void {
+    this.#jobs.get(image)?.hint(peer)
+  }
+
+  stop(): void {
+    for (const job of this.#jobs.values()) job.stop()
+  }
+
+  #isBanned(peer: PeerId): boolean {
+    const untilMs = this.#banned.get(peer)
+    if (untilMs === undefined) return false
+    if (this.#ports.clock.nowMs() < untilMs) return true
+    this.#banned.delete(peer)
+    return false
+  }
+}

@@ -1,0 +1,399 @@
+/**
+ * One download, from a name to a whole image: the shell around the picker.
+ *
+ *   looking ─manifest held, or fetched and verified─▶ checking ─what is missing is known─▶ fetching ─▶ syncing ─▶ ended
+ *
+ * Promises: a chunk that is held, from whatever image, is not fetched; a frame enters the store only verified; `done` comes
+ * after everything is synced, and once.
+ */
+import type { Failure } from '../../protocols/errors.ts'
+import type { ChunkId, ImageId, PeerId } from '../../protocols/ids.ts'
+import {
+  FIND_SOURCES_MS,
+  FIND_SOURCES_MS_MAX,
+  LISTED_CHUNKS_MAX,
+  NO_SOURCE_MS,
+  PICK_MS,
+  SOURCES_MAX,
+} from '../../protocols/limits.ts'
+import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
+import {
+  chunkAt,
+  chunkCount,
+  chunkLength,
+  decodeManifest,
+  HASH_BYTES,
+  type Manifest,
+} from '../../storage/images/manifest.ts'
+import type { Heard } from './conversation.ts'
+import { type Download, NEEDED, startDownload } from './holdings.ts'
+import { type Link, Links } from './links.ts'
+import { missingOf } from './missing.ts'
+import { type Effect, type Event, step } from './picker.ts'
+import { progressOf } from './progress.ts'
+import type { DownloadRequest, Progress, Report, SwarmPorts } from './swarm.ts'
+
+/** A source that was asked for the manifest and sends nothing of it for this long is not waited for alone. */
+const MANIFEST_MS = 1_000
+const PROGRESS_MS = 250
+
+type Around = {
+  gained(index: number, id: ChunkId): void
+  isBanned(peer: PeerId): boolean
+  ban(peer: PeerId): void
+  ended(): void
+}
+
+export class Job {
+  readonly #image: ImageId
+  readonly #ports: SwarmPorts
+  readonly #around: Around
+  readonly #links: Links
+  readonly #requests = new Set<DownloadRequest>()
+  readonly #brought = new Set<PeerId>()
+  #phase: 'looking' | 'checking' | 'fetching' | 'syncing' | 'ended' = 'looking'
+  #manifest: Manifest | undefined
+  #download: Download | undefined
+  /** What sources said they hold before the picker was there to hear it. */
+  #early: { link: Link; heard: Heard }[] = []
+  #near: (peer: PeerId) => boolean = () => false
+  /** When anything of the manifest came last, and when somebody was asked for it. */
+  #manifestMs = 0
+  #askedMs = 0
+  #findAtMs = 0
+  #shownMs = 0
+  #shown = ''
+
+  constructor(image: ImageId, ports: SwarmPorts, around: Around) {
+    this.#image = image
+    this.#ports = ports
+    this.#around = around
+    this.#links = new Links(ports, (peer) => around.isBanned(peer), {
+      opened: (link) => this.#greet(link),
+      heard: (link, heard) => this.#heard(link, heard),
+    })
+    this.#manifestMs = ports.clock.nowMs()
+    ports.manifests.get(image, (outcome) => {
+      if (this.#phase === 'ended') return
+      if (outcome.ok) this.#check(outcome.value)
+      // Not held is the usual reason; whatever it is, sources may have it.
+      else this.#look()
+    })
+    this.#beat()
+  }
+
+  join(request: DownloadRequest): { cancel(): void } {
+    if (this.#requests.size === 0) this.#near = request.near
+    this.#requests.add(request)
+    for (const peer of request.sources) this.hint(peer)
+    return {
+      cancel: () => {
+        if (!this.#requests.delete(request)) return
+        const what = `the fetch of image ${this.#image}`
+        this.#ports.clock.after(0, () => request.done(failed({ code: 'CANCELLED', what })))
+        if (this.#requests.size === 0) this.#end()
+      },
+    }
+  }
+
+  hint(peer: PeerId): void {
+    this.#links.add(peer, this.#near(peer))
+    if (this.#phase === 'fetching' || this.#findAtMs > 0) this.#links.connect(this.#ports.clock.nowMs())
+  }
+
+  stop(): void {
+    const { self } = this.#ports.transport
+    this.#finish(failed({ code: 'STOPPING', peer: self }))
+  }
+
+  // Time -----------------------------------------------------------------------------------------------------------
+
+  #beat(): void {
+    this.#ports.clock.after(PICK_MS, () => {
+      if (this.#phase === 'ended') return
+      this.#tick(this.#ports.clock.nowMs())
+      this.#beat()
+    })
+  }
+
+  #tick(nowMs: number): void {
+    // While it is not known whether anything is missing, nobody is called.
+    const calling = this.#findAtMs > 0 && (this.#phase === 'looking' || this.#phase === 'fetching')
+    if (calling) {
+      this.#links.connect(nowMs)
+      if (nowMs >= this.#findAtMs) this.#find(nowMs)
+    }
+    if (this.#phase === 'looking' && calling) this.#askForManifest(nowMs)
+    if (this.#phase === 'fetching') this.#step({ kind: 'tick' })
+    this.#show(nowMs)
+  }
+
+  /** Calls sources, from now on. */
+  #look(): void {
+    const nowMs = this.#ports.clock.nowMs()
+    this.#manifestMs = nowMs
+    this.#links.connect(nowMs)
+    this.#find(nowMs)
+  }
+
+  #find(nowMs: number): void {
+    this.#findAtMs = nowMs + FIND_SOURCES_MS
+    this.#ports.directory.find(this.#image, SOURCES_MAX, FIND_SOURCES_MS_MAX, (outcome) => {
+      if (this.#phase === 'ended' || !outcome.ok) return
+      for (const peer of outcome.value) this.hint(peer)
+    })
+  }
+
+  // The manifest ---------------------------------------------------------------------------------------------------
+
+  #greet(link: Link): void {
+    const nowMs = this.#ports.clock.nowMs()
+    if (this.#manifest !== undefined) {
+      link.helloMs = nowMs
+      link.conversation?.hello(this.#image, false)
+    } else if (!this.#links.open().some(({ manifest }) => manifest)) this.#ask(link, nowMs)
+  }
+
+  #ask(link: Link, nowMs: number): void {
+    link.manifest = true
+    link.helloMs = nowMs
+    this.#askedMs = nowMs
+    link.conversation?.hello(this.#image, true)
+  }
+
+  /** One source at a time: a manifest of a large image is not fetched from all of them. */
+  #askForManifest(nowMs: number): void {
+    const open = this.#links.open()
+    const asked = open.some(({ manifest }) => manifest)
+    const idle = open.find(({ manifest, unknown }) => !manifest && !unknown)
+    if (idle !== undefined && (!asked || nowMs - Math.max(this.#manifestMs, this.#askedMs) > MANIFEST_MS))
+      return this.#ask(idle, nowMs)
+    if (nowMs - this.#manifestMs >= NO_SOURCE_MS)
+      this.#finish(failed({ code: 'NO_SOURCE', image: this.#image, missing: 1 }))
+  }
+
+  #manifestCame(link: Link, encoded: Uint8Array): void {
+    if (this.#phase !== 'looking') return
+    const manifest = decoded(encoded)
+    if (manifest === undefined || manifest.image !== this.#image)
+      return this.#ban(link, 'a manifest that is not what its name says')
+    this.#phase = 'checking'
+    this.#ports.manifests.put(manifest, (outcome) => {
+      if (this.#phase === 'ended') return
+      if (outcome.ok) this.#check(manifest)
+      else this.#finish(outcome)
+    })
+  }
+
+  /** Finds out what is missing, and fetches it. */
+  #check(manifest: Manifest): void {
+    this.#phase = 'checking'
+    this.#manifest = manifest
+    missingOf(manifest, this.#ports.chunks, (outcome) => {
+      if (this.#phase === 'ended') return
+      if (!outcome.ok) return this.#finish(outcome)
+      const { clock, dice, directory } = this.#ports
+      this.#download = startDownload(manifest, outcome.value, dice, clock.nowMs())
+      // What is here of it can be served from now on.
+      directory.provide(this.#image)
+      if (outcome.value.length === 0) return this.#sync()
+      this.#phase = 'fetching'
+      for (const link of this.#links.open()) {
+        if (link.unknown) this.#list(link)
+        else if (link.helloMs === 0) this.#greet(link)
+      }
+      for (const { link, heard } of this.#early.splice(0)) this.#heard(link, heard)
+      this.#look()
+    })
+  }
+
+  /** Names what is missing to a source without the manifest. */
+  #list(link: Link): void {
+    const { state } = this.#download as Download
+    const { hashes } = this.#manifest as Manifest
+    const indexes: number[] = []
+    for (let index = 0; index < state.length && indexes.length < LISTED_CHUNKS_MAX; index++)
+      if (state[index] === NEEDED) indexes.push(index)
+    if (indexes.length === 0 || link.listed) return
+    link.listed = true
+    link.helloMs = this.#ports.clock.nowMs()
+    const ids = Buffer.concat(
+      indexes.map((index) => hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)),
+    )
+    link.conversation?.list(indexes, ids)
+  }
+
+  // What sources say -----------------------------------------------------------------------------------------------
+
+  #heard(link: Link, heard: Heard): void {
+    if (this.#phase === 'ended' || (link.conversation === undefined && heard.kind !== 'closed')) return
+    switch (heard.kind) {
+      case 'manifest-part':
+        this.#manifestMs = this.#ports.clock.nowMs()
+        return
+      case 'manifest':
+        return this.#manifestCame(link, heard.encoded)
+      case 'unknown':
+        link.unknown = true
+        link.manifest = false
+        if (this.#phase === 'fetching') this.#list(link)
+        return
+      case 'bad':
+        this.#ports.transport.blame(link.peer, `swarm: ${heard.why}`)
+        return this.#lost(link)
+      case 'closed':
+        return this.#lost(link)
+      case 'have':
+      case 'have-more':
+        if (this.#phase === 'checking' || this.#phase === 'looking') return this.#keepEarly(link, heard)
+        if (heard.kind === 'have' && heard.total !== chunkCount(this.#manifest as Manifest))
+          return this.#ban(link, 'a map of another image')
+        this.#welcome(link)
+        return this.#step({ ...heard, peer: link.peer })
+      case 'lack':
+        return this.#step({ ...heard, peer: link.peer })
+      case 'piece':
+        return this.#step(
+          { kind: 'piece', peer: link.peer, index: heard.index, bytes: heard.frame.length },
+          heard.frame,
+        )
+    }
+  }
+
+  #keepEarly(link: Link, heard: Heard): void {
+    // A section of a map stands for many chunks: more of them than this is no honest source.
+    if (this.#early.length >= 4_096) return this.#ban(link, 'too much said too early')
+    this.#early.push({ link, heard })
+  }
+
+  #welcome(link: Link): void {
+    if (link.joined) return
+    link.joined = true
+    const rttMs = Math.max(1, this.#ports.clock.nowMs() - link.helloMs)
+    this.#step({ kind: 'source', peer: link.peer, near: link.near, rttMs })
+  }
+
+  #lost(link: Link): void {
+    this.#links.hangUp(link)
+    this.#early = this.#early.filter((early) => early.link !== link)
+    if (this.#phase === 'fetching') this.#step({ kind: 'lost', peer: link.peer })
+  }
+
+  #ban(link: Link, why: string): void {
+    this.#ports.transport.blame(link.peer, `swarm: ${why}`)
+    this.#around.ban(link.peer)
+    this.#lost(link)
+  }
+
+  // What the picker wants ------------------------------------------------------------------------------------------
+
+  #step(event: Event, frame?: Uint8Array): void {
+    if (this.#phase !== 'fetching') return
+    const effects = step(this.#download as Download, event, this.#ports.clock.nowMs())
+    for (const effect of effects) this.#perform(effect, frame)
+  }
+
+  #perform(effect: Effect, frame: Uint8Array | undefined): void {
+    if (this.#phase !== 'fetching') return
+    switch (effect.kind) {
+      case 'want':
+        return this.#links.get(effect.peer)?.conversation?.want(effect.indexes)
+      case 'cancel':
+        return this.#links.get(effect.peer)?.conversation?.cancel(effect.indexes)
+      case 'write':
+        return this.#write(effect.peer, effect.index, frame as Uint8Array)
+      case 'ban':
+      case 'drop': {
+        const link = this.#links.get(effect.peer)
+        if (effect.kind === 'drop') return link === undefined ? undefined : this.#lost(link)
+        this.#around.ban(effect.peer)
+        this.#ports.transport.blame(effect.peer, `swarm: chunk ${effect.index} is not what its name says`)
+        return link === undefined ? undefined : this.#lost(link)
+      }
+      case 'complete':
+        return this.#sync()
+      case 'starved':
+        return this.#finish(failed({ code: 'NO_SOURCE', image: this.#image, missing: effect.missing }))
+    }
+  }
+
+  #write(peer: PeerId, index: number, frame: Uint8Array): void {
+    const manifest = this.#manifest as Manifest
+    const id = chunkAt(manifest, index) as ChunkId
+    this.#ports.chunks.write(id, frame, chunkLength(manifest, index), (outcome) => {
+      if (this.#phase !== 'fetching') return
+      const bytes = frame.length
+      if (outcome.ok) {
+        this.#brought.add(peer)
+        const link = this.#links.get(peer)
+        if (link !== undefined) this.#links.praise(link)
+        this.#around.gained(index, id)
+        this.#step({ kind: 'stored', index, bytes })
+      } else if (outcome.failure.code === 'CHUNK_CORRUPT') this.#step({ kind: 'corrupt', peer, index, bytes })
+      else this.#finish(outcome)
+    })
+  }
+
+  // The end --------------------------------------------------------------------------------------------------------
+
+  #sync(): void {
+    this.#phase = 'syncing'
+    this.#links.close()
+    this.#ports.chunks.sync((outcome) => {
+      if (this.#phase === 'ended') return
+      if (!outcome.ok) return this.#finish(outcome)
+      this.#ports.directory.provide(this.#image)
+      this.#finish(ok({ manifest: this.#manifest as Manifest, report: this.#report() }))
+    })
+  }
+
+  #report(): Report {
+    const { bytes, meter } = this.#download as Download
+    return {
+      logicalBytes: bytes,
+      dedupBytes: meter.dedupBytes,
+      compressedBytes: meter.compressedBytes,
+      wireBytes: this.#links.wireBytes(),
+      duplicateBytes: meter.duplicateBytes,
+      sources: this.#brought.size,
+    }
+  }
+
+  #finish(outcome: Outcome<{ manifest: Manifest; report: Report }> | { ok: false; failure: Failure }): void {
+    if (this.#phase === 'ended') return
+    if (outcome.ok) this.#show(Infinity)
+    const requests = [...this.#requests]
+    this.#requests.clear()
+    this.#end()
+    for (const { done } of requests) this.#ports.clock.after(0, () => done(outcome))
+  }
+
+  #end(): void {
+    if (this.#phase === 'ended') return
+    this.#phase = 'ended'
+    this.#links.close()
+    this.#around.ended()
+  }
+
+  #show(nowMs: number): void {
+    if (this.#download === undefined || nowMs - this.#shownMs < PROGRESS_MS) return
+    this.#shownMs = nowMs
+    const progress: Progress = {
+      ...progressOf(this.#download.meter),
+      wireBytes: this.#links.wireBytes(),
+      sources: this.#download.sources.length,
+    }
+    const text = JSON.stringify(progress)
+    if (text === this.#shown) return
+    this.#shown = text
+    for (const { onProgress } of this.#requests) onProgress(progress)
+  }
+}
+
+function decoded(encoded: Uint8Array): Manifest | undefined {
+  try {
+    return decodeManifest(encoded)
+  } catch {
+    return undefined
+  }
+}

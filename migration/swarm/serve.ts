@@ -1,0 +1,155 @@
+/**
+ * Serves chunks held here to downloaders, one session a channel.
+ *
+ * Promises: a chunk goes out as it lies on disk; at most SERVE_AHEAD_BYTES_MAX of frames are read for a channel before it
+ * takes them, SERVE_READS_MAX at once for all; sessions take turns, so one that asks for much does not starve others.
+ */
+import { type Failure, failureOf } from '../../protocols/errors.ts'
+import type { ChunkId, ImageId, PeerId } from '../../protocols/ids.ts'
+import {
+  HAVE_MORE_MS,
+  INDEXES_MAX,
+  REQUESTS_PER_SOURCE_MAX,
+  SERVE_READS_MAX,
+  SERVED_CHANNELS_MAX,
+} from '../../protocols/limits.ts'
+import {
+  decode,
+  encode,
+  type Message,
+  parts,
+  PIECE_BYTES_MAX,
+  PROTOCOL,
+} from '../../protocols/swarm/messages.ts'
+import type { Channel } from '../../protocols/transport.ts'
+import { Session } from './session.ts'
+import type { SwarmPorts } from './swarm.ts'
+
+export class Server {
+  readonly #ports: SwarmPorts
+  readonly #met: (peer: PeerId, image: ImageId) => void
+  /** In the order of their turns. */
+  readonly #sessions: Session[] = []
+  #reads = 0
+  #news = false
+  #stopped = false
+
+  /** `met`: a peer asked for an image, so it may soon be a source of it. */
+  constructor(ports: SwarmPorts, met: (peer: PeerId, image: ImageId) => void) {
+    this.#ports = ports
+    this.#met = met
+    ports.transport.serve(PROTOCOL, { channel: (_, channel) => this.#open(channel) })
+  }
+
+  /** A chunk of an image came; those that download it from here are told within HAVE_MORE_MS. */
+  gained(image: ImageId, index: number, id: ChunkId): void {
+    let news = false
+    for (const session of this.#sessions) if (session.gained(image, index, id)) news = true
+    if (!news || this.#news) return
+    this.#news = true
+    this.#ports.clock.after(HAVE_MORE_MS, () => {
+      this.#news = false
+      for (const session of this.#sessions)
+        for (const indexes of session.takeNews(INDEXES_MAX))
+          session.outbox.send(encode({ kind: 'have-more', indexes }))
+    })
+  }
+
+  stop(): void {
+    this.#stopped = true
+    for (const session of this.#sessions.splice(0)) session.channel.close()
+  }
+
+  #open(channel: Channel): void {
+    if (this.#stopped || this.#sessions.length >= SERVED_CHANNELS_MAX) {
+      channel.send(encode({ kind: 'bye', why: 'too many channels' }))
+      return channel.close()
+    }
+    const session = new Session(channel, this.#ports, () => this.#turn())
+    this.#sessions.push(session)
+    channel.onClose(() => this.#close(session))
+    channel.onFrame((frame) => {
+      if (session.closed) return
+      try {
+        this.#hear(session, frame)
+      } catch (error) {
+        this.#refuse(session, failureOf(error))
+      }
+    })
+  }
+
+  #close(session: Session): void {
+    session.closed = true
+    const at = this.#sessions.indexOf(session)
+    if (at >= 0) this.#sessions.splice(at, 1)
+  }
+
+  #refuse(session: Session, failure: Failure): void {
+    const why = failure.code === 'FRAME_INVALID' ? `${failure.at} is not ${failure.expected}` : failure.code
+    this.#ports.transport.blame(session.channel.peer, `swarm: ${why}`)
+    session.channel.close()
+    this.#close(session)
+  }
+
+  #hear(session: Session, frame: Uint8Array): void {
+    const said = decode(frame)
+    switch (said.kind) {
+      case 'hello':
+        if (!session.hello(said.image, said.manifest)) return this.#mistake(session, 'another image')
+        return this.#met(session.channel.peer, said.image)
+      case 'list':
+        return session.list(said.total, said.at, said.data)
+          ? undefined
+          : this.#mistake(session, 'a list out of order')
+      case 'want':
+        for (const index of said.indexes) session.wants.add(index)
+        if (session.wants.size > 2 * REQUESTS_PER_SOURCE_MAX)
+          return this.#mistake(session, 'too many requests')
+        return this.#turn()
+      case 'cancel':
+        for (const index of said.indexes) session.wants.delete(index)
+        return
+      case 'bye':
+        return
+      default:
+        return this.#mistake(session, `a downloader that says ${(said as Message).kind}`)
+    }
+  }
+
+  #mistake(session: Session, why: string): void {
+    this.#refuse(session, { code: 'FRAME_INVALID', at: 'swarm', expected: `sensible: ${why}` })
+  }
+
+  /** Starts as many reads as there is room for, one a session and round. */
+  #turn(): void {
+    for (let idle = 0; idle < this.#sessions.length && this.#reads < SERVE_READS_MAX;) {
+      const session = this.#sessions.shift() as Session
+      this.#sessions.push(session)
+      const index = session.next()
+      if (index === undefined) idle++
+      else {
+        idle = 0
+        this.#read(session, index)
+      }
+    }
+  }
+
+  #read(session: Session, index: number): void {
+    const id = session.idAt(index)
+    if (id === undefined) return session.outbox.send(encode({ kind: 'lack', index }))
+    this.#reads++
+    session.reads++
+    this.#ports.chunks.read(id, (outcome) => {
+      this.#reads--
+      session.reads--
+      if (!session.closed) {
+        if (outcome.ok)
+          for (const { at, data } of parts(outcome.value, PIECE_BYTES_MAX))
+            session.outbox.send(encode({ kind: 'piece', index, at, total: outcome.value.length, data }))
+        // Missing, or the disk has changed it: somebody else may hold it.
+        else session.outbox.send(encode({ kind: 'lack', index }))
+      }
+      this.#turn()
+    })
+  }
+}

@@ -1,0 +1,162 @@
+/** One channel on which chunks are served: which ids its indexes stand for, what is asked and not yet read. */
+import type { ChunkId, ImageId } from '../../protocols/ids.ts'
+import { CHUNK_BYTES, SERVE_AHEAD_BYTES_MAX, SWARM_PART_BYTES } from '../../protocols/limits.ts'
+import { encodeSection } from '../../protocols/swarm/have-map.ts'
+import { encode, parts } from '../../protocols/swarm/messages.ts'
+import type { Channel } from '../../protocols/transport.ts'
+import {
+  chunkAt,
+  chunkCount,
+  encodeManifest,
+  HASH_BYTES,
+  type Manifest,
+} from '../../storage/images/manifest.ts'
+import { Outbox } from './outbox.ts'
+import type { SwarmPorts } from './swarm.ts'
+
+/** Ids asked of the chunk store at once, and chunks in one section of a have-map. */
+const ASK_IDS = 4_096
+const SECTION_CHUNKS = 16 * ASK_IDS
+
+/** What the indexes of a channel stand for. */
+type Chunks = { readonly count: number; idAt(index: number): ChunkId | undefined }
+
+export class Session {
+  readonly channel: Channel
+  readonly outbox: Outbox
+  /** In the order in which they were asked. */
+  readonly wants = new Set<number>()
+  reads = 0
+  closed = false
+  readonly #ports: SwarmPorts
+  #image: ImageId | undefined
+  #manifest: Manifest | undefined
+  #manifestWanted = false
+  #chunks: Chunks | undefined
+  /** Places of the ids in a list that the downloader sent. */
+  #listed: Map<ChunkId, number> | undefined
+  #parts: Uint8Array[] = []
+  #partsBytes = 0
+  #news: number[] = []
+
+  constructor(channel: Channel, ports: SwarmPorts, drained: () => void) {
+    this.channel = channel
+    this.#ports = ports
+    this.outbox = new Outbox(channel, drained)
+  }
+
+  /** False when this channel is about another image. */
+  hello(image: ImageId, manifestWanted: boolean): boolean {
+    if (this.#image !== undefined && this.#image !== image) return false
+    const first = this.#image === undefined
+    this.#image = image
+    // Asked for while it is being sent, it is being sent.
+    if (this.#manifestWanted && manifestWanted) return true
+    this.#manifestWanted = manifestWanted
+    if (this.#manifest !== undefined) this.#sendManifest(this.#manifest)
+    else
+      this.#ports.manifests.get(image, (outcome) => {
+        if (this.closed) return
+        if (!outcome.ok) {
+          this.#manifestWanted = false
+          return this.outbox.send(encode({ kind: 'unknown' }))
+        }
+        const manifest = outcome.value
+        this.#manifest = manifest
+        this.#sendManifest(manifest)
+        if (!first && this.#chunks !== undefined) return
+        this.#serve({ count: chunkCount(manifest), idAt: (index) => chunkAt(manifest, index) })
+      })
+    return true
+  }
+
+  /** A part of the ids that the downloader lacks; false when it does not follow the part before. */
+  list(total: number, at: number, data: Uint8Array): boolean {
+    if (this.#chunks !== undefined || at !== this.#partsBytes || at + data.length > total) return false
+    this.#parts.push(data)
+    this.#partsBytes += data.length
+    if (this.#partsBytes < total) return true
+    if (total % HASH_BYTES !== 0) return false
+    const ids = Buffer.concat(this.#parts)
+    this.#parts = []
+    const idAt = (index: number): ChunkId => ids.toString('hex', index * HASH_BYTES, (index + 1) * HASH_BYTES)
+    const count = total / HASH_BYTES
+    this.#listed = new Map(Array.from({ length: count }, (_, index) => [idAt(index), index]))
+    this.#serve({ count, idAt: (index) => (index < count ? idAt(index) : undefined) })
+    return true
+  }
+
+  idAt(index: number): ChunkId | undefined {
+    return this.#chunks === undefined || index >= this.#chunks.count ? undefined : this.#chunks.idAt(index)
+  }
+
+  /** The next chunk to read, or undefined while there is no room or no request. */
+  next(): number | undefined {
+    const chunkBytes = this.#manifest?.chunkBytes ?? CHUNK_BYTES
+    if (this.outbox.full || this.reads >= Math.max(1, SERVE_AHEAD_BYTES_MAX / chunkBytes)) return undefined
+    for (const index of this.wants) {
+      this.wants.delete(index)
+      return index
+    }
+    return undefined
+  }
+
+  /** True when it is news for this downloader. */
+  gained(image: ImageId, index: number, id: ChunkId): boolean {
+    if (this.#chunks === undefined) return false
+    const here =
+      this.#listed === undefined ? (image === this.#image ? index : undefined) : this.#listed.get(id)
+    if (here === undefined) return false
+    this.#news.push(here)
+    return true
+  }
+
+  *takeNews(most: number): Generator<number[]> {
+    while (this.#news.length > 0) yield this.#news.splice(0, most)
+  }
+
+  #sendManifest(manifest: Manifest): void {
+    if (!this.#manifestWanted) return
+    this.outbox.stream(this.#manifestFrames(encodeManifest(manifest)))
+  }
+
+  *#manifestFrames(encoded: Uint8Array): Generator<Uint8Array> {
+    for (const { at, data } of parts(encoded, SWARM_PART_BYTES))
+      yield encode({ kind: 'manifest', total: encoded.length, at, data })
+    this.#manifestWanted = false
+  }
+
+  #serve(chunks: Chunks): void {
+    this.#chunks = chunks
+    this.#section(chunks, 0)
+  }
+
+  /** Says what is held, a section at a time: an image of any size costs the store a few thousand look-ups at once. */
+  #section(chunks: Chunks, from: number): void {
+    const until = Math.min(chunks.count, from + SECTION_CHUNKS)
+    const held: boolean[] = []
+    const ask = (at: number): void => {
+      if (this.closed) return
+      if (at >= until) {
+        this.outbox.send(encode({ kind: 'have', total: chunks.count, ...encodeSection(from, held) }))
+        if (until < chunks.count) this.#section(chunks, until)
+        return
+      }
+      const ids: ChunkId[] = []
+      const places: number[] = []
+      const end = Math.min(until, at + ASK_IDS)
+      for (let index = at; index < end; index++) {
+        const id = chunks.idAt(index)
+        held.push(false)
+        if (id === undefined) continue
+        ids.push(id)
+        places.push(index - from)
+      }
+      this.#ports.chunks.has(ids, (outcome) => {
+        if (outcome.ok) outcome.value.forEach((has, i) => (held[places[i] as number] = has))
+        ask(end)
+      })
+    }
+    ask(from)
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * The swarm of one peer: it brings images here from everyone who holds their chunks, and serves the chunks held here.
+ *
+ *   const swarm = openSwarm({ transport, directory, chunks, manifests, clock, dice })
+ *   const pull = swarm.download({ image, sources, near, onProgress, done })     pull.cancel()
+ *   swarm.stop()
+ *
+ * Serving begins with `openSwarm` (it takes PROTOCOL on the transport). All of it runs on ports: on a real network and
+ * disk, or in the simulator on virtual time.
+ */
+import type { Clock, Dice } from '../../protocols/clock.ts'
+import type { Directory } from '../../protocols/directory.ts'
+import type { ImageId, PeerId } from '../../protocols/ids.ts'
+import type { Done } from '../../protocols/outcome.ts'
+import type { Transport } from '../../protocols/transport.ts'
+import type { ChunkStore, ManifestStore } from '../../storage/images/chunk-store.ts'
+import type { Manifest } from '../../storage/images/manifest.ts'
+import { Downloads } from './download.ts'
+import { Server } from './serve.ts'
+
+export type SwarmPorts = {
+  readonly transport: Transport
+  readonly directory: Directory
+  readonly chunks: ChunkStore
+  readonly manifests: ManifestStore
+  readonly clock: Clock
+  readonly dice: Dice
+}
+
+export type DownloadRequest = {
+  readonly image: ImageId
+  /** Peers that may hold it, or chunks of it, from any image; more are found in the directory. */
+  readonly sources: readonly PeerId[]
+  /** Whether a peer is on this site: its chunks are taken before those of others. */
+  readonly near: (peer: PeerId) => boolean
+  /** A few times a second while something changes, and at the end. */
+  readonly onProgress: (progress: Progress) => void
+  /** Once, never before `download` returns; CANCELLED after `cancel`, NO_SOURCE, or what the disk refused with. */
+  readonly done: Done<{ readonly manifest: Manifest; readonly report: Report }>
+}
+
+/** In bytes; no number ever goes back. */
+export type Progress = {
+  /** Of the image: what is here, zeros and chunks held before included. */
+  readonly doneBytes: number
+  readonly totalBytes: number
+  /** Content of the chunks that have to be fetched. */
+  readonly dedupBytes: number
+  /** Frames of those that were fetched. */
+  readonly compressedBytes: number
+  /** Both directions of every channel of this download, manifests included. */
+  readonly wireBytes: number
+  readonly sources: number
+  readonly bytesPerSecond: number
+  readonly etaMs: number | undefined
+}
+
+export type Report = {
+  readonly logicalBytes: number
+  readonly dedupBytes: number
+  readonly compressedBytes: number
+  readonly wireBytes: number
+  /** Frames that came although they were here already. */
+  readonly duplicateBytes: number
+  /** Peers that brought chunks. */
+  readonly sources: number
+}
+
+export type Swarm = {
+  /** Two downloads of one image share one. */
+  download(request: DownloadRequest): { cancel(): void }
+  /** Ends every download and hangs up on everyone. */
+  stop(): void
+}
+
+export function openSwarm(ports: SwarmPorts): Swarm {
+  const server: Server = new Server(ports, (peer, image) => downloads.met(peer, image))
+  const downloads = new Downloads(ports, (image, index, id) => server.gained(image, index, id))
+  return {
+    download: (request) => downloads.begin(request),
+    stop() {
+      downloads.stop()
+      server.stop()
+    },
+  }
+}
