@@ -18,6 +18,12 @@ export const SEND_QUEUE_FRAMES_MAX = 256
 export const INBOUND_STREAMS_MAX = 64
 /** Requests in hand for one peer; more are refused with PEER_BUSY. */
 export const REQUESTS_PER_PEER_MAX = 64
+/** Bad frames of one peer in a minute: past it, it is cut off. A newer version that we misread shows long before. */
+export const BAD_FRAMES_PER_MINUTE_MAX = 20
+/** How long a peer that was cut off is refused: its sender must notice, and a repaired one must come back. */
+export const REFUSED_MS = 60_000
+/** Peers with whom a connection is kept at all times; in a larger mesh, a subset that a hash chooses. */
+export const PEERS_KEPT_MAX = 64
 
 // Time -----------------------------------------------------------------------------------------------------------
 
@@ -185,6 +191,9 @@ export const PROBE_RELAYS = 3
 export const PROBES_MAX = 16
 /** Probes made for others at once; more are declined. */
 export const PROBES_FOR_OTHERS_MAX = 64
+/** While there is something new, it goes to a few peers this often: known by 50 peers within 2 s. */
+export const RUMOUR_MS = 300
+export const RUMOUR_PEERS = 3
 /** Peers that watch one peer closely: enough for two independent confirmations when one is lost and one is slow. */
 export const WATCHERS = 5
 /** Lifeguard's local health: 0 is well; timeouts are multiplied by one more than this. */
