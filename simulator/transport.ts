@@ -1,0 +1,349 @@
+/** The transport on virtual time: connections are dialled when they are needed, and kept when the network says so. */
+import assert from 'node:assert/strict'
+import type { Failure } from '../protocols/errors.ts'
+import type { PeerId } from '../protocols/ids.ts'
+import {
+  DIAL_MS_MAX,
+  FRAME_BYTES_MAX,
+  REQUESTS_PER_PEER_MAX,
+  SEND_QUEUE_FRAMES_MAX,
+} from '../protocols/limits.ts'
+import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
+import type { Channel, Service, Transport } from '../protocols/transport.ts'
+import { SimChannel } from './channel.ts'
+import type { Connection, End } from './connection.ts'
+import type { Life } from './life.ts'
+import type { Port } from './links.ts'
+import type { SimNetwork } from './network.ts'
+
+type Frame = { readonly protocol: string; readonly bytes: Uint8Array }
+type Dial = { frames: Frame[]; readonly waiting: ((connection: Connection | undefined) => void)[] }
+/** How a request ends when its connection dies. */
+type Abort = () => void
+
+/** Stream id, protocol and length of a frame, with what the encrypter adds. */
+const HEADER_BYTES = 40
+/** Bad frames of one peer after which it is cut off for the rest of this life. */
+const BLAMES_MAX = 20
+/** Patience between two attempts to keep a connection. */
+const KEEP_MS = { min: 1_000, max: 15_000 }
+
+export class SimTransport implements Transport {
+  readonly self: PeerId
+  readonly #network: SimNetwork
+  readonly #end: End
+  readonly #services = new Map<string, Service>()
+  readonly #connections = new Map<PeerId, Connection>()
+  readonly #channels = new Map<PeerId, Set<Connection>>()
+  readonly #dials = new Map<PeerId, Dial>()
+  readonly #asked = new Map<PeerId, Set<Abort>>()
+  readonly #answering = new Map<PeerId, number>()
+  readonly #blames = new Map<PeerId, number>()
+  readonly #keeping = new Set<PeerId>()
+  readonly #watchers: ((peer: PeerId, up: boolean) => void)[] = []
+  #allowed: ReadonlyMap<PeerId, readonly string[]> = new Map()
+  #connected: readonly PeerId[] = []
+
+  constructor(network: SimNetwork, port: Port, life: Life) {
+    this.#network = network
+    this.self = port.peer
+    this.#end = { port, life }
+  }
+
+  send(to: PeerId, protocol: string, frame: Uint8Array, { dial = true }: { dial?: boolean } = {}): void {
+    assert(frame.length <= FRAME_BYTES_MAX)
+    if (!this.#lives() || !this.allows(to)) return
+    const connection = this.#connections.get(to)
+    if (connection !== undefined) return this.#carry(connection, protocol, Uint8Array.from(frame))
+    if (!dial && !this.#dials.has(to)) return
+    const { frames } = this.#dial(to)
+    frames.push({ protocol, bytes: Uint8Array.from(frame) })
+    if (frames.length > SEND_QUEUE_FRAMES_MAX) frames.shift()
+  }
+
+  request(to: PeerId, protocol: string, frame: Uint8Array, timeoutMs: number, done: Done<Uint8Array>): void {
+    assert(frame.length <= FRAME_BYTES_MAX)
+    if (!this.#lives()) return
+    const { clock } = this.#end.life
+    const startedMs = clock.nowMs()
+    const bytes = Uint8Array.from(frame)
+    const asked = setOf(this.#asked, to)
+    let over = false
+    let withdraw = (): void => {}
+    const end = (outcome: Outcome<Uint8Array>): void => {
+      if (over) return
+      over = true
+      timer.cancel()
+      asked.delete(abort)
+      done(outcome)
+    }
+    const abort = (): void => end(failed(unreachable(to, clock.nowMs() - startedMs)))
+    const timer = clock.after(timeoutMs, () => {
+      withdraw()
+      end(failed({ code: 'TIMEOUT', what: protocol, afterMs: timeoutMs }))
+    })
+    if (asked.size >= REQUESTS_PER_PEER_MAX) return this.#soon(() => end(failed(busy(to))))
+    asked.add(abort)
+    this.#reach(to, (connection) => {
+      if (over) return
+      if (connection === undefined) return abort()
+      const there = this.#across(connection)
+      connection.carry(this.#endOf(connection), bytes.length + HEADER_BYTES, false, () => {
+        const drop = there?.answer(this.self, connection, { protocol, bytes }, end)
+        withdraw = () => connection.carry(this.#endOf(connection), HEADER_BYTES, false, () => drop?.())
+      })
+    })
+  }
+
+  open(to: PeerId, protocol: string, done: Done<Channel>): void {
+    if (!this.#lives()) return
+    const startedMs = this.#end.life.clock.nowMs()
+    const fail = (): void => done(failed(unreachable(to, this.#end.life.clock.nowMs() - startedMs)))
+    this.#reach(to, (connection) => {
+      if (connection === undefined) return fail()
+      let serves = true
+      const welcome = (there: { transport: SimTransport }): boolean => {
+        serves = there.transport.#services.get(protocol)?.channel !== undefined
+        return serves && there.transport.allows(this.self)
+      }
+      this.#network.dial(this.#end, to, welcome, (own, there) => {
+        if (!serves) return done(failed({ code: 'UNSUPPORTED', what: protocol }))
+        if (own === undefined || there === undefined) return fail()
+        const [near, far] = SimChannel.pair(own)
+        this.#mind(to, own)
+        there.transport.#mind(this.self, own)
+        there.life.run(() => there.transport.#services.get(protocol)?.channel?.(this.self, far))
+        done(ok(near))
+      })
+    })
+  }
+
+  serve(protocol: string, service: Service): void {
+    assert(!this.#services.has(protocol), `${protocol} is served already`)
+    this.#services.set(protocol, service)
+  }
+
+  allow(peers: ReadonlyMap<PeerId, readonly string[]>): void {
+    this.#allowed = new Map([...peers].filter(([peer]) => peer !== this.self))
+    for (const [peer, connection] of this.#connections) if (!this.allows(peer)) connection.close()
+    for (const [peer, channels] of this.#channels) {
+      if (!this.allows(peer)) for (const connection of Array.from(channels)) connection.close()
+    }
+    if (this.#network.keep) for (const peer of this.#allowed.keys()) this.#keep(peer)
+  }
+
+  allows(peer: PeerId): boolean {
+    return this.#allowed.has(peer) && (this.#blames.get(peer) ?? 0) <= BLAMES_MAX
+  }
+
+  connected(): PeerId[] {
+    return [...this.#connected]
+  }
+
+  watch(handler: (peer: PeerId, up: boolean) => void): void {
+    this.#watchers.push(handler)
+  }
+
+  rttMs(peer: PeerId): number | undefined {
+    const connection = this.#connections.get(peer)
+    if (connection === undefined) return undefined
+    return 2 * this.#network.links.latencyMs(connection.dialler.port, connection.listener.port)
+  }
+
+  addresses(): string[] {
+    const { site, index } = this.#end.port
+    return [`/ip4/10.${site.index & 255}.${index >> 8}.${index & 255}/tcp/4710/p2p/${this.self}`]
+  }
+
+  blame(peer: PeerId, why: string): void {
+    const blames = (this.#blames.get(peer) ?? 0) + 1
+    this.#blames.set(peer, blames)
+    this.#network.counts.blames++
+    this.#network.world.say(`net ${this.self} blames ${peer}: ${why}`)
+    if (blames > BLAMES_MAX) this.#connections.get(peer)?.close()
+  }
+
+  /** The live connection to a peer, for the other twins. */
+  connectionTo(peer: PeerId): Connection | undefined {
+    return this.#connections.get(peer)
+  }
+
+  hear(from: PeerId, protocol: string, bytes: Uint8Array): void {
+    this.#services.get(protocol)?.frame?.(from, bytes)
+  }
+
+  /** Serves one request; returns how its asker takes it back. */
+  answer(
+    from: PeerId,
+    connection: Connection,
+    { protocol, bytes }: Frame,
+    end: Done<Uint8Array>,
+  ): () => void {
+    let over = false
+    const back = (outcome: Outcome<Uint8Array>): void => {
+      const length = outcome.ok ? outcome.value.length : JSON.stringify(outcome.failure).length
+      connection.carry(this.#endOf(connection), length + HEADER_BYTES, false, () => end(outcome))
+    }
+    const service = this.#services.get(protocol)
+    if (service?.request === undefined) {
+      back(failed({ code: 'UNSUPPORTED', what: protocol }))
+      return () => {}
+    }
+    const answering = this.#answering.get(from) ?? 0
+    if (answering >= REQUESTS_PER_PEER_MAX) {
+      back(failed(busy(this.self)))
+      return () => {}
+    }
+    this.#answering.set(from, answering + 1)
+    const release = (): void => {
+      if (!over) this.#answering.set(from, (this.#answering.get(from) ?? 1) - 1)
+      over = true
+    }
+    service.request(from, bytes, (outcome) => {
+      if (over) return
+      release()
+      back(outcome.ok ? ok(Uint8Array.from(outcome.value)) : outcome)
+    })
+    return release
+  }
+
+  #lives(): boolean {
+    return this.#end.life.alive
+  }
+
+  #soon(run: () => void): void {
+    this.#end.life.clock.after(0, run)
+  }
+
+  #carry(connection: Connection, protocol: string, bytes: Uint8Array): void {
+    const there = this.#across(connection)
+    connection.carry(this.#endOf(connection), bytes.length + HEADER_BYTES, false, () =>
+      there?.hear(this.self, protocol, bytes),
+    )
+  }
+
+  #endOf(connection: Connection): End {
+    return connection.dialler.life === this.#end.life ? connection.dialler : connection.listener
+  }
+
+  /** The transport at the other end, in the life that made the connection. */
+  #across(connection: Connection): SimTransport | undefined {
+    const { port, life } = connection.other(this.#endOf(connection))
+    const peer = this.#network.peer(port.peer)
+    return peer?.life === life ? peer.transport : undefined
+  }
+
+  /** Uses the connection to a peer, dialling first if need be. */
+  #reach(to: PeerId, use: (connection: Connection | undefined) => void): void {
+    const connection = this.#connections.get(to)
+    if (connection !== undefined) return use(connection)
+    if (!this.allows(to)) return this.#soon(() => use(undefined))
+    this.#dial(to).waiting.push(use)
+  }
+
+  #dial(to: PeerId): Dial {
+    const found = this.#dials.get(to)
+    if (found !== undefined) return found
+    const dial: Dial = { frames: [], waiting: [] }
+    this.#dials.set(to, dial)
+    const welcome = (there: { transport: SimTransport }): boolean =>
+      there.transport.allows(this.self) && this.allows(to)
+    this.#network.dial(this.#end, to, welcome, (connection, there) => {
+      const earlier = this.#connections.get(to)
+      // Both dialled at once, and the other was first.
+      if (earlier !== undefined) connection?.close()
+      else if (connection !== undefined && there !== undefined) {
+        connection.onDown = () => {
+          this.#end.life.run(() => this.#down(to, connection))
+          there.life.run(() => there.transport.#down(this.self, connection))
+        }
+        there.transport.#up(this.self, connection)
+        this.#up(to, connection)
+      }
+      this.#dialled(to, this.#connections.get(to))
+    })
+    return dial
+  }
+
+  #dialled(to: PeerId, connection: Connection | undefined): void {
+    const dial = this.#dials.get(to)
+    this.#dials.delete(to)
+    if (dial === undefined) return
+    if (connection !== undefined)
+      for (const { protocol, bytes } of dial.frames) this.#carry(connection, protocol, bytes)
+    for (const use of dial.waiting) use(connection)
+  }
+
+  #up(peer: PeerId, connection: Connection): void {
+    this.#connections.set(peer, connection)
+    this.#network.world.say(`net ${this.self} up ${peer}`)
+    this.#changed()
+    // A dial of our own that is still on its way has found what it was for.
+    this.#end.life.run(() => {
+      this.#dialled(peer, connection)
+      for (const watcher of this.#watchers) watcher(peer, true)
+    })
+  }
+
+  #down(peer: PeerId, connection: Connection): void {
+    if (this.#connections.get(peer) !== connection) return
+    this.#connections.delete(peer)
+    this.#network.world.say(`net ${this.self} down ${peer}`)
+    this.#changed()
+    this.#answering.delete(peer)
+    for (const abort of Array.from(this.#asked.get(peer) ?? [])) abort()
+    for (const watcher of this.#watchers) watcher(peer, false)
+    if (this.#network.keep) this.#keep(peer)
+  }
+
+  #changed(): void {
+    this.#connected = [...this.#connections.keys()].sort()
+    this.#network.topics.changed()
+  }
+
+  /** Keeps the connection of a channel in mind, so that it ends when the peer is no longer allowed. */
+  #mind(peer: PeerId, connection: Connection): void {
+    const channels = setOf(this.#channels, peer)
+    channels.add(connection)
+    const onEnd = connection.onEnd
+    connection.onEnd = () => {
+      onEnd()
+      channels.delete(connection)
+    }
+  }
+
+  /** Dials until there is a connection. Of two, the one with the lesser id goes first. */
+  #keep(peer: PeerId): void {
+    if (this.#keeping.has(peer)) return
+    this.#keeping.add(peer)
+    const { clock } = this.#end.life
+    const { random } = this.#network
+    const attempt = (patienceMs: number): void => {
+      if (!this.allows(peer) || this.#connections.has(peer)) {
+        this.#keeping.delete(peer)
+        return
+      }
+      this.#reach(peer, (connection) => {
+        if (connection !== undefined) this.#keeping.delete(peer)
+        else
+          clock.after(patienceMs * (0.75 + random() / 2), () =>
+            attempt(Math.min(KEEP_MS.max, patienceMs * 2)),
+          )
+      })
+    }
+    clock.after((this.self < peer ? 0 : 500) + 200 * random(), () => attempt(KEEP_MS.min))
+  }
+}
+
+const unreachable = (peer: PeerId, afterMs: number): Failure => ({
+  code: 'PEER_UNREACHABLE',
+  peer,
+  afterMs: Math.round(Math.min(afterMs, 2 * DIAL_MS_MAX)),
+})
+const busy = (peer: PeerId): Failure => ({ code: 'PEER_BUSY', peer, what: 'requests' })
+
+function setOf<V>(map: Map<PeerId, Set<V>>, key: PeerId): Set<V> {
+  let found = map.get(key)
+  if (found === undefined) map.set(key, (found = new Set()))
+  return found
+}
