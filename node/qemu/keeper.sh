@@ -12,6 +12,8 @@
 # Exit status 75: another guest of this VM runs. 77: the permit is gone. 71: something here does not work.
 set -uf
 umask 077
+# A guest's memory is nobody's business, and would fill the disk.
+ulimit -c 0
 
 # A log is cut to LOG_KEPT when it is found above LOG_MAX; what was cut is in LOG.1. A guest that does nothing but write
 # makes some 2 MiB/s, so no log grows past 80 MiB.

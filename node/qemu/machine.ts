@@ -6,6 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { compareEpochs, printEpoch } from '../../protocols/epoch.ts'
 import { GodwitError, failureOf } from '../../protocols/errors.ts'
 import { vmId, type VmId } from '../../protocols/ids.ts'
@@ -36,8 +37,11 @@ import { missing } from './tools.ts'
 const PROGRAM = 'qemu-system-x86_64'
 /** QEMU opens its socket before it loads its devices. */
 const READY_MS = 15_000
+/** A guest that runs answers at once; one that is stopped must not hold up the others. */
+const ADOPT_MS = 3_000
 /** A guest that has ended leaves its lock within milliseconds, when its keeper has noted how it ended. */
 const LOCK_SECONDS = 5
+const POLL_MS = 5
 /** What the port promises of a log. */
 const LOG_BYTES_MAX = 64 * 1024
 export type HypervisorOptions = {
@@ -127,9 +131,12 @@ class Machines {
         throw new GodwitError({ code: 'TIMEOUT', what: `the start of ${record.name}`, afterMs: READY_MS })
       processes = await readProcesses(folder)
     }
-    if (processes === undefined || !(await isAlive(processes.guest))) return this.#ended(folder, record)
+    if (processes === undefined) return this.#ended(folder, record)
     const guest = new Guest({ folder, record, processes })
-    await guest.ready(READY_MS)
+    if (!(await guest.ready(ADOPT_MS)) && !(await isAlive(processes.guest))) {
+      await guest.ended
+      return this.#ended(folder, record)
+    }
     this.#watch(guest)
   }
 
@@ -190,22 +197,28 @@ class Machines {
   }
 
   async powerOff(vm: VmId, graceMs: number): Promise<void> {
-    const guest = this.#guests.get(vm)
+    const guest = await this.#settled(vm)
     if (guest === undefined) return
     await guest.powerOff(graceMs)
     await this.#gone(vm)
   }
 
   async kill(vm: VmId): Promise<void> {
-    const guest = this.#guests.get(vm)
+    const guest = await this.#settled(vm)
     if (guest === undefined) return
     await guest.kill()
     await this.#gone(vm)
   }
 
+  /** The guest, once no start of it is in hand: each has a deadline. */
+  async #settled(vm: VmId): Promise<Guest | undefined> {
+    while (this.#busy.has(vm)) await sleep(POLL_MS)
+    return this.#guests.get(vm)
+  }
+
   /** Once `exited` has been told. */
   async #gone(vm: VmId): Promise<void> {
-    while (this.#guests.has(vm) && !this.#closed) await new Promise((resolve) => setTimeout(resolve, 1))
+    while (this.#guests.has(vm) && !this.#closed) await sleep(1)
   }
 
   async serialLog(vm: VmId, lines: number): Promise<string[]> {
@@ -243,7 +256,7 @@ class Machines {
   async close(): Promise<void> {
     this.#closed = true
     for (const guest of this.#guests.values()) guest.close()
-    while (this.#busy.size > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    while (this.#busy.size > 0) await sleep(POLL_MS)
     for (const guest of this.#guests.values()) guest.close()
   }
 
