@@ -65,6 +65,11 @@ export type RaftEffect =
       readonly snapshot?: Snapshot
       /** Stored entries with an index up to this may be dropped. */
       readonly compactTo?: number
+      /**
+       * Stored entries from this index on are to be dropped before `entries` are written; absent when there are none, so
+       * that the common append needs no look at what is stored. A snapshot of another peer drops them all (0).
+       */
+      readonly dropFrom?: number
     }
   /** Committed entries, in order, each exactly once in a life of the core. */
   | { readonly kind: 'apply'; readonly entries: readonly Entry[] }
@@ -75,7 +80,8 @@ export type RaftEffect =
   | {
       readonly kind: 'refused'
       readonly token: number
-      readonly why: 'not-leader' | 'busy' | 'change-pending' | 'no-op'
+      /** `no-op`: the leader has not yet committed the first entry of its term; soon. `too-large` never passes. */
+      readonly why: 'not-leader' | 'busy' | 'change-pending' | 'no-op' | 'too-large'
       readonly leader: PeerId
     }
   /** Role, term or leader changed. */

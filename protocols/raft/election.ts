@@ -1,0 +1,110 @@
+/**
+ * Elections (Raft section 5.2 and 5.4.1) with PreVote and CheckQuorum, both always on:
+ *
+ *   follower ─timeout─▶ pre-candidate ─could win─▶ candidate ─won─▶ leader
+ *      ▲                     │ lost                   │ lost           │ higher term, or no quorum heard for one timeout
+ *      └─────────────────────┴────────────────────────┴────────────────┘
+ *
+ * Who has heard a leader within an election timeout gives neither vote nor pre-vote and does not even look at the term,
+ * so a member behind a bad link cannot unseat a leader that the others hear well.
+ */
+import { isSoleVoter, isVoter, votersOf } from './configuration.ts'
+import * as logs from './log.ts'
+import type { MessageOf } from './messages.ts'
+import { voteResult } from './quorum.ts'
+import { becomeLeader } from './replication.ts'
+import { becomeCandidate, becomeFollower, becomePreCandidate } from './roles.ts'
+import { type Raft, send, sendDurably } from './state.ts'
+
+type VoteRequest = MessageOf<'MsgVote' | 'MsgPreVote'>
+type VoteResponse = MessageOf<'MsgVoteResp' | 'MsgPreVoteResp'>
+
+export function tickElection(raft: Raft): void {
+  raft.electionElapsed++
+  // Who decides alone need not wait for anybody. While its vote is on the way to disk it is a candidate already.
+  const alone = isSoleVoter(raft.configuration, raft.config.self)
+  const due = alone ? raft.role !== 'candidate' : raft.electionElapsed >= raft.electionTimeout
+  if (!due) return
+  raft.electionElapsed = 0
+  if (mayCampaign(raft)) preCampaign(raft)
+}
+
+/**
+ * A voter whose own view of who votes is up to date as far as it can know: with a committed change not applied, or a
+ * snapshot not installed, it would count the votes of a configuration that is over.
+ */
+function mayCampaign({ configuration, config, log }: Raft): boolean {
+  if (!isVoter(configuration, config.self) || log.applying < log.base.index) return false
+  const unapplied = logs.slice(log, log.applying + 1, log.commit)
+  return !unapplied.some(({ kind }) => kind === 'configuration')
+}
+
+function preCampaign(raft: Raft): void {
+  becomePreCandidate(raft)
+  raft.votes.set(raft.config.self, true)
+  if (voteResult(raft.configuration, raft.votes) === 'won') return campaign(raft)
+  for (const to of others(raft)) send(raft, { kind: 'MsgPreVote', to, term: raft.term + 1, ...end(raft) })
+}
+
+/** Its own vote counts, and others are asked for theirs, once term and vote are on disk. */
+function campaign(raft: Raft): void {
+  becomeCandidate(raft)
+  for (const to of others(raft)) sendDurably(raft, { kind: 'MsgVote', to, ...end(raft) })
+}
+
+/** A write is done: it may have been the candidate's own vote. */
+export function countOwnVote(raft: Raft): void {
+  const { role, term, writing, config } = raft
+  if (role !== 'candidate' || writing.durable.term !== term || writing.durable.vote !== config.self) return
+  raft.votes.set(config.self, true)
+  tally(raft)
+}
+
+/** Whether a request for a vote is not even looked at. */
+export const isLoyal = ({ leader, electionElapsed, config }: Raft): boolean =>
+  leader !== '' && electionElapsed < config.electionTicks
+
+/**
+ * Answers a request of this term or, for a pre-vote, a later one. Learners answer too: the asker may know of a
+ * configuration in which they vote already.
+ */
+export function hearVoteRequest(raft: Raft, request: VoteRequest): void {
+  const { kind, from: to, term, index, logTerm } = request
+  const free = raft.vote === to || (raft.vote === '' && raft.leader === '')
+  const grants =
+    (free || (kind === 'MsgPreVote' && term > raft.term)) && logs.isUpToDate(raft.log, index, logTerm)
+  if (kind === 'MsgPreVote') {
+    send(raft, { kind: 'MsgPreVoteResp', to, reject: !grants, term: grants ? term : raft.term })
+  } else if (grants) {
+    raft.vote = to
+    raft.electionElapsed = 0
+    sendDurably(raft, { kind: 'MsgVoteResp', to, reject: false })
+  } else {
+    send(raft, { kind: 'MsgVoteResp', to, reject: true })
+  }
+}
+
+export function hearVoteResponse(raft: Raft, { kind, from, term, reject }: VoteResponse): void {
+  const asked = kind === 'MsgPreVoteResp' ? 'pre-candidate' : 'candidate'
+  if (raft.role !== asked || !isVoter(raft.configuration, from) || raft.votes.has(from)) return
+  // A granted pre-vote names the term that would be; one for an earlier campaign says nothing about this one.
+  if (kind === 'MsgPreVoteResp' && !reject && term !== raft.term + 1) return
+  raft.votes.set(from, !reject)
+  tally(raft)
+}
+
+function tally(raft: Raft): void {
+  const result = voteResult(raft.configuration, raft.votes)
+  if (result === 'lost') becomeFollower(raft, raft.term, '')
+  if (result !== 'won') return
+  if (raft.role === 'pre-candidate') campaign(raft)
+  else becomeLeader(raft)
+}
+
+const others = ({ configuration, config }: Raft): string[] =>
+  votersOf(configuration).filter((peer) => peer !== config.self)
+
+const end = ({ log }: Raft): { index: number; logTerm: number } => ({
+  index: logs.lastIndex(log),
+  logTerm: logs.lastTerm(log),
+})

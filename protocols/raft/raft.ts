@@ -1,0 +1,251 @@
+/**
+ * One member of a Raft group, as a pure core: `step(raft, event)` changes `raft` and returns what the host must do, in
+ * order. Events and effects are in types.ts. After Ongaro and Ousterhout (2014) and Ongaro's thesis, with etcd's names.
+ *
+ * What it promises, whatever messages are lost, repeated or late, and whoever crashes with whatever was not synced:
+ *
+ *   election safety        at most one leader per term
+ *   log matching           logs that agree on an entry agree on all before it
+ *   leader completeness    what is committed is in every later leader's log
+ *   state machine safety   no two members apply different entries at one index
+ *
+ * Effects come in this order: the write, messages, answers, the role, a snapshot to restore, reads, entries to apply.
+ */
+import { change, changed } from './configuration.ts'
+import { countOwnVote, hearVoteRequest, hearVoteResponse, isLoyal, tickElection } from './election.ts'
+import { hearAppend, hearHeartbeat } from './follower.ts'
+import * as logs from './log.ts'
+import type { Message } from './messages.ts'
+import { askAgain, hearReadIndex, hearReadIndexResp, read, takeReady } from './reading.ts'
+import * as replication from './replication.ts'
+import { becomeFollower } from './roles.ts'
+import { hearSnapshot, hearSnapshotStatus, makeSnapshot } from './snapshot.ts'
+import { nothingOut, type Raft, send } from './state.ts'
+import type { Configuration, RaftConfig, RaftEffect, RaftEvent, Recovered, Role } from './types.ts'
+import { flushWrites, stored } from './writing.ts'
+
+export type { Raft } from './state.ts'
+
+/** A group of which nothing is on disk yet writes its first snapshot (index 0, who votes) with its first step. */
+export function create(config: RaftConfig, recovered: Recovered): Raft {
+  const { hardState, snapshot } = recovered
+  const { term, vote } = hardState
+  const log = logs.recoveredLog(recovered)
+  const raft: Raft = {
+    config,
+    life: Math.floor(config.dice() * 2 ** 48),
+    role: 'follower',
+    term,
+    vote,
+    leader: '',
+    log,
+    snapshot,
+    configuration: snapshot.configuration,
+    configurations: [],
+    electionElapsed: 0,
+    heartbeatElapsed: 0,
+    electionTimeout: 0,
+    votes: new Map(),
+    progress: new Map(),
+    lastChangeIndex: 0,
+    uncommittedBytes: 0,
+    reading: { asked: 0, confirmed: 0, pending: [], forwarded: new Map(), nextSerial: 1, ready: [] },
+    writing: {
+      nextToken: 1,
+      durable: hardState,
+      handed: hardState,
+      inFlight: undefined,
+      snapshot: logs.lastIndex(log) === 0 && term === 0 ? { snapshot, installs: false } : undefined,
+      storedTo: logs.lastIndex(log),
+      waiting: [],
+      promised: [],
+    },
+    incoming: undefined,
+    told: { role: 'follower', term, leader: '' },
+    out: nothingOut(),
+  }
+  becomeFollower(raft, term, '')
+  return raft
+}
+
+export function step(raft: Raft, event: RaftEvent): RaftEffect[] {
+  // After a restart: what is known to be committed is applied before anything is decided.
+  apply(raft)
+  hear(raft, event)
+  apply(raft)
+  return flush(raft)
+}
+
+function hear(raft: Raft, event: RaftEvent): void {
+  switch (event.kind) {
+    case 'tick':
+      return tick(raft)
+    case 'message':
+      return hearMessage(raft, event.message)
+    case 'propose':
+      return replication.propose(raft, event.token, event.data)
+    case 'propose-change':
+      return replication.proposeChange(raft, event.token, event.change)
+    case 'read':
+      return read(raft, event.token)
+    case 'stored':
+      if (!stored(raft, event.token)) return
+      countOwnVote(raft)
+      return replication.hearOwnWrite(raft)
+    case 'applied':
+      raft.log.applied = Math.max(raft.log.applied, Math.min(event.index, raft.log.applying))
+      return
+    case 'compact':
+      return makeSnapshot(raft, event.index, event.data)
+    case 'unreachable':
+      return replication.hearUnreachable(raft, event.peer)
+  }
+}
+
+function tick(raft: Raft): void {
+  if (raft.role === 'leader') return replication.tickLeader(raft)
+  tickElection(raft)
+  raft.heartbeatElapsed++
+  if (raft.heartbeatElapsed < raft.config.heartbeatTicks) return
+  raft.heartbeatElapsed = 0
+  askAgain(raft)
+}
+
+function hearMessage(raft: Raft, message: Message): void {
+  if (message.group !== raft.config.group || message.to !== raft.config.self) return
+  const asksForVote = message.kind === 'MsgVote' || message.kind === 'MsgPreVote'
+  if (message.term > raft.term) {
+    if (asksForVote && isLoyal(raft)) return
+    // A term that is only talked about raises nobody's.
+    const onlyTalk = message.kind === 'MsgPreVote' || (message.kind === 'MsgPreVoteResp' && !message.reject)
+    if (!onlyTalk) becomeFollower(raft, message.term, isFromLeader(message) ? message.from : '')
+  } else if (message.term < raft.term) {
+    return hearOldTerm(raft, message)
+  }
+  if (isFromLeader(message)) return hearLeader(raft, message)
+  hearPeer(raft, message)
+}
+
+type FromLeader = Extract<Message, { kind: 'MsgApp' | 'MsgHeartbeat' | 'MsgSnap' }>
+
+const isFromLeader = (message: Message): message is FromLeader =>
+  message.kind === 'MsgApp' || message.kind === 'MsgHeartbeat' || message.kind === 'MsgSnap'
+
+/**
+ * A leader of an old term hears ours and steps down; without that a member with a higher term, whose votes nobody heeds
+ * while there is a leader, would be cut off for ever. A pre-candidate that is behind hears ours likewise.
+ */
+function hearOldTerm(raft: Raft, message: Message): void {
+  const { from: to } = message
+  if (isFromLeader(message)) {
+    send(raft, { kind: 'MsgAppResp', to, index: 0, reject: false, rejectHint: 0, logTerm: 0 })
+  } else if (message.kind === 'MsgPreVote') {
+    send(raft, { kind: 'MsgPreVoteResp', to, reject: true })
+  }
+}
+
+/** The configuration is not asked: a member that was just added may not know who its leader is. */
+function hearLeader(raft: Raft, message: FromLeader): void {
+  if (raft.role === 'leader') return
+  if (raft.role !== 'follower' || raft.leader !== message.from) becomeFollower(raft, raft.term, message.from)
+  raft.electionElapsed = 0
+  if (message.kind === 'MsgApp') hearAppend(raft, message)
+  else if (message.kind === 'MsgHeartbeat') hearHeartbeat(raft, message)
+  else hearSnapshot(raft, message)
+}
+
+function hearPeer(raft: Raft, message: Exclude<Message, FromLeader>): void {
+  switch (message.kind) {
+    case 'MsgVote':
+    case 'MsgPreVote':
+      return hearVoteRequest(raft, message)
+    case 'MsgVoteResp':
+    case 'MsgPreVoteResp':
+      return hearVoteResponse(raft, message)
+    case 'MsgReadIndex':
+      return hearReadIndex(raft, message)
+    case 'MsgReadIndexResp':
+      return hearReadIndexResp(raft, message)
+    case 'MsgAppResp':
+      return replication.hearAppendResponse(raft, message)
+    case 'MsgHeartbeatResp':
+      return replication.hearHeartbeatResponse(raft, message)
+    case 'MsgSnapStatus':
+      return hearSnapshotStatus(raft, message)
+  }
+}
+
+/** Hands out what is committed and durable here; a change of configuration is in force from here on. */
+function apply(raft: Raft): void {
+  const { log } = raft
+  const to = Math.min(log.commit, log.stable)
+  if (log.applying < log.base.index || to <= log.applying) return
+  const entries = logs.slice(log, log.applying + 1, to)
+  log.applying = to
+  for (const entry of entries) {
+    raft.out.apply.push(entry)
+    if (entry.kind === 'configuration') switchConfiguration(raft, entry.index, entry.data)
+  }
+}
+
+function switchConfiguration(raft: Raft, index: number, data: Uint8Array): void {
+  raft.configuration = changed(raft.configuration, change.decode(data))
+  raft.configurations.push({ index, configuration: raft.configuration })
+  if (raft.role !== 'leader') return
+  // A new member counts as heard until the next look at the quorum, so that its coming unseats nobody.
+  replication.syncMembers(raft, true)
+  for (const [peer, { match }] of raft.progress) if (match === 0) replication.sendAppend(raft, peer)
+}
+
+function flush(raft: Raft): RaftEffect[] {
+  const writes = flushWrites(raft)
+  const { out, told, role, term, leader } = raft
+  raft.out = nothingOut()
+  const effects: RaftEffect[] = writes.filter(({ kind }) => kind === 'store')
+  for (const message of out.messages) effects.push({ kind: 'send', message })
+  effects.push(...writes.filter(({ kind }) => kind !== 'store'), ...out.answers)
+  if (told.role !== role || told.term !== term || told.leader !== leader) {
+    raft.told = { role, term, leader }
+    effects.push({ kind: 'role', role, term, leader })
+  }
+  if (out.restore !== undefined) effects.push({ kind: 'restore', snapshot: out.restore })
+  effects.push(...takeReady(raft))
+  if (out.apply.length > 0) effects.push({ kind: 'apply', entries: out.apply })
+  return effects
+}
+
+export type Status = {
+  readonly role: Role
+  readonly term: number
+  readonly leader: string
+  readonly commit: number
+  readonly applied: number
+  readonly lastIndex: number
+  readonly snapshotIndex: number
+  readonly configuration: Configuration
+  /** Leaders only, in order of ids. */
+  readonly progress: readonly {
+    readonly peer: string
+    readonly state: 'probe' | 'replicate' | 'snapshot'
+    readonly match: number
+    readonly recentActive: boolean
+  }[]
+}
+
+/** A look from outside; nothing in it changes afterwards. */
+export function status(raft: Raft): Status {
+  const { role, term, leader, log, snapshot, configuration, progress } = raft
+  return {
+    role,
+    term,
+    leader,
+    commit: log.commit,
+    applied: log.applied,
+    lastIndex: logs.lastIndex(log),
+    snapshotIndex: snapshot.index,
+    configuration,
+    progress: [...progress]
+      .map(([peer, { state, match, recentActive }]) => ({ peer, state, match, recentActive }))
+      .sort((a, b) => (a.peer < b.peer ? -1 : 1)),
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * What goes to disk, and what may leave only after it. One write is in flight at a time; everything that comes up
+ * meanwhile shares the next one (group commit). A message that depends on the disk leaves with the token of the write
+ * that makes everything before it durable, or waits here until there is such a write.
+ *
+ * ABA: entries of a write in flight may be replaced before it completes. Its completion then counts only up to the
+ * first replaced one, because `upTo` was lowered when that happened.
+ */
+import type { Message } from './messages.ts'
+import * as logs from './log.ts'
+import { currentHardState, type Raft } from './state.ts'
+import type { Entry, HardState, RaftEffect, Snapshot } from './types.ts'
+
+/** Every change of the log's end goes through here, so that a write in flight learns of it. */
+export function appendToLog(raft: Raft, entries: readonly Entry[]): void {
+  const first = entries[0]
+  if (first === undefined) return
+  replaced(raft, first.index)
+  logs.append(raft.log, entries)
+}
+
+/** Takes a snapshot of another peer in place of the whole log. */
+export function installSnapshot(raft: Raft, snapshot: Snapshot): void {
+  replaced(raft, 0)
+  logs.replace(raft.log, snapshot)
+  raft.writing.snapshot = { snapshot, installs: true }
+}
+
+function replaced({ writing }: Raft, from: number): void {
+  if (writing.inFlight !== undefined) writing.inFlight.upTo = Math.min(writing.inFlight.upTo, from - 1)
+}
+
+/** @returns Whether this was the write in flight; its entries are stable, its snapshot is to be restored. */
+export function stored(raft: Raft, token: number): boolean {
+  const { writing, log } = raft
+  const write = writing.inFlight
+  if (write?.token !== token) return false
+  writing.inFlight = undefined
+  writing.promised = []
+  writing.durable = write.hardState
+  log.stable = Math.max(log.stable, write.upTo)
+  if (write.installs !== undefined) {
+    raft.out.restore = write.installs
+    log.applying = log.applied = write.installs.index
+  }
+  return true
+}
+
+/** The write that is due, if none is in flight, and the messages that wait for it or for the one that is. */
+export function flushWrites(raft: Raft): RaftEffect[] {
+  const { writing } = raft
+  const effects: RaftEffect[] = []
+  const due = isDue(raft)
+  if (due && writing.inFlight === undefined) effects.push(nextWrite(raft))
+  else if (due) return thin(raft)
+  const after = writing.inFlight?.token
+  for (const message of writing.waiting) {
+    if (after === undefined) effects.push({ kind: 'send', message })
+    else if (!isSaid(message, writing.promised)) {
+      writing.promised.push(message)
+      effects.push({ kind: 'send', message, after })
+    }
+  }
+  writing.waiting = []
+  return effects
+}
+
+/** A change of `commit` alone is not worth an fsync: a restart learns it again. It rides along with the next write. */
+function isDue({ term, vote, log, writing }: Raft): boolean {
+  return (
+    term !== writing.handed.term ||
+    vote !== writing.handed.vote ||
+    writing.snapshot !== undefined ||
+    logs.lastIndex(log) > Math.max(log.stable, writing.inFlight?.upTo ?? 0)
+  )
+}
+
+function nextWrite(raft: Raft): RaftEffect {
+  const { writing, log } = raft
+  const token = writing.nextToken++
+  const hardState = currentHardState(raft)
+  const entries = logs.slice(log, log.stable + 1, logs.lastIndex(log))
+  const installs = writing.snapshot?.installs === true ? writing.snapshot.snapshot : undefined
+  const first = entries[0]
+  const effect: RaftEffect = {
+    kind: 'store',
+    token,
+    entries,
+    ...(isSame(hardState, writing.handed) ? {} : { hardState }),
+    ...(writing.snapshot === undefined
+      ? {}
+      : { snapshot: writing.snapshot.snapshot, compactTo: log.base.index }),
+    ...(installs !== undefined
+      ? { dropFrom: 0 }
+      : first !== undefined && first.index <= writing.storedTo
+        ? { dropFrom: first.index }
+        : {}),
+  }
+  writing.inFlight = { token, hardState, upTo: logs.lastIndex(log), installs }
+  writing.handed = hardState
+  writing.storedTo = logs.lastIndex(log)
+  writing.snapshot = undefined
+  return effect
+}
+
+const isSame = (a: HardState, b: HardState): boolean =>
+  a.term === b.term && a.vote === b.vote && a.commit === b.commit
+
+/** While a disk is stuck the same promises come up again and again: each is kept once. */
+function thin({ writing }: Raft): RaftEffect[] {
+  writing.waiting = writing.waiting.filter((message, at) => !isSaid(message, writing.waiting.slice(at + 1)))
+  return []
+}
+
+const isSaid = (message: Message, others: readonly Message[]): boolean =>
+  others.some((other) => {
+    if (other.kind !== message.kind || other.to !== message.to || other.term !== message.term) return false
+    if (other.kind === 'MsgAppResp' && message.kind === 'MsgAppResp') return other.index >= message.index
+    if (other.kind === 'MsgVoteResp' && message.kind === 'MsgVoteResp') return other.reject === message.reject
+    return other.kind === 'MsgVote'
+  })

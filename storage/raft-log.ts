@@ -1,0 +1,145 @@
+/**
+ * A Raft group's log on disk: which records a `store` effect becomes, and how they are read again. Pure.
+ *
+ * Each record is a CRC-32 of its key and its body, then the body; so a record that was changed, or stands in another's
+ * place, is found out. Batches are atomic: nothing that was acknowledged can be torn, and whatever does not fit
+ * together at start is damage, which no peer may vote or lead on.
+ */
+import { crc32 } from 'node:zlib'
+import { codec, type Codec } from '../protocols/codec.ts'
+import { GodwitError } from '../protocols/errors.ts'
+import { peerId } from '../protocols/ids.ts'
+import {
+  LEARNERS_MAX,
+  MESSAGE_BYTES_MAX,
+  PROPOSAL_BYTES_MAX,
+  SNAPSHOT_BYTES_MAX,
+  VOTERS_MAX,
+} from '../protocols/limits.ts'
+import { configuration } from '../protocols/raft/configuration.ts'
+import type { Entry, HardState, RaftEffect, Recovered, Snapshot } from '../protocols/raft/types.ts'
+import { bytes, integer, oneOf, record, type Shape } from '../protocols/shape.ts'
+import { key, pastPrefix } from './keyspace.ts'
+import type { Op, Store } from './store.ts'
+
+const counter = integer(0, 2 ** 52)
+
+const voteShape: Shape<string> = (value, at) => (value === '' ? '' : peerId(value, at))
+const stateShape: Shape<HardState> = record({ term: counter, vote: voteShape, commit: counter })
+const stateRecord = codec('raft state', stateShape)
+
+const entryShape: Shape<Entry> = record({
+  term: counter,
+  index: counter,
+  kind: oneOf('normal', 'configuration'),
+  data: bytes(PROPOSAL_BYTES_MAX),
+})
+const entryRecord = codec('raft entry', entryShape)
+
+const snapshotShape: Shape<Snapshot> = record({
+  index: counter,
+  term: counter,
+  configuration,
+  data: bytes(SNAPSHOT_BYTES_MAX),
+})
+/** Ids of at most 64 characters, and what frames them. */
+const CONFIGURATION_BYTES_MAX = (LEARNERS_MAX + 2 * VOTERS_MAX) * 66 + MESSAGE_BYTES_MAX
+const snapshotRecord = codec('raft snapshot', snapshotShape, SNAPSHOT_BYTES_MAX + CONFIGURATION_BYTES_MAX)
+
+type StoreEffect = Extract<RaftEffect, { kind: 'store' }>
+
+/** The one atomic batch of a `store` effect. */
+export function storeOps(group: string, effect: StoreEffect): Op[] {
+  const { hardState, snapshot, entries, compactTo, dropFrom } = effect
+  const ops: Op[] = []
+  if (compactTo !== undefined && compactTo > 0) ops.push(clearEntries(group, 0, compactTo + 1))
+  if (dropFrom !== undefined) ops.push(clearEntries(group, dropFrom))
+  if (snapshot !== undefined) ops.push(put(key('raftSnapshot', group), snapshotRecord, snapshot))
+  for (const entry of entries) ops.push(put(key('raftEntry', group, entry.index), entryRecord, entry))
+  if (hardState !== undefined) ops.push(put(key('raftState', group), stateRecord, hardState))
+  return ops
+}
+
+/** Entries with an index in [from, below). */
+function clearEntries(group: string, from: number, below?: number): Op {
+  const lt = below === undefined ? pastPrefix(entriesOf(group)) : key('raftEntry', group, below)
+  return { kind: 'clear', gte: key('raftEntry', group, from), lt }
+}
+
+function put<T>(at: string, kind: Codec<T>, value: T): Op {
+  const body = kind.encode(value)
+  const framed = new Uint8Array(4 + body.length)
+  new DataView(framed.buffer).setUint32(0, checksum(at, body))
+  framed.set(body, 4)
+  return { kind: 'put', key: at, value: framed }
+}
+
+const checksum = (at: string, body: Uint8Array): number => crc32(body, crc32(at))
+const entriesOf = (group: string): string => key('raftEntry', group, '')
+
+/**
+ * What the last life of this peer left of a group; undefined when it left nothing.
+ * @throws GodwitError DATA_CORRUPT when a record is damaged or missing.
+ */
+export function recover(store: Pick<Store, 'recovered'>, group: string): Recovered | undefined {
+  const hardState = readOne(store, group, 'raftState', stateRecord)
+  const snapshot = readOne(store, group, 'raftSnapshot', snapshotRecord)
+  const prefix = entriesOf(group)
+  // Another group's name may begin with this one's.
+  const pairs = store.recovered(prefix).filter(([at]) => /^\d{16}$/.test(at.slice(prefix.length)))
+  const entries = pairs.map(([at, value]) => read(group, at, entryRecord, value))
+  if (hardState === undefined && snapshot === undefined && entries.length === 0) return undefined
+  if (snapshot === undefined) throw corrupt(group, 'its snapshot is missing')
+  const recovered = { hardState: hardState ?? { term: 0, vote: '', commit: 0 }, snapshot, entries }
+  check(group, recovered)
+  return recovered
+}
+
+function check(group: string, { hardState, snapshot, entries }: Recovered): void {
+  const first = entries[0]?.index ?? snapshot.index + 1
+  const last = first + entries.length - 1
+  const need = (holds: boolean, why: string): void => {
+    if (!holds) throw corrupt(group, why)
+  }
+  for (const [at, { index, term }] of entries.entries()) {
+    need(index === first + at, `entry ${first + at} is missing`)
+    need(term >= (entries[at - 1]?.term ?? 0), `entry ${index} has an older term than the one before it`)
+  }
+  need(first <= snapshot.index + 1, `entries between ${snapshot.index} and ${first} are missing`)
+  need(last >= snapshot.index, `entries between ${last} and ${snapshot.index} are missing`)
+  const same = entries[snapshot.index - first]
+  need(same === undefined || same.term === snapshot.term, `entry ${snapshot.index} is not the snapshot's`)
+  need(last >= hardState.commit, `entries up to ${hardState.commit} were agreed, and end at ${last}`)
+  const lastTerm = entries.at(-1)?.term ?? snapshot.term
+  need(lastTerm <= hardState.term, `entry ${last} is of a later term than the vote`)
+}
+
+function readOne<T>(
+  store: Pick<Store, 'recovered'>,
+  group: string,
+  space: 'raftState' | 'raftSnapshot',
+  kind: Codec<T>,
+): T | undefined {
+  const at = key(space, group)
+  const value = store.recovered(at).find(([found]) => found === at)?.[1]
+  return value === undefined ? undefined : read(group, at, kind, value)
+}
+
+function read<T>(group: string, at: string, kind: Codec<T>, value: Uint8Array): T {
+  const body = value.subarray(4)
+  const isWhole =
+    value.length >= 4 && new DataView(value.buffer, value.byteOffset).getUint32(0) === checksum(at, body)
+  if (!isWhole) throw corrupt(group, `the checksum of ${at} does not match`)
+  try {
+    return kind.decode(body)
+  } catch (cause) {
+    throw new GodwitError(
+      { code: 'DATA_CORRUPT', what: whatIs(group), why: `${at} has no valid form` },
+      { cause },
+    )
+  }
+}
+
+const whatIs = (group: string): string => `the log of group ${group}`
+const corrupt = (group: string, why: string): GodwitError =>
+  new GodwitError({ code: 'DATA_CORRUPT', what: whatIs(group), why })

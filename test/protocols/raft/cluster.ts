@@ -1,0 +1,248 @@
+/**
+ * Members of one group in one process: the real core, codec and records, on a network and disks that the test steers.
+ * Nothing happens by itself: messages lie in `network`, writes in each member's `disk`, until a test moves them.
+ */
+import { message, type Message } from '../../../protocols/raft/messages.ts'
+import { create, type Raft, step } from '../../../protocols/raft/raft.ts'
+import type {
+  Configuration,
+  Entry,
+  RaftEffect,
+  RaftEvent,
+  Recovered,
+  Snapshot,
+} from '../../../protocols/raft/types.ts'
+import { recover, storeOps } from '../../../storage/raft-log.ts'
+import type { Op } from '../../../storage/store.ts'
+import { random, type Random } from '../../../simulator/random.ts'
+
+export const GROUP = 'mesh'
+export const ELECTION_TICKS = 10
+export const HEARTBEAT_TICKS = 2
+
+/** A peer id by a number: 1 -> `peer1peer1peer1peer1`. */
+export const peer = (n: number): string => `peer${n}`.repeat(4)
+
+export const configurationOf = (voters: number[], learners: number[] = []): Configuration => ({
+  voters: voters.map(peer),
+  votersOutgoing: [],
+  learners: learners.map(peer),
+})
+
+export const genesis = (configuration: Configuration): Recovered => ({
+  hardState: { term: 0, vote: '', commit: 0 },
+  snapshot: { index: 0, term: 0, configuration, data: new Uint8Array() },
+  entries: [],
+})
+
+type Write = { readonly token: number; readonly ops: readonly Op[]; readonly held: Message[] }
+type Effect<K extends RaftEffect['kind']> = Extract<RaftEffect, { kind: K }>
+
+export class Member {
+  readonly id: string
+  readonly cluster: Cluster
+  raft!: Raft
+  up = false
+  /** What is on disk, and what is on its way there, in order. */
+  stored = new Map<string, Uint8Array>()
+  disk: Write[] = []
+  /** Data of the normal entries that were applied, as text, by index; and every effect but sends and writes. */
+  applied: Entry[] = []
+  snapshots: Snapshot[] = []
+  answers: Exclude<RaftEffect, { kind: 'send' | 'store' | 'apply' }>[] = []
+  /** When false, writes wait in `disk` until `sync`. */
+  autoSync = true
+  lives = 0
+
+  constructor(cluster: Cluster, id: string) {
+    this.cluster = cluster
+    this.id = id
+  }
+
+  start(first: Recovered): void {
+    const pairs = [...this.stored].sort(([a], [b]) => (a < b ? -1 : 1))
+    const found = recover({ recovered: (prefix) => pairs.filter(([key]) => key.startsWith(prefix)) }, GROUP)
+    const recovered = found ?? first
+    this.lives++
+    this.up = true
+    this.applied = []
+    this.answers = []
+    this.snapshots = recovered.snapshot.index > 0 ? [recovered.snapshot] : []
+    this.raft = create(
+      {
+        group: GROUP,
+        self: this.id,
+        electionTicks: ELECTION_TICKS,
+        heartbeatTicks: HEARTBEAT_TICKS,
+        dice: random(this.cluster.seed, `${this.id}/${this.lives}`),
+      },
+      recovered,
+    )
+  }
+
+  feed(event: RaftEvent): RaftEffect[] {
+    const effects = step(this.raft, event)
+    for (const effect of effects) this.#perform(effect)
+    this.cluster.check()
+    if (this.autoSync) this.sync()
+    return effects
+  }
+
+  tick(times = 1): void {
+    for (let i = 0; i < times; i++) this.feed({ kind: 'tick' })
+  }
+
+  /** Until it campaigns. */
+  campaign(): void {
+    for (let i = 0; i < 2 * ELECTION_TICKS && this.raft.role === 'follower'; i++) this.tick()
+  }
+
+  propose(text: string, token = 0): RaftEffect[] {
+    return this.feed({ kind: 'propose', token, data: Buffer.from(text) })
+  }
+
+  /** Lets the disk finish what it has, oldest first. */
+  sync(writes = Infinity): void {
+    for (let i = 0; i < writes && this.up; i++) {
+      const write = this.disk.shift()
+      if (write === undefined) return
+      this.#write(write)
+      for (const held of write.held) this.cluster.post(held)
+      this.feed({ kind: 'stored', token: write.token })
+    }
+  }
+
+  /** Power goes: of the writes that were not acknowledged the first `kept` are on disk all the same. */
+  crash(kept = 0): void {
+    for (const write of this.disk.slice(0, kept)) this.#write(write)
+    this.disk = []
+    this.up = false
+  }
+
+  effects<K extends RaftEffect['kind']>(kind: K): Effect<K>[] {
+    return this.answers.filter((effect): effect is typeof effect & Effect<K> => effect.kind === kind)
+  }
+
+  texts(): string[] {
+    return this.applied.map(({ data }) => Buffer.from(data).toString()).filter((text) => text !== '')
+  }
+
+  #perform(effect: RaftEffect): void {
+    switch (effect.kind) {
+      case 'send': {
+        const write = this.disk.find(({ token }) => token === effect.after)
+        if (write === undefined) this.cluster.post(effect.message)
+        else write.held.push(effect.message)
+        return
+      }
+      case 'store':
+        this.disk.push({ token: effect.token, ops: storeOps(GROUP, effect), held: [] })
+        return
+      case 'apply': {
+        this.applied.push(...effect.entries)
+        this.cluster.onApply(this, effect.entries)
+        this.feed({ kind: 'applied', index: effect.entries.at(-1)?.index ?? 0 })
+        return
+      }
+      default:
+        if (effect.kind === 'restore') this.snapshots.push(effect.snapshot)
+        this.answers.push(effect)
+    }
+  }
+
+  #write({ ops }: Write): void {
+    for (const op of ops) {
+      if (op.kind === 'put') this.stored.set(op.key, op.value)
+      else if (op.kind === 'del') this.stored.delete(op.key)
+      else for (const key of this.stored.keys()) if (key >= op.gte && key < op.lt) this.stored.delete(key)
+    }
+  }
+}
+
+export class Cluster {
+  readonly seed: number
+  readonly dice: Random
+  readonly members = new Map<string, Member>()
+  network: Message[] = []
+  /** False: lost. Set by a test to cut links. */
+  passes: (message: Message) => boolean = () => true
+  check: () => void = () => {}
+  onApply: (member: Member, entries: readonly Entry[]) => void = () => {}
+
+  constructor(seed = 1) {
+    this.seed = seed
+    this.dice = random(seed, 'cluster')
+  }
+
+  /** Members 1..n; those in neither list know the group by its voters only. */
+  static of(voters: number[], learners: number[] = [], others: number[] = [], seed = 1): Cluster {
+    const cluster = new Cluster(seed)
+    for (const n of [...voters, ...learners, ...others]) {
+      cluster.add(n, genesis(configurationOf(voters, learners)))
+    }
+    return cluster
+  }
+
+  add(n: number, first: Recovered): Member {
+    const member = new Member(this, peer(n))
+    this.members.set(member.id, member)
+    member.start(first)
+    return member
+  }
+
+  member(n: number): Member {
+    const member = this.members.get(peer(n))
+    if (member === undefined) throw new Error(`no member ${n}`)
+    return member
+  }
+
+  /** Everything that is sent goes through the codec, as in life. */
+  post(sent: Message): void {
+    const frame = message.encode(sent)
+    this.network.push(message.decode(frame))
+  }
+
+  deliver(sent: Message): void {
+    const member = this.members.get(sent.to)
+    if (member?.up === true && this.passes(sent)) member.feed({ kind: 'message', message: sent })
+  }
+
+  /** Delivers, in order, until nothing is on its way. */
+  settle(rounds = 10_000): void {
+    for (let i = 0; i < rounds; i++) {
+      const sent = this.network.shift()
+      if (sent === undefined) return
+      this.deliver(sent)
+    }
+    throw new Error('the network does not come to rest')
+  }
+
+  /** All members tick, and everything is delivered after each. */
+  tick(times = 1): void {
+    for (let i = 0; i < times; i++) {
+      for (const member of this.members.values()) if (member.up) member.tick()
+      this.settle()
+    }
+  }
+
+  /** Makes member `n` the leader, by its own timeout. */
+  elect(n: number): Member {
+    const member = this.member(n)
+    member.campaign()
+    this.settle()
+    return member
+  }
+
+  cut(...alone: number[]): void {
+    const side = new Set(alone.map(peer))
+    this.passes = ({ from, to }) => side.has(from) === side.has(to)
+  }
+
+  heal(): void {
+    this.passes = () => true
+  }
+
+  leaders(): Member[] {
+    return [...this.members.values()].filter(({ up, raft }) => up && raft.role === 'leader')
+  }
+}
