@@ -1,0 +1,156 @@
+/**
+ * The configuration's keys, one row each: where a value may come from, and what it is when nobody says. Flags, help,
+ * `config show` and docs are printed from here; what a value must look like stands in config.ts. Without packages,
+ * because every command of the CLI reads this at its start.
+ */
+import { join } from 'node:path'
+
+export type ConfigKey = {
+  /** As in the file; a dot for each level. */
+  readonly key: string
+  readonly env: string
+  /** Without its dashes. */
+  readonly flag: string
+  /** How a flag's or a variable's text becomes a value; a list is separated by commas. */
+  readonly kind: 'text' | 'path' | 'list' | 'number' | 'boolean' | 'labels'
+  readonly summary: string
+  /** The default, for people. */
+  readonly otherwise: string
+}
+
+export const CONFIG_KEYS = [
+  {
+    key: 'dataDir',
+    env: 'GODWIT_DATA_DIR',
+    flag: 'data-dir',
+    kind: 'path',
+    summary: 'folder of everything this peer keeps',
+    otherwise: '/var/lib/godwit for root, ~/.local/share/godwit for others',
+  },
+  {
+    key: 'socket',
+    env: 'GODWIT_SOCKET',
+    flag: 'socket',
+    kind: 'path',
+    summary: 'Unix socket on which the peer takes commands',
+    otherwise: 'control.sock in dataDir',
+  },
+  {
+    key: 'name',
+    env: 'GODWIT_NAME',
+    flag: 'name',
+    kind: 'text',
+    summary: 'name of this peer',
+    otherwise: 'the host name, as a DNS label',
+  },
+  {
+    key: 'listen',
+    env: 'GODWIT_LISTEN',
+    flag: 'listen',
+    kind: 'list',
+    summary: 'multiaddrs to listen on for peers',
+    otherwise: '/ip4/0.0.0.0/tcp/4710',
+  },
+  {
+    key: 'announce',
+    env: 'GODWIT_ANNOUNCE',
+    flag: 'announce',
+    kind: 'list',
+    summary: 'multiaddrs to tell other peers instead of the ones listened on',
+    otherwise: 'none',
+  },
+  {
+    key: 'joinListen',
+    env: 'GODWIT_JOIN_LISTEN',
+    flag: 'join-listen',
+    kind: 'list',
+    summary: 'multiaddrs on which newcomers are heard while a token is open',
+    otherwise: 'listen, one port higher',
+  },
+  {
+    key: 'mdns',
+    env: 'GODWIT_MDNS',
+    flag: 'mdns',
+    kind: 'boolean',
+    summary: 'find peers on the LAN by multicast DNS',
+    otherwise: 'true',
+  },
+  {
+    key: 'http.listen',
+    env: 'GODWIT_HTTP_LISTEN',
+    flag: 'http',
+    kind: 'text',
+    summary: 'address:port of the status endpoint, or off',
+    otherwise: '127.0.0.1:4780',
+  },
+  {
+    key: 'capacity.cpus',
+    env: 'GODWIT_CAPACITY_CPUS',
+    flag: 'cpus',
+    kind: 'number',
+    summary: 'virtual CPUs that may be committed to VMs',
+    otherwise: "the host's",
+  },
+  {
+    key: 'capacity.memoryMiB',
+    env: 'GODWIT_CAPACITY_MEMORY_MIB',
+    flag: 'memory-mib',
+    kind: 'number',
+    summary: 'memory that may be committed to VMs, in MiB',
+    otherwise: "the host's",
+  },
+  {
+    key: 'capacity.diskGiB',
+    env: 'GODWIT_CAPACITY_DISK_GIB',
+    flag: 'disk-gib',
+    kind: 'number',
+    summary: 'disk that may be committed to VMs, in GiB',
+    otherwise: 'the file system that dataDir is on',
+  },
+  {
+    key: 'labels',
+    env: 'GODWIT_LABELS',
+    flag: 'label',
+    kind: 'labels',
+    summary: 'labels of this host that a VM may ask for, key=value',
+    otherwise: 'none',
+  },
+  {
+    key: 'driver',
+    env: 'GODWIT_DRIVER',
+    flag: 'driver',
+    kind: 'text',
+    summary: 'what runs guests: auto, kvm, tcg or none',
+    otherwise: 'auto: KVM when a probe shows that guests run under it, else TCG',
+  },
+  {
+    key: 'log.level',
+    env: 'GODWIT_LOG_LEVEL',
+    flag: 'log-level',
+    kind: 'text',
+    summary: 'debug, info, warn or error',
+    otherwise: 'info',
+  },
+] as const satisfies readonly ConfigKey[]
+
+export type Key = (typeof CONFIG_KEYS)[number]['key']
+/** What was typed: by a flag's name, texts, or the values of a flag that was given more than once. */
+export type Flags = Readonly<Record<string, string | readonly string[] | boolean | undefined>>
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Folders as they are for this user. Root's are the machine's. */
+export function defaultDataDir(env: Environment, root: boolean): string {
+  if (root) return '/var/lib/godwit'
+  return join(env['XDG_DATA_HOME'] ?? join(home(env), '.local', 'share'), 'godwit')
+}
+
+/** The file that is read when none is named, if it is there. */
+export function defaultConfigFile(env: Environment, root: boolean): string {
+  if (root) return '/etc/godwit/config.yaml'
+  return join(env['XDG_CONFIG_HOME'] ?? join(home(env), '.config'), 'godwit', 'config.yaml')
+}
+
+export const SOCKET_NAME = 'control.sock'
+
+/** main.ts sees to it that HOME is set. */
+const home = (env: Environment): string => env['HOME'] ?? '/'

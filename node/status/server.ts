@@ -1,0 +1,88 @@
+/**
+ * The status endpoint's listener: read-only, on loopback unless told otherwise, bounded in connections and in time.
+ * Until somebody asks, nothing but the listener is loaded: an idle peer does not pay for its page.
+ */
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
+import { type AddressInfo, isIP } from 'node:net'
+import { failureOf, GodwitError } from '../../protocols/errors.ts'
+import type { Peer } from '../control/peer.ts'
+import type { Log } from '../log.ts'
+
+export type StatusServer = {
+  /** `http://address:port` as it is listened on. */
+  readonly address: string
+  /** No longer ready; what is asked is still answered. */
+  drain(): void
+  close(): Promise<void>
+}
+
+/** A scrape, a page and a few people: more is a flood. */
+const CONNECTIONS_MAX = 256
+const REQUEST_MS_MAX = 10_000
+const HEADER_BYTES_MAX = 8 * 1024
+
+type Serving = { readonly address: string; readonly peer: Peer; readonly log: Log }
+
+/** @throws GodwitError ADDRESS_IN_USE, or IO when the address cannot be listened on. */
+export async function serveStatus({ address, peer, log }: Serving): Promise<StatusServer> {
+  const [, host = '', port = ''] = /^\[?([^\]]*)\]?:(\d+)$/.exec(address) ?? []
+  let draining = false
+  let loading: Promise<RequestListener> | undefined
+  const load = (): Promise<RequestListener> => {
+    loading ??= import('./app.ts').then(({ listener }) =>
+      listener({ peer, log, ready: () => !draining && peer.ready() }),
+    )
+    return loading
+  }
+  const loopback = isLoopback(host)
+  const server = createServer(
+    { maxHeaderSize: HEADER_BYTES_MAX, requestTimeout: REQUEST_MS_MAX },
+    (req, res) => {
+      // A page of another site may have its name point at loopback; the name it asks by gives it away.
+      if (loopback && !isLoopback(hostOf(req))) {
+        res.writeHead(421).end()
+        return
+      }
+      load().then(
+        (handle) => handle(req, res),
+        (error: unknown) => {
+          log.error({ error: String(error) }, 'the status endpoint could not be loaded')
+          res.writeHead(500).end()
+        },
+      )
+    },
+  )
+  server.maxConnections = CONNECTIONS_MAX
+  server.headersTimeout = REQUEST_MS_MAX
+  const bound = await listen(server, host, Number(port), address)
+  return {
+    address: `http://${isIP(host) === 6 ? `[${host}]` : host}:${bound.port}`,
+    drain: () => {
+      draining = true
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}
+
+const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || /^127\.[\d.]+$/.test(host)
+
+const hostOf = ({ headers }: IncomingMessage): string =>
+  (headers.host ?? '').replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
+
+function listen(server: Server, host: string, port: number, address: string): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const failure =
+        error.code === 'EADDRINUSE'
+          ? { code: 'ADDRESS_IN_USE' as const, address }
+          : { ...failureOf(error), path: address }
+      reject(new GodwitError(failure, { cause: error }))
+    })
+    server.listen(port, host, () => resolve(server.address() as AddressInfo))
+  })
+}
