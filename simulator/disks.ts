@@ -137,7 +137,10 @@ export class SimDisks implements Disks {
     const { chunkBytes } = base
     const hashes = Buffer.alloc(chunkCount({ bytes, chunkBytes }) * HASH_BYTES)
     hashes.set(base.hashes)
-    const contents = [...written].map(([index, content]) => ({ index, content, id: hash('sha256', content) }))
+    for (const index of written.keys()) hashes.fill(0, index * HASH_BYTES, (index + 1) * HASH_BYTES)
+    const contents = [...written]
+      .filter(([, content]) => content.some((byte) => byte !== 0))
+      .map(([index, content]) => ({ index, content, id: hash('sha256', content) }))
     for (const { index, id } of contents) hashes.set(Buffer.from(id, 'hex'), index * HASH_BYTES)
     chunks.has(
       contents.map(({ id }) => id),

@@ -200,6 +200,7 @@ class Shelf {
   async setAside(vm: VmId, label: string): Promise<void> {
     const disks = this.vms.get(vm)
     if (disks === undefined) return
+    await refuseInUse(vm, join(this.#places.vms, vm), disks)
     const plain = `${vm}.${label.replaceAll(/[^A-Za-z0-9.:_-]/g, '_').slice(0, 100)}`
     let name = plain
     for (let again = 2; this.#kept.has(name); again++) name = `${plain}.${again}`
@@ -214,6 +215,7 @@ class Shelf {
     const disks = this.vms.get(vm)
     if (disks === undefined) return
     const folder = join(this.#places.vms, vm)
+    await refuseInUse(vm, folder, disks)
     // Renamed first: whoever looks after a crash finds the disks whole, or none.
     const gone = `${folder}${PARTIAL}`
     await rename(folder, gone)
@@ -245,6 +247,15 @@ async function readSidecar(path: string): Promise<Prepared | undefined> {
     return sidecarSchema.parse(JSON.parse(await readFile(path, 'utf8'))).disks
   } catch {
     return undefined
+  }
+}
+
+/** A guest that runs holds QEMU's lock on its disks. */
+async function refuseInUse(vm: VmId, folder: string, disks: Prepared): Promise<void> {
+  for (const index of disks.keys()) {
+    const ran = await run('qemu-img', ['info', '-f', 'qcow2', diskPath(folder, index)], CREATE_MS)
+    if (/Failed to get .* lock/.test(ran.stderr))
+      throw new GodwitError({ code: 'ILLEGAL_STATE', vm, state: 'running', wanted: 'put away' })
   }
 }
 

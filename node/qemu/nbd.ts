@@ -62,7 +62,11 @@ export async function openExport(path: string, format: 'raw' | 'qcow2', vm: stri
         throw new GodwitError({ code: 'TIMEOUT', what: 'qemu-nbd', afterMs: OPEN_MS })
       await sleep(POLL_MS)
     }
-    const { bytes, read } = await talk(socket, path)
+    const { bytes, read } = await talk(socket, path).catch(async (error: unknown) => {
+      // It listens before it opens the image: when it hangs up, its last words say why.
+      await Promise.race([gone, sleep(OPEN_MS, undefined, { ref: false })])
+      throw ended && said !== '' ? refusal(said, path, vm) : error
+    })
     return { bytes, read, close }
   } catch (error) {
     await close()
