@@ -140,9 +140,11 @@ export const SOURCE_SILENT_MS = 10_000
 /** A download ends when nobody in sight brings anything for this long: four dials, or two searches of the DHT. */
 export const NO_SOURCE_MS = 20_000
 assert(NO_SOURCE_MS >= DIAL_MS_MAX * 4 && SOURCE_SILENT_MS < NO_SOURCE_MS)
-/** How often a running download asks the directory again, and how long it listens. */
+/** How often a running download asks the directory again: soon at first, then seldom. */
+export const FIND_SOURCES_MS_MIN = 1_000
 export const FIND_SOURCES_MS = 10_000
-export const FIND_SOURCES_MS_MAX = 5_000
+/** How long such a question may take: a lookup of a few hops over slow links. */
+export const FIND_SOURCES_PATIENCE_MS = 5_000
 /** A lost source is tried again after this, doubling up to the second number. */
 export const RECONNECT_MS_MIN = 500
 export const RECONNECT_MS_MAX = 8_000
@@ -175,6 +177,15 @@ export const DIGEST_MS = 10_000
 /** A value older than this is marked stale wherever it is shown. */
 export const STALE_MS = 30_000
 assert(DIGEST_MS * 2 < STALE_MS)
+/** Something changed: told sooner than that, but not more often than this. */
+export const HURRY_MS = 500
+/** VMs and jobs of one host that its sample names; at 250 bytes and 1 KiB each they leave room in GOSSIP_BYTES_MAX. */
+export const SAMPLE_VMS_MAX = 128
+export const SAMPLE_JOBS_MAX = 24
+export const JOB_TEXT_MAX = 2_048
+/** A publisher this long silent may have begun anew, with a clock that went back: what it says is news again. */
+export const SILENCE_MS = 60_000
+assert(STALE_MS < SILENCE_MS)
 
 // Membership -----------------------------------------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ const SHELLS: Readonly<Record<string, string>> = {
   'node/main.ts': 'entry point',
   'node/peer.ts': 'starts and drains the process of a peer',
   'node/ports.ts': 'opens the real ports',
+  'node/telemetry/proc.ts': 'reads /proc',
   'simulator/cli.ts': 'entry point',
   'simulator/batch.ts': 'spreads seeds over processes',
 }

@@ -1,0 +1,10 @@
+/** Port: what a host measures of itself. Synchronous and cheap: it is asked every SAMPLE_MS. */
+import type { HostSample } from '../../protocols/telemetry/messages.ts'
+
+export type HostFacts = {
+  sample(): HostSample
+  /** What of this host may be promised to VMs, unless its operator says otherwise. Asked once, at start. */
+  capacity(): Capacity
+}
+
+export type Capacity = { readonly cpus: number; readonly memoryMiB: number; readonly diskBytes: number }
