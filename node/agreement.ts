@@ -92,7 +92,11 @@ export class Agreement {
       new Group(name, identity.peer, this.#recovered(name, voters), machine, groupPorts, {
         applied: events.changed,
         restored: events.changed,
-        role: (role, leader) => events.role(name, role, leader),
+        role: (role, leader) => {
+          // A group may lead before `this.mesh` is there: a mesh is founded a turn later.
+          if (name === 'mesh') this.#later(0, () => this.#found())
+          events.role(name, role, leader)
+        },
       })
     this.mesh = group('mesh', identity.meshVoters, MESH)
     this.site = group(this.siteGroup, identity.siteVoters, SITE)
@@ -111,7 +115,6 @@ export class Agreement {
     this.site.start()
     const look = (): void => {
       if (this.#stopped) return
-      this.#found()
       this.#bringIn(this.mesh, Object.keys(this.mesh.state.peers))
       this.#bringIn(this.site, peersOfSite(this.mesh.state, this.#identity.site))
       this.#later(LEARNERS_MS, look)
@@ -189,7 +192,8 @@ export class Agreement {
 
   /** The first entry of a mesh, by the peer that `init` made. */
   #found(): void {
-    if (!this.#identity.founds || this.mesh.role !== 'leader' || this.mesh.state.mesh !== '') return
+    if (this.#stopped || !this.#identity.founds || this.mesh.role !== 'leader' || this.mesh.state.mesh !== '')
+      return
     const { mesh, peer, peerName, site, siteName } = this.#identity
     const addresses = this.#ports.transport.addresses().slice(0, 16)
     this.mesh.propose({ kind: 'found', mesh, peer, peerName, site, siteName, addresses }, () => {})

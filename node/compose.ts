@@ -73,11 +73,12 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
       () => ready,
     ),
   )
-  const pulling = new Pulling({ ...ports, transport }, () => near())
-  const near = (): ReadonlySet<string> => {
-    const { peers } = agreement.mesh.state
-    return new Set(Object.values(peers).flatMap(({ id, site }) => (site === identity.site ? [id] : [])))
-  }
+  const near = (peer: string): boolean => agreement.mesh.state.peers[peer]?.site === identity.site
+  const pulling = new Pulling(
+    { ...ports, transport },
+    () => transport.connected().toSorted((a, b) => Number(near(b)) - Number(near(a))),
+    near,
+  )
   const vms = new Vms(
     {
       self: identity.peer,
@@ -91,12 +92,28 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
           const vm = Object.values(agreement.site.state.vms).find((each) => each.name === name)
           if (vm === undefined) return false
           if (vm.host === identity.peer) return !context.vms.runs(vm.id)
-          return context.observation.sample(vm.host)?.sample.vms.find(({ id }) => id === vm.id)?.state !== 'running'
+          return (
+            context.observation.sample(vm.host)?.sample.vms.find(({ id }) => id === vm.id)?.state !==
+            'running'
+          )
         }),
-      fetch: (_vm, images, done) => void context.pull(images, () => {}, (outcome) => done(outcome.ok ? ok(undefined) : outcome)),
-      wantStopped: (vm) => agreement.proposeSite({ kind: 'vm-want', vm, wanted: 'stopped', kill: false }, () => {}),
-      gone: (vm, epoch) => repeat(() => agreement.site.state.vms[vm] === undefined, (done) => agreement.proposeSite({ kind: 'vm-gone', vm, epoch }, done)),
-      changed: () => context.observation.hurry(),
+      fetch: (_vm, images, done) =>
+        void context.pull(
+          images,
+          () => {},
+          (outcome) => done(outcome.ok ? ok(undefined) : outcome),
+        ),
+      wantStopped: (vm) =>
+        agreement.proposeSite({ kind: 'vm-want', vm, wanted: 'stopped', kill: false }, () => {}),
+      gone: (vm, epoch) =>
+        repeat(
+          () => agreement.site.state.vms[vm] === undefined,
+          (done) => agreement.proposeSite({ kind: 'vm-gone', vm, epoch }, done),
+        ),
+      changed: () => {
+        context.observation.hurry()
+        changed()
+      },
     },
     ports,
   )
@@ -110,9 +127,9 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     vms,
     jobs,
     disks: ports.disks,
-    pull: (images, onCost, done) => pulling.pull(images, onCost, done),
+    pull: pulling.pull,
   })
-  const observation = new Observation(() => context, { ...ports, transport })
+  const observation = new Observation(() => context, identity.peer, { ...ports, transport })
   context = {
     config,
     ports: { ...ports, transport },
@@ -122,13 +139,15 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     moves,
     jobs,
     observation,
-    pull: (images, onCost, done) => pulling.pull(images, onCost, done),
+    pull: pulling.pull,
     startedMs: clock.nowMs(),
   }
 
   function elsewhere(vm: string): Epoch | undefined {
     const home = homeOf(agreement.mesh.state, vm)
-    return home.site === identity.site || agreement.mesh.state.homes[vm] === undefined ? undefined : home.epoch
+    return home.site === identity.site || agreement.mesh.state.homes[vm] === undefined
+      ? undefined
+      : home.epoch
   }
 
   /** Asks for something agreed until it is so. */
@@ -145,7 +164,7 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
   }
   let allowed = ''
   function mindPeers(): void {
-    const { peers, sites } = agreement.mesh.state
+    const { peers } = agreement.mesh.state
     const ids = Object.keys(peers)
     if (ids.length > 0) {
       for (const id of known.keys()) if (peers[id] === undefined && ids.length > 1) known.delete(id)
@@ -155,10 +174,10 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     if (text === allowed) return
     allowed = text
     transport.allow(new Map([...known].filter(([id]) => id !== identity.peer)))
-    const ops = Object.values(peers).map(({ id, name, site, addresses }) => ({
+    const ops = Object.values(peers).map(({ id, addresses }) => ({
       kind: 'put' as const,
       key: key('peer', id),
-      value: knownPeer.encode({ id, name, site, siteName: sites[site]?.name ?? identity.siteName, addresses }),
+      value: knownPeer.encode({ id, addresses }),
     }))
     if (ops.length > 0) ports.store.write(ops, false, () => {})
   }
@@ -167,7 +186,12 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
   function mindAddresses(): void {
     const known = agreement.mesh.state.peers[identity.peer]
     const addresses = transport.addresses().slice(0, 16)
-    if (known === undefined || addresses.length === 0 || JSON.stringify(known.addresses) === JSON.stringify(addresses)) return
+    if (
+      known === undefined ||
+      addresses.length === 0 ||
+      JSON.stringify(known.addresses) === JSON.stringify(addresses)
+    )
+      return
     agreement.proposeMesh({ kind: 'peer-update', peer: identity.peer, addresses }, () => {})
   }
 
@@ -204,7 +228,6 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     start(done) {
       mindPeers()
       agreement.start()
-      pulling.serve()
       vms.start(() => {
         moves.start()
         observation.start()
@@ -249,8 +272,17 @@ function blaming(transport: Transport): Transport {
       }
     }
   return {
-    ...transport,
     self: transport.self,
+    send: (to, protocol, frame, options) => transport.send(to, protocol, frame, options),
+    request: (to, protocol, frame, timeoutMs, done) =>
+      transport.request(to, protocol, frame, timeoutMs, done),
+    open: (to, protocol, done) => transport.open(to, protocol, done),
+    allow: (peers) => transport.allow(peers),
+    connected: () => transport.connected(),
+    watch: (handler) => transport.watch(handler),
+    rttMs: (peer) => transport.rttMs(peer),
+    addresses: () => transport.addresses(),
+    blame: (peer, why) => transport.blame(peer, why),
     serve(protocol, service) {
       const { frame, request, channel } = service
       const wrapped: Service = {
@@ -273,5 +305,5 @@ function blaming(transport: Transport): Transport {
   }
 }
 
-const sorted = (value: object): [string, unknown][] => Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))
-
+const sorted = (value: object): [string, unknown][] =>
+  Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))

@@ -21,6 +21,4 @@ export type ImageFiles = {
     onProgress: (doneBytes: number, totalBytes: number) => void,
     done: Done<{ missing: number; corrupt: number }>,
   ): void
-  /** Bytes that are not zeros and bytes of stored frames, and how many chunks are not here. */
-  held(manifest: Manifest, done: Done<{ dataBytes: number; storedBytes: number; missing: number }>): void
 }

@@ -1,7 +1,7 @@
 /** Images as operators see them: names agreed on by the site, chunks that are here or can be had, jobs that move them. */
 import { newUlid } from '../protocols/ids.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
-import { chunkCount, type Manifest } from '../storage/images/manifest.ts'
+import { chunkAt, chunkCount, type Manifest } from '../storage/images/manifest.ts'
 import type { SiteImage } from './catalog/site.ts'
 import type { Context } from './context.ts'
 import type { Params } from './operations.ts'
@@ -169,16 +169,26 @@ function showImages(context: Context, images: readonly SiteImage[], done: Done<I
     const view = { id: image.image, name: image.name, bytes: image.bytes, dataBytes: image.dataBytes, usedBy }
     ports.manifests.get(image.image, (manifest) => {
       if (!manifest.ok) {
-        views.push({ ...view, storedBytes: 0, chunks: 0, missing: 0 })
+        views.push({ ...view, chunks: 0, missing: 0 })
         return next(index + 1)
       }
-      ports.images.held(manifest.value, (held) => {
-        const chunks = chunkCount(manifest.value)
-        const { storedBytes, missing } = held.ok ? held.value : { storedBytes: 0, missing: chunks }
-        views.push({ ...view, storedBytes, chunks, missing })
+      const wanted = chunksOf(manifest.value)
+      ports.chunks.has(wanted, (held) => {
+        const missing = held.ok ? held.value.filter((each) => !each).length : wanted.length
+        views.push({ ...view, chunks: chunkCount(manifest.value), missing })
         next(index + 1)
       })
     })
   }
   next(0)
+}
+
+/** Ids of the chunks that are not zeros, each once. */
+function chunksOf(manifest: Manifest): string[] {
+  const ids = new Set<string>()
+  for (let index = 0; index < chunkCount(manifest); index++) {
+    const id = chunkAt(manifest, index)
+    if (id !== undefined) ids.add(id)
+  }
+  return [...ids]
 }

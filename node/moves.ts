@@ -188,6 +188,7 @@ export class Moves {
   #source(outbound: Outbound, event: SourceEvent): void {
     const { source } = outbound
     if (sourceEnded(source)) return
+    source.nowMs = this.#around.clock.nowMs()
     const effects = stepSource(source, event)
     this.#report(outbound)
     for (const effect of effects) this.#performSource(outbound, effect)
@@ -497,7 +498,7 @@ export class Moves {
   #tick(): void {
     const nowMs = this.#around.clock.nowMs()
     for (const [m, outbound] of [...this.#out]) {
-      this.#source(outbound, { kind: 'tick', nowMs })
+      this.#source(outbound, { kind: 'tick' })
       if (sourceEnded(outbound.source) && !this.#stillMarked(outbound.source)) this.#out.delete(m)
     }
     for (const [m, inbound] of [...this.#in]) {

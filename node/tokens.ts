@@ -62,7 +62,7 @@ function createToken(
         issuer,
         addresses: ports.door.addresses(),
         expiresMs,
-        site,
+        ...(site !== '' && { site }),
       })
       done(ok({ token, id, expiresAt: new Date(expiresMs).toISOString() }))
     })

@@ -82,7 +82,6 @@ export const imageView = z.object({
   name: z.string(),
   bytes: z.number().describe('size of the disk'),
   dataBytes: z.number().describe('bytes that are not zeros'),
-  storedBytes: z.number().describe('bytes of its frames on this peer; shared frames count in each image'),
   chunks: z.number(),
   missing: z.number().describe('chunks that this peer does not hold'),
   usedBy: z.array(z.string()),

@@ -4,7 +4,7 @@ export type Timer = { cancel(): void }
 export type Clock = {
   /** Milliseconds since this machine booted, suspend included; what rules and leases count with. Never goes back. */
   nowMs(): number
-  /** Milliseconds since 1970 by the wall clock: for people and records, never for safety. */
+  /** Whole milliseconds since 1970 by the wall clock: for people and records, never for safety. */
   wallMs(): number
   /** Runs `run` once, not before `delayMs` from now. A cancelled timer never runs. */
   after(delayMs: number, run: () => void): Timer

@@ -26,7 +26,7 @@ export class Life {
     const bootMs = world.nowMs
     this.clock = {
       nowMs: () => (world.nowMs - bootMs) * (1 + drift),
-      wallMs: () => WALL_START_MS + wallSkewMs + world.nowMs * (1 + drift),
+      wallMs: () => Math.floor(WALL_START_MS + wallSkewMs + world.nowMs * (1 + drift)),
       after: (delayMs, run) => this.#after(delayMs / (1 + drift), run),
     }
   }

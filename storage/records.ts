@@ -46,6 +46,5 @@ export type HolderPromise = Of<typeof promiseShape>
 export const holderPromise = codec('promise', promiseShape)
 
 /** `peer/<id>`: where a peer was last known to listen, so that a boot needs nobody. */
-const knownPeerShape = record({ id: peerId, name, site: siteId, siteName: name, addresses: list(text(256), 16) })
-export type KnownPeer = Of<typeof knownPeerShape>
+const knownPeerShape = record({ id: peerId, addresses: list(text(256), 16) })
 export const knownPeer = codec('known peer', knownPeerShape)

@@ -53,6 +53,7 @@ export type Source = {
   standstillMs: number
   why: string
   failure: Failure | undefined
+  /** Set by the driver before each event. */
   nowMs: number
 }
 
@@ -70,7 +71,7 @@ export type SourceEvent =
   /** What the owning log says of m. */
   | { readonly kind: 'outcome'; readonly outcome: 'taken' | 'cancelled'; readonly why: string }
   | { readonly kind: 'cancel'; readonly why: string }
-  | { readonly kind: 'tick'; readonly nowMs: number }
+  | { readonly kind: 'tick' }
 
 type Step = 'reserve' | 'intend' | 'mark'
 
@@ -154,9 +155,8 @@ export function stepSource(source: Source, event: SourceEvent): SourceEffect[] {
       return giveUp(source, { code: 'MOVE_CANCELLED', vm: source.name, why: event.why })
 
     case 'tick':
-      source.nowMs = event.nowMs
-      if (source.phase === 'taken' && event.nowMs - source.stoppedAtMs > CONFIRM_MS) source.phase = 'done'
-      if (event.nowMs >= source.deadlineMs && canTurnBack(source)) {
+      if (source.phase === 'taken' && source.nowMs - source.stoppedAtMs > CONFIRM_MS) source.phase = 'done'
+      if (source.nowMs >= source.deadlineMs && canTurnBack(source)) {
         return giveUp(source, { code: 'TIMEOUT', what: `the move of ${source.name}`, afterMs: 0 })
       }
       return ask(source)

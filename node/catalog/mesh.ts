@@ -155,6 +155,9 @@ export type Admission = { site: string; founder: boolean; mesh: string }
 
 /** Carries one command out. The value is what the asker is told; `admit` answers an Admission, others nothing. */
 export function applyMesh(state: MeshState, command: MeshCommand): Outcome<Admission | undefined> {
+  if (state.mesh === '' && command.kind !== 'found') {
+    return failed({ code: 'PROPOSAL_DROPPED', group: 'mesh', why: 'the mesh is not founded yet' })
+  }
   switch (command.kind) {
     case 'found': {
       if (state.mesh !== '')

@@ -50,12 +50,18 @@ const stop: SourceEffect = { kind: 'guest', action: 'stop' }
 const capture: SourceEffect = { kind: 'guest', action: 'capture' }
 const cancel: SourceEffect = { kind: 'propose', step: 'cancel' }
 const failure = { code: 'TIMEOUT' as const, what: 'it', afterMs: 1 }
-const late: SourceEvent = { kind: 'tick', nowMs: 10_000 }
+const tick: SourceEvent = { kind: 'tick' }
 const taken: SourceEvent = { kind: 'outcome', outcome: 'taken', why: '' }
 const cancelled: SourceEvent = { kind: 'outcome', outcome: 'cancelled', why: 'no room' }
 
 // One row per rule: in this phase, on this event, go to that phase and do exactly this.
-const rules: [rule: string, from: Phase, event: SourceEvent, to: Phase, effects: SourceEffect[]][] = [
+const rules: [
+  rule: string,
+  from: Phase | 'overdue',
+  event: SourceEvent,
+  to: Phase,
+  effects: SourceEffect[],
+][] = [
   [
     'states its intent once room is reserved',
     'reserving',
@@ -86,7 +92,7 @@ const rules: [rule: string, from: Phase, event: SourceEvent, to: Phase, effects:
     'cancelling',
     [cancel],
   ],
-  ['seeds again on a tick', 'seeding', { kind: 'tick', nowMs: 5 }, 'seeding', [seed]],
+  ['seeds again on a tick', 'seeding', { kind: 'tick' }, 'seeding', [seed]],
   [
     'stops the guest once the destination is seeded',
     'seeding',
@@ -112,12 +118,12 @@ const rules: [rule: string, from: Phase, event: SourceEvent, to: Phase, effects:
   [
     'offers nothing before its promise is synced',
     'promising',
-    { kind: 'tick', nowMs: 5 },
+    { kind: 'tick' },
     'promising',
     [{ kind: 'promise', images: [] }],
   ],
   ['withdraws when the guest does not stop', 'stopping', { kind: 'failed', failure }, 'cancelling', [cancel]],
-  ['asks for a cancel past the deadline, offered or not', 'offering', late, 'cancelling', [cancel]],
+  ['asks for a cancel past the deadline, offered or not', 'overdue', tick, 'cancelling', [cancel]],
   [
     'does not take the destination’s word for a take',
     'offering',
@@ -128,7 +134,7 @@ const rules: [rule: string, from: Phase, event: SourceEvent, to: Phase, effects:
   ['releases on the committed take', 'offering', taken, 'taken', [{ kind: 'release' }]],
   ['releases on a take that beat its cancel', 'cancelling', taken, 'taken', [{ kind: 'release' }]],
   ['resumes on the committed cancel only', 'cancelling', cancelled, 'cancelled', [{ kind: 'resume' }]],
-  ['repeats its cancel until the log answers', 'cancelling', late, 'cancelling', [cancel]],
+  ['repeats its cancel until the log answers', 'cancelling', tick, 'cancelling', [cancel]],
   [
     'is done when the destination runs',
     'taken',
@@ -142,7 +148,12 @@ const rules: [rule: string, from: Phase, event: SourceEvent, to: Phase, effects:
 
 for (const [rule, from, event, to, effects] of rules) {
   test(`source ${rule}`, (t) => {
-    const source: Source = { ...startSource(terms), phase: from }
+    const overdue = from === 'overdue'
+    const source: Source = {
+      ...startSource(terms),
+      phase: overdue ? 'offering' : from,
+      nowMs: overdue ? terms.deadlineMs : 0,
+    }
     t.deepEqual(stepSource(source, event), effects)
     t.is(source.phase, to)
   })
@@ -174,9 +185,9 @@ test('the standstill is counted from the stop to the guest seen running', (t) =>
   const source: Source = { ...startSource(terms), phase: 'seeding', nowMs: 100 }
   stepSource(source, { kind: 'message', message: { kind: 'seeded', m: M, cost } })
   source.phase = 'offering'
-  stepSource(source, { kind: 'tick', nowMs: 700 })
+  source.nowMs = 700
   stepSource(source, taken)
   stepSource(source, { kind: 'message', message: { kind: 'running', m: M, cost } })
   t.is(source.standstillMs, 600)
-  t.is(source.phase, 'done')
+  t.is(source.phase as Phase, 'done')
 })

@@ -1,0 +1,30 @@
+/** The image files of this host behind the port of image-files.ts: storage/files does the work, QEMU's tools read formats. */
+import { failureOf } from '../protocols/errors.ts'
+import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
+import { materialise, verifyImage } from '../storage/files/export.ts'
+import { importImage, type Stores } from '../storage/files/ingest.ts'
+import type { ImageReader } from '../storage/images/image-reader.ts'
+import type { ImageFiles } from './image-files.ts'
+
+export function imageFiles(reader: ImageReader, stores: Stores): ImageFiles {
+  return {
+    import(path, format, onProgress, done) {
+      const abort = new AbortController()
+      answer(done, () => importImage({ path, format }, reader, stores, { onProgress, signal: abort.signal }))
+      return { cancel: () => abort.abort() }
+    },
+    export: (manifest, path, done) => answer(done, () => materialise(manifest, stores.chunks, path)),
+    verify: (manifest, onProgress, done) =>
+      answer(done, async () => {
+        const verified = await verifyImage(manifest, stores.chunks, { onProgress })
+        return verified.ok
+          ? ok({ missing: verified.value.missing, corrupt: verified.value.corrupt })
+          : verified
+      }),
+  }
+}
+
+/** What a promise brings, as a port says it. */
+function answer<T>(done: Done<T>, work: () => Promise<Outcome<T>>): void {
+  work().then(done, (error: unknown) => done(failed(failureOf(error))))
+}

@@ -1,0 +1,118 @@
+/** `init` and `join`: from an empty data folder to one that belongs to a mesh. Neither runs the peer; `up` does. */
+import { hash, randomBytes, randomInt } from 'node:crypto'
+import type { Failure } from '../protocols/errors.ts'
+import { newSiteId, newUlid } from '../protocols/ids.ts'
+import { decodeToken } from '../protocols/join/token.ts'
+import { requestJoin } from '../protocols/libp2p/door.ts'
+import { newPrivateKey, peerIdOf } from '../protocols/libp2p/identity.ts'
+import { failed, ok, type Outcome } from '../protocols/outcome.ts'
+import { key } from '../storage/keyspace.ts'
+import { type Identity, knownPeer } from '../storage/records.ts'
+import type { Config } from './config.ts'
+import { bind, FORMAT, openFolder, privateKeyOf } from './data-folder.ts'
+
+export type Joined = { readonly mesh: string; readonly peer: string; readonly site: string }
+
+/** Six round trips of dialling over a slow link, an entry of the mesh group, and as much again. */
+const JOIN_MS = 20_000
+const dice = (): number => randomInt(2 ** 32) / 2 ** 32
+
+/** A new mesh with this peer as its first, in a new site. */
+export async function initialise(
+  config: Config,
+  { site, name }: { site: string; name: string },
+): Promise<Outcome<Joined>> {
+  return withEmptyFolder(config, (peer) => {
+    const identity: Identity = {
+      format: FORMAT,
+      mesh: newUlid(Date.now(), dice),
+      peer,
+      peerName: name,
+      site: newSiteId(dice),
+      siteName: site,
+      founds: true,
+      meshVoters: [peer],
+      siteVoters: [peer],
+    }
+    return Promise.resolve(ok({ identity, peers: [] }))
+  })
+}
+
+/** Joins the mesh that the token is from; ends once the admission is committed there. */
+export async function joinMesh(
+  config: Config,
+  { token: text, site, name }: { token: string; site: string; name: string },
+): Promise<Outcome<Joined>> {
+  const decoded = decodeToken(text)
+  if (!decoded.ok) return decoded
+  const token = decoded.value
+  if (token.expiresMs < Date.now()) return failed({ code: 'TOKEN_REFUSED', why: 'expired' })
+  return withEmptyFolder(config, async (peer, privateKey) => {
+    const hello = {
+      tokenId: token.id,
+      secret: token.secret,
+      name,
+      site,
+      addresses: announced(config, peer),
+      version: 1 as const,
+    }
+    const welcome = await requestJoin({ token, privateKey, hello, timeoutMs: JOIN_MS })
+    if (!welcome.ok) return welcome
+    const { meshId, siteId, meshConfiguration, siteConfiguration, founder, peers } = welcome.value
+    const identity: Identity = {
+      format: FORMAT,
+      mesh: meshId,
+      peer,
+      peerName: name,
+      site: siteId,
+      siteName: site,
+      founds: false,
+      meshVoters: [...meshConfiguration.voters],
+      siteVoters: founder ? [peer] : [...siteConfiguration.voters],
+    }
+    return ok({ identity, peers })
+  })
+}
+
+type Made = { identity: Identity; peers: readonly { id: string; addresses: readonly string[] }[] }
+
+async function withEmptyFolder(
+  config: Config,
+  make: (peer: string, privateKey: Uint8Array) => Promise<Outcome<Made>>,
+): Promise<Outcome<Joined>> {
+  const opened = await openFolder(config.dataDir)
+  if (!opened.ok) return opened
+  const { store, identity: known } = opened.value
+  try {
+    if (known !== undefined)
+      return failed<Joined>({ code: 'DATA_EXISTS', folder: config.dataDir } satisfies Failure)
+    const privateKey = privateKeyOf(config.dataDir, newPrivateKey)
+    const made = await make(peerIdOf(privateKey), privateKey)
+    if (!made.ok) return made
+    const { identity, peers } = made.value
+    const records = peers.map(({ id, addresses }) => ({
+      kind: 'put' as const,
+      key: key('peer', id),
+      value: knownPeer.encode({ id, addresses: [...addresses] }),
+    }))
+    await new Promise((resolve) => store.write(records, true, resolve))
+    const bound = await bind(store, identity)
+    return bound.ok ? ok({ mesh: identity.mesh, peer: identity.peerName, site: identity.siteName }) : bound
+  } finally {
+    await store.close()
+  }
+}
+
+/** What others may dial: what is announced, else what is listened on where that names one address. */
+function announced(config: Config, peer: string): string[] {
+  const named =
+    config.announce.length > 0
+      ? config.announce
+      : config.listen.filter((address) => !/\/(0\.0\.0\.0|::)\//.test(address))
+  return named.map((address) => `${address}/p2p/${peer}`)
+}
+
+export const secrets = {
+  make: (): Uint8Array => randomBytes(32),
+  hash: (secret: Uint8Array): string => hash('sha256', secret, 'hex'),
+}

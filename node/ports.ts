@@ -1,0 +1,185 @@
+/**
+ * Opens the real ports of a peer as one value for compose.ts: the only place besides init.ts that names adapters. What
+ * was opened is closed in the reverse order.
+ */
+import { randomInt } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { uptime } from 'node:os'
+import { join } from 'node:path'
+import type { Clock } from '../protocols/clock.ts'
+import { failureOf, GodwitError } from '../protocols/errors.ts'
+import { openDoor } from '../protocols/libp2p/door.ts'
+import { newPrivateKey, seedOf } from '../protocols/libp2p/identity.ts'
+import { openNetwork } from '../protocols/libp2p/node.ts'
+import { failed, ok, type Outcome } from '../protocols/outcome.ts'
+import { openChunkStore } from '../storage/files/chunk-store.ts'
+import { openManifestStore } from '../storage/files/manifest-store.ts'
+import { openJournal } from '../storage/hypercore/journal.ts'
+import { key } from '../storage/keyspace.ts'
+import type { LevelStore } from '../storage/level/store.ts'
+import { type Identity, knownPeer } from '../storage/records.ts'
+import type { Config } from './config.ts'
+import type { Ports } from './context.ts'
+import { openFolder, privateKeyOf } from './data-folder.ts'
+import type { Door } from './door.ts'
+import { imageFiles } from './image-file-port.ts'
+import { secrets } from './init.ts'
+import type { Log } from './log.ts'
+import { openDisks } from './qemu/disks.ts'
+import { qemuImageReader } from './qemu/images.ts'
+import { openHypervisor } from './qemu/machine.ts'
+import { procFacts } from './telemetry/proc.ts'
+
+export type OpenPorts = { readonly ports: Ports; readonly identity: Identity; close(): Promise<void> }
+
+export async function openPorts(config: Config, log: Log): Promise<Outcome<OpenPorts>> {
+  const opened = await openFolder(config.dataDir)
+  if (!opened.ok) return opened
+  const { store, identity } = opened.value
+  const closers: (() => Promise<void>)[] = [() => store.close()]
+  const close = async (): Promise<void> => {
+    for (const each of closers.splice(0).toReversed()) await each()
+  }
+  try {
+    if (identity === undefined) throw new GodwitError({ code: 'DATA_MISSING', folder: config.dataDir })
+    return ok({ ports: await openAll(config, log, store, identity, closers), identity, close })
+  } catch (error) {
+    await close()
+    return failed(failureOf(error))
+  }
+}
+
+async function openAll(
+  config: Config,
+  log: Log,
+  store: LevelStore,
+  identity: Identity,
+  closers: (() => Promise<void>)[],
+): Promise<Ports> {
+  const folder = (name: string): string => join(config.dataDir, name)
+  const privateKey = privateKeyOf(config.dataDir, newPrivateKey)
+  const chunks = valueOf(await openChunkStore(folder('chunks')))
+  closers.push(() => chunks.close())
+  const manifests = valueOf(await openManifestStore(folder('manifests')))
+  const boot = await nextBoot(store)
+  const journal = openJournal({ folder: folder('journal'), seed: seedOf(privateKey), boot })
+  closers.push(() => journal.close())
+  const note = (text: string): void =>
+    journal.append({ atMs: Date.now(), kind: 'host', subject: identity.peerName, text })
+  await mkdir(folder('scratch'), { recursive: true })
+  const reader = qemuImageReader(folder('scratch'))
+  const driver = config.driver === 'auto' || config.driver === 'none' ? 'auto' : config.driver
+  const hypervisor = await openHypervisor({ folder: folder('machines'), driver, note })
+  closers.push(() => hypervisor.close())
+  const disks = await openDisks({ folder: folder('disks'), chunks, manifests })
+  const known = store.recovered(key('peer')).map(([, value]) => knownPeer.decode(value))
+  const network = await openNetwork({
+    privateKey,
+    listen: config.listen,
+    announce: config.announce,
+    meshId: identity.mesh,
+    mdns: config.mdns,
+    peers: new Map(known.map(({ id, addresses }) => [id, addresses])),
+    log: (text: string) => log.debug({}, text),
+  })
+  closers.push(() => network.close())
+  return {
+    clock: systemClock(log),
+    dice: () => randomInt(2 ** 32) / 2 ** 32,
+    boot: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    transport: network.transport,
+    broadcast: network.broadcast,
+    directory: network.directory,
+    store,
+    chunks,
+    manifests,
+    journal,
+    hypervisor,
+    disks,
+    images: imageFiles(reader, { chunks, manifests }),
+    host: procFacts({ folder: config.dataDir }),
+    door: doorOf(config, privateKey, log, closers),
+    secrets,
+  }
+}
+
+/** Boot time, because it counts suspend; Node's own clocks do not. */
+function systemClock(log: Log): Clock {
+  // os.uptime() has hundredths; performance.now() fills in between, and never runs ahead for longer than a timer does.
+  let base = uptime() * 1_000 - performance.now()
+  let last = 0
+  return {
+    nowMs() {
+      const booted = uptime() * 1_000
+      if (Math.abs(booted - (base + performance.now())) > 1_000) {
+        log.warn({ byMs: Math.round(booted - base - performance.now()) }, 'this machine slept')
+        base = booted - performance.now()
+      }
+      last = Math.max(last, base + performance.now())
+      return last
+    },
+    wallMs: () => Date.now(),
+    after(delayMs, run) {
+      const timer = setTimeout(run, Math.min(delayMs, 2 ** 31 - 1))
+      return { cancel: () => clearTimeout(timer) }
+    },
+  }
+}
+
+/** A number that no earlier life of this peer had: the journal's key is derived from it. */
+async function nextBoot(store: LevelStore): Promise<number> {
+  const at = key('meta', 'boots')
+  const [found] = store.recovered(at)
+  const boot = found === undefined ? 1 : Number(Buffer.from(found[1]).toString('utf8')) + 1
+  valueOf(
+    await new Promise<Outcome<void>>((done) =>
+      store.write([{ kind: 'put', key: at, value: Buffer.from(String(boot)) }], true, done),
+    ),
+  )
+  return boot
+}
+
+function doorOf(config: Config, privateKey: Uint8Array, log: Log, closers: (() => Promise<void>)[]): Door {
+  type Opened = Awaited<ReturnType<typeof openDoor>>
+  let door: Promise<Opened> | undefined
+  let addresses: string[] = []
+  const close = async (): Promise<void> => {
+    const closing = door
+    door = undefined
+    await closing?.then((each) => each.close()).catch(() => {})
+  }
+  closers.push(close)
+  return {
+    open(handler, done) {
+      door ??= openDoor({
+        privateKey,
+        listen: config.joinListen,
+        handler: (from, hello, remoteAddress, reply) => {
+          log.info(
+            { peer: from, site: hello.site, name: hello.name, from: remoteAddress },
+            'a peer asks to join',
+          )
+          handler(from, hello, reply)
+        },
+      })
+      door.then(
+        (opened) => {
+          addresses = opened.addresses()
+          done(ok(undefined))
+        },
+        (error: unknown) => {
+          door = undefined
+          done(failed(failureOf(error)))
+        },
+      )
+    },
+    close: () => void close(),
+    addresses: () => addresses,
+  }
+}
+
+function valueOf<T>(outcome: Outcome<T>): T {
+  if (outcome.ok) return outcome.value
+  throw new GodwitError(outcome.failure)
+}

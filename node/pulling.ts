@@ -1,0 +1,81 @@
+/** Images brought here one after the other, as moves and reconciliation ask for them; their costs add up. */
+import type { PeerId } from '../protocols/ids.ts'
+import type { Cost } from '../protocols/move/messages.ts'
+import { ok } from '../protocols/outcome.ts'
+import { openSwarm, type Progress, type Swarm, type SwarmPorts } from '../migration/swarm/swarm.ts'
+import type { Pull } from './moves.ts'
+
+const NOTHING: Cost = {
+  doneBytes: 0,
+  totalBytes: 0,
+  dedupBytes: 0,
+  compressedBytes: 0,
+  wireBytes: 0,
+  sources: 0,
+}
+
+export class Pulling {
+  readonly #swarm: Swarm
+  readonly #hints: () => readonly PeerId[]
+  readonly #near: (peer: PeerId) => boolean
+
+  /** `hints`: peers worth asking for any image, nearest first. */
+  constructor(ports: SwarmPorts, hints: () => readonly PeerId[], near: (peer: PeerId) => boolean) {
+    this.#swarm = openSwarm(ports)
+    this.#hints = hints
+    this.#near = near
+  }
+
+  readonly pull: Pull = (images, onCost, done) => {
+    const total = images.reduce((sum, { bytes }) => sum + bytes, 0)
+    let spent: Cost = { ...NOTHING, totalBytes: total }
+    let cancel = (): void => {}
+    const next = (index: number): void => {
+      const image = images[index]
+      if (image === undefined) return done(ok(spent))
+      let last: Progress | undefined
+      const download = this.#swarm.download({
+        image: image.image,
+        sources: this.#hints(),
+        near: this.#near,
+        onProgress: (progress) => {
+          last = progress
+          onCost(plus(spent, progress))
+        },
+        done: (outcome) => {
+          if (!outcome.ok) return done(outcome)
+          const { dedupBytes, compressedBytes, wireBytes, sources } = outcome.value.report
+          spent = plus(spent, {
+            ...(last ?? NOTHING),
+            doneBytes: image.bytes,
+            dedupBytes,
+            compressedBytes,
+            wireBytes,
+            sources,
+          })
+          onCost(spent)
+          next(index + 1)
+        },
+      })
+      cancel = () => download.cancel()
+    }
+    next(0)
+    return { cancel: () => cancel() }
+  }
+
+  stop(): void {
+    this.#swarm.stop()
+  }
+}
+
+/** `totalBytes` is that of all images, known from the start. */
+function plus(a: Cost, b: Omit<Cost, 'totalBytes'>): Cost {
+  return {
+    doneBytes: a.doneBytes + b.doneBytes,
+    totalBytes: a.totalBytes,
+    dedupBytes: a.dedupBytes + b.dedupBytes,
+    compressedBytes: a.compressedBytes + b.compressedBytes,
+    wireBytes: a.wireBytes + b.wireBytes,
+    sources: Math.max(a.sources, b.sources),
+  }
+}

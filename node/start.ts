@@ -1,0 +1,40 @@
+/** From a configuration to a running peer, as main.ts serves it: real ports, composed, started. */
+import { GodwitError } from '../protocols/errors.ts'
+import { openPorts } from './ports.ts'
+import { composeNode } from './compose.ts'
+import type { Config } from './config.ts'
+import type { Peer } from './control/peer.ts'
+import type { Log } from './log.ts'
+import { VERSION } from './version.ts'
+
+const GIB = 1024 ** 3
+
+/** @throws GodwitError with the reason when the data folder or a port cannot be used. */
+export async function startPeer(config: Config, log: Log): Promise<Peer> {
+  const opened = await openPorts(config, log)
+  if (!opened.ok) throw new GodwitError(opened.failure)
+  const { ports, identity, close } = opened.value
+  const node = composeNode(
+    {
+      identity,
+      version: VERSION,
+      labels: config.labels,
+      capacity: {
+        cpus: config.capacity.cpus,
+        memoryMiB: config.capacity.memoryMiB,
+        diskBytes: config.capacity.diskGiB * GIB,
+      },
+      http: config.http.listen === 'off' ? '' : `http://${config.http.listen}`,
+    },
+    ports,
+  )
+  await new Promise<void>((resolve) => node.start(resolve))
+  return {
+    ask: (method, params, done) => node.ask(method, params, done),
+    ready: () => node.ready(),
+    metrics: (done) => node.metrics(done),
+    stop: (done) => {
+      node.stop(() => void close().then(done, done))
+    },
+  }
+}

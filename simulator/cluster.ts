@@ -1,0 +1,134 @@
+/**
+ * Hosts with peers in sites, on one world: formed as operators form a mesh (init, tokens, joins through the door), then
+ * handed to a scenario. After every event one-owner is checked with true time.
+ */
+import type { Node } from '../node/compose.ts'
+import type { Failure } from '../protocols/errors.ts'
+import { newSiteId, newUlid } from '../protocols/ids.ts'
+import { decodeToken } from '../protocols/join/token.ts'
+import type { Outcome } from '../protocols/outcome.ts'
+import type { SimGuestImage } from './guest.ts'
+import { SimHost } from './host.ts'
+import { type NetworkOptions, SimNetwork } from './network.ts'
+import type { Random } from './random.ts'
+import type { World } from './world.ts'
+
+export type ClusterTerms = {
+  readonly sites: readonly { readonly name: string; readonly peers: number }[]
+  readonly memoryMiB: number
+  readonly images: ReadonlyMap<string, SimGuestImage>
+  readonly network?: Partial<NetworkOptions>
+}
+
+const KNOCK_MS = 5_000
+const AGAIN_MS = 500
+
+export class Cluster {
+  readonly world: World
+  readonly network: SimNetwork
+  readonly hosts: readonly SimHost[]
+  readonly #random: Random
+  /** Peers that have joined and run. */
+  formed = 0
+
+  constructor(world: World, { sites, memoryMiB, images, network }: ClusterTerms) {
+    this.world = world
+    this.network = new SimNetwork(world, network)
+    this.#random = world.random('cluster')
+    const hosts: SimHost[] = []
+    for (const site of sites) {
+      for (let n = 1; n <= site.peers; n++) {
+        const terms = {
+          id: peerIdOf(hosts.length),
+          name: `${site.name}-${n}`,
+          site: site.name,
+          cpus: 8,
+          memoryMiB,
+          diskBytes: 2 ** 40,
+        }
+        hosts.push(new SimHost(world, this.network, terms, images))
+      }
+    }
+    this.hosts = hosts
+  }
+
+  host(name: string): SimHost {
+    const host = this.hosts.find(({ terms }) => terms.name === name)
+    if (host === undefined) throw new Error(`no host ${name}`)
+    return host
+  }
+
+  hostsOf(site: string): SimHost[] {
+    return this.hosts.filter(({ terms }) => terms.site === site)
+  }
+
+  /** The first founds the mesh, the others join, a few at a time; each tries again until it is in. */
+  form(done: () => void): void {
+    const [first, ...others] = this.hosts
+    if (first === undefined) return done()
+    const { id, name, site } = first.terms
+    first.identity = {
+      format: 1,
+      mesh: newUlid(1_800_000_000_000, this.#random),
+      peer: id,
+      peerName: name,
+      site: newSiteId(this.#random),
+      siteName: site,
+      founds: true,
+      meshVoters: [id],
+      siteVoters: [id],
+    }
+    const joined = (): void => {
+      this.formed++
+      if (this.formed === this.hosts.length) done()
+    }
+    first.start(() => {
+      joined()
+      others.forEach((host, index) => this.world.after(20 * index, () => this.#join(host, first, joined)))
+    })
+  }
+
+  ask<T>(host: SimHost, method: string, params: object, done: (outcome: Outcome<T>) => void): void {
+    const node: Node | undefined = host.node
+    if (node === undefined) {
+      const failure: Failure = { code: 'DAEMON_UNREACHABLE', socket: host.terms.name }
+      return void this.world.after(1, () => done({ ok: false, failure }))
+    }
+    node.ask(method, params, done as (outcome: Outcome<unknown>) => void)
+  }
+
+  #join(host: SimHost, by: SimHost, done: () => void): void {
+    const again = (): void => void this.world.after(AGAIN_MS, () => this.#join(host, by, done))
+    this.ask<{ token: string }>(by, 'token.create', { site: '', expiryMs: 600_000 }, (made) => {
+      if (!made.ok) return again()
+      const token = decodeToken(made.value.token)
+      if (!token.ok) throw new Error('a token that does not decode')
+      const { id, secret } = token.value
+      const { name, site } = host.terms
+      const { door, transport } = host.plug()
+      const hello = { tokenId: id, secret, name, site, addresses: transport.addresses(), version: 1 as const }
+      door.knock(by.terms.id, hello, KNOCK_MS, (welcome) => {
+        if (!welcome.ok) return again()
+        const { meshId, siteId, founder, meshConfiguration, siteConfiguration, peers } = welcome.value
+        host.identity = {
+          format: 1,
+          mesh: meshId,
+          peer: host.terms.id,
+          peerName: name,
+          site: siteId,
+          siteName: site,
+          founds: false,
+          meshVoters: [...meshConfiguration.voters],
+          siteVoters: founder ? [host.terms.id] : [...siteConfiguration.voters],
+        }
+        host.remember(peers)
+        host.start(done)
+      })
+    })
+  }
+}
+
+const LETTERS = 'abcdefghij'
+/** A peer id as ids.ts wants one: base 58 has no 0 and no l. */
+const peerIdOf = (index: number): string =>
+  `Simpeer${[...String(index).padStart(9, '0')].map((digit) => LETTERS[Number(digit)]).join('')}`

@@ -1,0 +1,203 @@
+/**
+ * One simulated host: what lies on its disks and outlives its peer, and the peer that runs on it, if one does. The peer
+ * is the product's own: `composeNode(config, ports)`, on twins.
+ */
+import type { Node } from '../node/compose.ts'
+import { composeNode } from '../node/compose.ts'
+import type { Ports } from '../node/context.ts'
+import type { ImageFiles } from '../node/image-files.ts'
+import type { HostFacts } from '../node/telemetry/host-facts.ts'
+import { ok } from '../protocols/outcome.ts'
+import { key } from '../storage/keyspace.ts'
+import { type Identity, knownPeer } from '../storage/records.ts'
+import { SimChunkStore, SimManifestStore } from './chunk-store.ts'
+import { SimDisks } from './disks.ts'
+import type { SimGuestImage } from './guest.ts'
+import { SimHypervisor } from './hypervisor.ts'
+import { SimJournal } from './journal.ts'
+import type { SimNetwork, SimPeer } from './network.ts'
+import { SimStore } from './store.ts'
+import type { World } from './world.ts'
+
+export type HostTerms = {
+  readonly id: string
+  readonly name: string
+  readonly site: string
+  readonly cpus: number
+  readonly memoryMiB: number
+  readonly diskBytes: number
+}
+
+export class SimHost {
+  readonly terms: HostTerms
+  /** Set once init or join has bound it to a mesh. */
+  identity: Identity | undefined
+  node: Node | undefined
+  peer: SimPeer | undefined
+  hypervisor: SimHypervisor
+  store: SimStore
+  chunks: SimChunkStore
+  manifests: SimManifestStore
+  disks: SimDisks
+  readonly #world: World
+  readonly #network: SimNetwork
+  /** Image files on this host's file system, by path. */
+  readonly #images: ReadonlyMap<string, SimGuestImage>
+  #journal: SimJournal
+  #boots = 1
+
+  constructor(
+    world: World,
+    network: SimNetwork,
+    terms: HostTerms,
+    images: ReadonlyMap<string, SimGuestImage>,
+  ) {
+    this.#world = world
+    this.#network = network
+    this.#images = images
+    this.terms = terms
+    this.store = new SimStore(world, terms.name)
+    this.chunks = new SimChunkStore(world, terms.name)
+    this.manifests = new SimManifestStore(world, terms.name)
+    this.disks = new SimDisks(world, { chunks: this.chunks, manifests: this.manifests })
+    this.hypervisor = new SimHypervisor(world, terms.name, this.disks)
+    this.#journal = new SimJournal(world, terms.name)
+  }
+
+  get running(): boolean {
+    return this.node !== undefined
+  }
+
+  /** Starts the peer: the first time, or again on what its last life left. */
+  start(done: () => void = () => {}): void {
+    if (this.node !== undefined || this.identity === undefined) return
+    const { cpus, memoryMiB, diskBytes } = this.terms
+    this.#world.say(`host ${this.terms.name} starts its peer`)
+    this.node = composeNode(
+      {
+        identity: this.identity,
+        version: 'sim',
+        labels: {},
+        capacity: { cpus, memoryMiB, diskBytes },
+        http: '',
+      },
+      this.#ports(),
+    )
+    this.node.start(done)
+  }
+
+  /** Joins the network without a node: what a stranger does before it is admitted. */
+  plug(): SimPeer {
+    this.peer ??= this.#network.join(this.terms.id, this.terms.site)
+    return this.peer
+  }
+
+  /** What `join` writes down: where the peers of the mesh were when this one was admitted. */
+  remember(peers: readonly { readonly id: string; readonly addresses: readonly string[] }[]): void {
+    const records = peers.map(
+      ({ id, addresses }) => [key('peer', id), knownPeer.encode({ id, addresses: [...addresses] })] as const,
+    )
+    this.store = new SimStore(this.#world, this.terms.name, new Map(records))
+  }
+
+  /** kill -9 of the peer: guests go on under their keepers, what was written stays. */
+  kill(): void {
+    if (this.node === undefined) return
+    this.#world.say(`host ${this.terms.name}: its peer is killed`)
+    this.#end('killed')
+    this.store = this.store.reopen()
+    this.chunks = this.chunks.reopen()
+    this.manifests = this.manifests.reopen()
+    this.#journal = this.#journal.reopen()
+    this.#reopenGuests('killed')
+  }
+
+  /** The host loses power: guests are gone, and so is what was not synced. */
+  cutPower(): void {
+    this.#world.say(`host ${this.terms.name} loses power`)
+    this.#end('power')
+    this.#boots++
+    this.store.crash()
+    this.chunks.crash()
+    this.manifests.crash()
+    this.#journal.crash()
+    this.store = this.store.reopen()
+    this.chunks = this.chunks.reopen()
+    this.manifests = this.manifests.reopen()
+    this.#journal = this.#journal.reopen()
+    this.#reopenGuests('power')
+  }
+
+  #end(how: 'killed' | 'power'): void {
+    this.#network.crash(this.terms.id, how)
+    this.node = undefined
+    this.peer = undefined
+  }
+
+  #reopenGuests(how: 'killed' | 'power'): void {
+    if (how === 'power') this.hypervisor.powerCut()
+    else this.hypervisor.crash()
+    this.disks = new SimDisks(this.#world, { chunks: this.chunks, manifests: this.manifests }, this.disks)
+    this.hypervisor = new SimHypervisor(this.#world, this.terms.name, this.disks, { found: this.hypervisor })
+  }
+
+  #ports(): Ports {
+    const { life, transport, broadcast, directory, door } = this.plug()
+    const dice = this.#world.random(`peer ${this.terms.name} ${this.#boots} ${this.#world.nowMs}`)
+    return {
+      clock: life.clock,
+      dice,
+      boot: `${this.terms.name}-boot-${this.#boots}`,
+      transport,
+      broadcast,
+      directory,
+      door,
+      store: this.store,
+      chunks: this.chunks,
+      manifests: this.manifests,
+      journal: this.#journal,
+      hypervisor: this.hypervisor,
+      disks: this.disks,
+      images: this.#imageFiles(),
+      host: this.#facts(),
+      secrets: {
+        make: () => Uint8Array.from({ length: 32 }, () => dice.below(256)),
+        hash: (secret) => Buffer.from(secret).toString('hex'),
+      },
+    }
+  }
+
+  #imageFiles(): ImageFiles {
+    return {
+      import: (path, _format, onProgress, done) => {
+        const image = this.#images.get(path)
+        if (image === undefined) {
+          this.#world.after(1, () =>
+            done({ ok: false, failure: { code: 'IMAGE_INVALID', path, why: 'no such file' } }),
+          )
+          return { cancel: () => {} }
+        }
+        const { manifest, frames } = image
+        const left = [...frames]
+        const next = (): void => {
+          const [entry] = left.splice(0, 1)
+          if (entry !== undefined) return this.chunks.write(entry[0], entry[1], manifest.chunkBytes, next)
+          onProgress(manifest.bytes, manifest.bytes)
+          const dataBytes = frames.size * manifest.chunkBytes
+          this.manifests.put(manifest, (put) =>
+            done(put.ok ? ok({ manifest, dataBytes, newBytes: dataBytes }) : put),
+          )
+        }
+        next()
+        return { cancel: () => left.splice(0) }
+      },
+      export: (_manifest, _path, done) => this.#world.after(1, () => done(ok(undefined))),
+      verify: (_manifest, _onProgress, done) =>
+        this.#world.after(1, () => done(ok({ missing: 0, corrupt: 0 }))),
+    }
+  }
+
+  #facts(): HostFacts {
+    return {} as HostFacts
+  }
+}
