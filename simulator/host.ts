@@ -198,6 +198,19 @@ export class SimHost {
   }
 
   #facts(): HostFacts {
-    return {} as HostFacts
+    const { cpus, memoryMiB, diskBytes } = this.terms
+    const idle = {
+      cpus,
+      cpuLoad: 0,
+      loadAverage: [0, 0, 0],
+      memoryTotalBytes: memoryMiB * 1024 ** 2,
+      memoryUsedBytes: 0,
+      diskTotalBytes: diskBytes,
+      diskFreeBytes: diskBytes,
+      receivedBytes: 0,
+      sentBytes: 0,
+      bootMs: 0,
+    }
+    return { sample: () => idle, capacity: () => ({ cpus, memoryMiB, diskBytes }) }
   }
 }
