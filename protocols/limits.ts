@@ -152,6 +152,8 @@ export const RECONNECT_MS_MAX = 8_000
 export const BAN_MS = 600_000
 /** Channels that a peer serves chunks on at once: a site's neighbours and a swarm; more are refused. */
 export const SERVED_CHANNELS_MAX = 256
+/** Such lists that a peer keeps at once, 10 MiB each with their index. */
+export const SERVED_LISTS_MAX = 16
 /** Frames read from disk for one channel and not yet taken by it; a slow peer costs no more memory than this. */
 export const SERVE_AHEAD_BYTES_MAX = 1024 * 1024
 /** Reads of the chunk store under way for all channels together: the disk stays fair to the VMs on it. */

@@ -14,19 +14,21 @@ const RAREST_OF = 256
 const ENDGAME_SHARE = 0.03
 
 export function rarest(download: Download, source: Source): number | undefined {
-  const { state, askers, holders, nearHolders } = download
+  const { state, due, overdue, holders, nearHolders, free } = download
   const list = source.candidates
   let best: number | undefined
   let at = Math.floor(download.dice() * list.length)
   for (let left = list.length, seen = 0; left > 0 && seen < RAREST_OF; left--) {
     if (at >= list.length) at = 0
     const index = list[at] as number
-    if (state[index] !== NEEDED || askers[index] !== 0 || !isSet(source.have, index)) {
+    if (state[index] !== NEEDED || due[index] !== 0 || !isSet(source.have, index)) {
       const last = list.pop() as number
       if (at < list.length) list[at] = last
       continue
     }
     at++
+    // What somebody owes, though late, may still come by itself: what nobody is asked for goes first.
+    if (overdue[index] !== 0 && free > 0) continue
     if (source.asked.has(index) || (!source.near && nearHolders[index] !== 0)) continue
     seen++
     if (best === undefined || (holders[index] as number) < (holders[best] as number)) best = index
@@ -36,7 +38,12 @@ export function rarest(download: Download, source: Source): number | undefined {
 
 /** What another source is slowest to bring, if this one would bring it in half the time. */
 export function endgame(download: Download, source: Source, frameBytes: number): number | undefined {
-  if (source.asked.size > 0 || download.endgames > 4 + download.meter.frames * ENDGAME_SHARE) return undefined
+  if (
+    download.free > 0 ||
+    source.asked.size > 0 ||
+    download.endgames > 4 + download.meter.frames * ENDGAME_SHARE
+  )
+    return undefined
   const mineMs = expectedMs(source, frameBytes)
   if (mineMs === undefined) return undefined
   let slowest: Source | undefined
@@ -50,7 +57,7 @@ export function endgame(download: Download, source: Source, frameBytes: number):
   if (slowest === undefined) return undefined
   let last: number | undefined
   for (const index of slowest.asked.keys())
-    if (download.state[index] === NEEDED && download.askers[index] === 1 && isSet(source.have, index))
+    if (download.state[index] === NEEDED && download.due[index] === 1 && isSet(source.have, index))
       last = index
   if (last !== undefined) download.endgames++
   return last

@@ -24,6 +24,7 @@ export type Heard =
       readonly bits: Uint8Array
     }
   | { readonly kind: 'have-more'; readonly indexes: readonly number[] }
+  | { readonly kind: 'peers'; readonly peers: readonly PeerId[] }
   | { readonly kind: 'piece'; readonly index: number; readonly frame: Uint8Array }
   | { readonly kind: 'lack'; readonly index: number }
   | { readonly kind: 'bad'; readonly why: string }
@@ -106,6 +107,7 @@ export class Conversation {
   #understand(said: Message | Piece): Heard | undefined {
     switch (said.kind) {
       case 'unknown':
+      case 'peers':
         return said
       case 'manifest':
         return this.#manifestPart(said.total, said.at, said.data)

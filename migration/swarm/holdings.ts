@@ -3,7 +3,7 @@ import type { Dice } from '../../protocols/clock.ts'
 import type { PeerId } from '../../protocols/ids.ts'
 import { isSet, set } from '../../protocols/swarm/have-map.ts'
 import { type Progress, startMeter } from './progress.ts'
-import type { Source } from './source.ts'
+import type { Ask, Source } from './source.ts'
 
 export const HERE = 0
 export const NEEDED = 1
@@ -16,8 +16,11 @@ export type Download = {
   readonly dice: Dice
   /** HERE, NEEDED or WRITING for each chunk. */
   readonly state: Uint8Array
-  /** Sources that were asked for it and are not late. */
-  readonly askers: Uint8Array
+  /** Sources that were asked for it and are not late, and those that are. */
+  readonly due: Uint8Array
+  readonly overdue: Uint8Array
+  /** Chunks needed that no source is asked for. */
+  free: number
   /** Sources that hold it; near sources among them that are not late. */
   readonly holders: Uint16Array
   readonly nearHolders: Uint16Array
@@ -46,7 +49,9 @@ export function startDownload(
     chunks,
     dice,
     state: new Uint8Array(chunks),
-    askers: new Uint8Array(chunks),
+    due: new Uint8Array(chunks),
+    free: needed.length,
+    overdue: new Uint8Array(chunks),
     holders: new Uint16Array(chunks),
     nearHolders: new Uint16Array(chunks),
     sources: [],
@@ -79,7 +84,7 @@ export function gain(download: Download, source: Source, index: number, nowMs: n
 
 /** A chunk that nobody is asked for any more is a candidate again wherever it is held. */
 export function offer(download: Download, index: number): void {
-  if (download.state[index] !== NEEDED || download.askers[index] !== 0) return
+  if (download.state[index] !== NEEDED || download.due[index] !== 0) return
   for (const source of download.sources) {
     if (!isSet(source.have, index)) continue
     source.candidates.push(index)
@@ -118,6 +123,24 @@ export function frameBytesOf({ meter, chunkBytes }: Download): number {
 
 export const lengthOf = ({ bytes, chunkBytes }: Download, index: number): number =>
   Math.min(chunkBytes, bytes - index * chunkBytes)
+
+/** A chunk's state or its requests change: whether it is free is counted along. */
+export function settle(download: Download, index: number, change: () => void): void {
+  const before = isFree(download, index)
+  change()
+  download.free += Number(isFree(download, index)) - Number(before)
+}
+
+const isFree = ({ state, due, overdue }: Download, index: number): boolean =>
+  state[index] === NEEDED && due[index] === 0 && overdue[index] === 0
+
+/** A request for a chunk is made (`to` only), changes its standing, or is over (`from` only). */
+export function restand(download: Download, index: number, from: Ask['standing'], to: Ask['standing']): void {
+  settle(download, index, () => {
+    if (from !== 'off') count(download[from], index, -1)
+    if (to !== 'off') count(download[to], index, 1)
+  })
+}
 
 export const count = (of: Uint8Array | Uint16Array, index: number, by: number): void => {
   of[index] = (of[index] as number) + by

@@ -10,7 +10,8 @@ import type { Failure } from '../../protocols/errors.ts'
 import type { ChunkId, ImageId, PeerId } from '../../protocols/ids.ts'
 import {
   FIND_SOURCES_MS,
-  FIND_SOURCES_MS_MAX,
+  FIND_SOURCES_MS_MIN,
+  FIND_SOURCES_PATIENCE_MS,
   LISTED_CHUNKS_MAX,
   NO_SOURCE_MS,
   PICK_MS,
@@ -61,6 +62,7 @@ export class Job {
   #manifestMs = 0
   #askedMs = 0
   #findAtMs = 0
+  #findEveryMs = FIND_SOURCES_MS_MIN
   #shownMs = 0
   #shown = ''
 
@@ -137,8 +139,9 @@ export class Job {
   }
 
   #find(nowMs: number): void {
-    this.#findAtMs = nowMs + FIND_SOURCES_MS
-    this.#ports.directory.find(this.#image, SOURCES_MAX, FIND_SOURCES_MS_MAX, (outcome) => {
+    this.#findAtMs = nowMs + this.#findEveryMs
+    this.#findEveryMs = Math.min(FIND_SOURCES_MS, this.#findEveryMs * 2)
+    this.#ports.directory.find(this.#image, SOURCES_MAX, FIND_SOURCES_PATIENCE_MS, (outcome) => {
       if (this.#phase === 'ended' || !outcome.ok) return
       for (const peer of outcome.value) this.hint(peer)
     })
@@ -237,6 +240,9 @@ export class Job {
         link.unknown = true
         link.manifest = false
         if (this.#phase === 'fetching') this.#list(link)
+        return
+      case 'peers':
+        for (const peer of heard.peers) this.hint(peer)
         return
       case 'bad':
         this.#ports.transport.blame(link.peer, `swarm: ${heard.why}`)

@@ -5,8 +5,10 @@
  *     ▲                │                 │
  *     └─ late, lack, source lost ──┘     └─ corrupt: its source is banned, the chunk is needed again
  *
- * Rarest first (choose.ts). A source that is not near leaves what a near one holds to that one. A chunk is asked of a second source only when the first is late, or when nothing else is left to
- * ask for and the second would be done in half the time (endgame); of a third never, unless one of the two is late.
+ * Rarest first (choose.ts). A source that is not near leaves what a near one holds to that one. A source that is silent
+ * for too long is late: nothing more is asked of it, and others are asked for what it owes, once all else is asked for or
+ * it has been late for WRITTEN_OFF_MS. When every chunk is asked for, a source that is idle may be asked for one that
+ * another would bring in twice its time (endgame).
  *
  * Promises: a chunk that is here is never asked for; what is asked and not yet stored stays under DOWNLOAD_BYTES_MAX
  * (counted in frames of average size); progress never goes back.
@@ -26,10 +28,25 @@ import {
   nearCount,
   NEEDED,
   offer,
+  restand,
+  settle,
   WRITING,
 } from './holdings.ts'
 import { measure } from './progress.ts'
-import { ask, budgetOf, deliver, newSource, oldestMs, patienceMs, type Source } from './source.ts'
+import {
+  type Ask,
+  ask,
+  budgetOf,
+  deliver,
+  isOvertaken,
+  newSource,
+  oldestMs,
+  patienceMs,
+  type Source,
+} from './source.ts'
+
+/** A source that is late for this long is not expected any more: what it owes is as good as never asked for. */
+const WRITTEN_OFF_MS = 1_000
 
 export type Event =
   /** `rttMs`: of its first answer. */
@@ -63,9 +80,16 @@ export type Effect =
 /** Advances `download` by one event; returns what the shell must now do, in order. */
 export function step(download: Download, event: Event, nowMs: number): Effect[] {
   const effects: Effect[] = []
+  const { free } = download
   hear(download, event, nowMs, effects)
   if (download.needed === 0) return [...effects, { kind: 'complete' }]
   for (const source of download.sources) fill(download, source, nowMs, effects)
+  if (free === 0 || download.free > 0) return effects
+  // The last free chunk is asked for: from here on what is overdue may be asked for again, and endgame begins.
+  for (const source of download.sources) {
+    source.dry = false
+    fill(download, source, nowMs, effects)
+  }
   return effects
 }
 
@@ -77,7 +101,7 @@ function hear(download: Download, event: Event, nowMs: number, effects: Effect[]
 
   if (event.kind === 'corrupt') {
     download.writingBytes -= event.bytes
-    download.state[event.index] = NEEDED
+    settle(download, event.index, () => (download.state[event.index] = NEEDED))
     offer(download, event.index)
     effects.push({ kind: 'ban', peer: event.peer, index: event.index })
   }
@@ -124,7 +148,7 @@ function arrived(
   const asked = deliver(source, index, bytes, nowMs)
   if (asked !== undefined) {
     download.asked--
-    if (!asked.late) count(download.askers, index, -1)
+    restand(download, index, asked.standing, 'off')
   }
   if (source.lateSinceMs !== undefined) forgive(download, source)
   meter.receivedBytes += bytes
@@ -133,7 +157,7 @@ function arrived(
     meter.duplicateBytes += bytes
     return
   }
-  download.state[index] = WRITING
+  settle(download, index, () => (download.state[index] = WRITING))
   download.writingBytes += bytes
   effects.push({ kind: 'write', peer: source.peer, index, bytes })
   for (const other of download.sources) {
@@ -170,7 +194,8 @@ function tick(download: Download, nowMs: number, effects: Effect[]): void {
     else if (source.asked.size > 0 && nowMs - source.lateSinceMs > SOURCE_SILENT_MS) {
       effects.push({ kind: 'drop', peer: source.peer, index: 0 })
       lose(download, source)
-    }
+    } else if (nowMs - source.lateSinceMs > WRITTEN_OFF_MS)
+      for (const [index, asked] of source.asked) giveUp(download, index, asked, 'off')
   }
   if (download.writingBytes === 0 && nowMs - download.progressMs >= NO_SOURCE_MS)
     effects.push({ kind: 'starved', missing: download.needed })
@@ -184,19 +209,20 @@ function judge(download: Download, source: Source, frameBytes: number, nowMs: nu
     source.lateSinceMs = nowMs
     source.probation = true
     source.probeAtMs = nowMs + NO_SOURCE_MS / 10
-    for (const [index, asked] of source.asked) if (!asked.late) giveUp(download, index, asked)
+    for (const [index, asked] of source.asked) giveUp(download, index, asked, 'overdue')
     return
   }
-  // In the order of asking: the first that is in time ends the search.
+  // In the order of asking: the first that is in its place ends the search.
   for (const [index, asked] of source.asked) {
-    if (asked.dueMs > nowMs) return
-    if (!asked.late) giveUp(download, index, asked)
+    if (!isOvertaken(source, asked)) return
+    giveUp(download, index, asked, 'off')
   }
 }
 
-function giveUp(download: Download, index: number, asked: { late: boolean }): void {
-  asked.late = true
-  count(download.askers, index, -1)
+function giveUp(download: Download, index: number, asked: Ask, standing: 'overdue' | 'off'): void {
+  if (asked.standing === standing || asked.standing === 'off') return
+  restand(download, index, asked.standing, standing)
+  asked.standing = standing
   offer(download, index)
 }
 
@@ -206,9 +232,8 @@ function forgive(download: Download, source: Source): void {
   source.dry = false
   nearCount(download, source, 1)
   for (const [index, asked] of source.asked) {
-    if (!asked.late) continue
-    asked.late = false
-    count(download.askers, index, 1)
+    restand(download, index, asked.standing, 'due')
+    asked.standing = 'due'
   }
 }
 
@@ -217,7 +242,7 @@ function unask(download: Download, source: Source, index: number): void {
   if (asked === undefined) return
   source.asked.delete(index)
   download.asked--
-  if (!asked.late) count(download.askers, index, -1)
+  restand(download, index, asked.standing, 'off')
   offer(download, index)
 }
 
@@ -238,7 +263,7 @@ function fill(download: Download, source: Source, nowMs: number, effects: Effect
     }
     ask(source, index, frameBytes, nowMs)
     download.asked++
-    count(download.askers, index, 1)
+    restand(download, index, 'off', 'due')
     indexes.push(index)
   }
   if (indexes.length > 0) effects.push({ kind: 'want', peer: source.peer, indexes })

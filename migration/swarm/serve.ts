@@ -12,6 +12,8 @@ import {
   REQUESTS_PER_SOURCE_MAX,
   SERVE_READS_MAX,
   SERVED_CHANNELS_MAX,
+  SERVED_LISTS_MAX,
+  SOURCES_MAX,
 } from '../../protocols/limits.ts'
 import {
   decode,
@@ -96,8 +98,13 @@ export class Server {
     switch (said.kind) {
       case 'hello':
         if (!session.hello(said.image, said.manifest)) return this.#mistake(session, 'another image')
+        this.#introduce(session, said.image)
         return this.#met(session.channel.peer, said.image)
       case 'list':
+        if (this.#sessions.filter((other) => other !== session && other.lists).length >= SERVED_LISTS_MAX) {
+          session.outbox.send(encode({ kind: 'bye', why: 'too many lists' }))
+          return session.channel.close()
+        }
         return session.list(said.total, said.at, said.data)
           ? undefined
           : this.#mistake(session, 'a list out of order')
@@ -114,6 +121,18 @@ export class Server {
       default:
         return this.#mistake(session, `a downloader that says ${(said as Message).kind}`)
     }
+  }
+
+  /** Those that fetch the same image from here learn of each other: what one has, another need not ask of us. */
+  #introduce(session: Session, image: ImageId): void {
+    if (session.introduced) return
+    session.introduced = true
+    const others = this.#sessions.filter((other) => other !== session && other.image === image)
+    if (others.length === 0) return
+    const newest = others.slice(-SOURCES_MAX).map(({ channel }) => channel.peer)
+    session.outbox.send(encode({ kind: 'peers', peers: newest }))
+    const news = encode({ kind: 'peers', peers: [session.channel.peer] })
+    for (const other of others) other.outbox.send(news)
   }
 
   #mistake(session: Session, why: string): void {

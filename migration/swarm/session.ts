@@ -27,9 +27,11 @@ export class Session {
   /** In the order in which they were asked. */
   readonly wants = new Set<number>()
   reads = 0
+  /** Others that fetch the same image know of it, and it of them. */
+  introduced = false
   closed = false
   readonly #ports: SwarmPorts
-  #image: ImageId | undefined
+  image: ImageId | undefined
   #manifest: Manifest | undefined
   #manifestWanted = false
   #chunks: Chunks | undefined
@@ -47,9 +49,9 @@ export class Session {
 
   /** False when this channel is about another image. */
   hello(image: ImageId, manifestWanted: boolean): boolean {
-    if (this.#image !== undefined && this.#image !== image) return false
-    const first = this.#image === undefined
-    this.#image = image
+    if (this.image !== undefined && this.image !== image) return false
+    const first = this.image === undefined
+    this.image = image
     // Asked for while it is being sent, it is being sent.
     if (this.#manifestWanted && manifestWanted) return true
     this.#manifestWanted = manifestWanted
@@ -68,6 +70,11 @@ export class Session {
         this.#serve({ count: chunkCount(manifest), idAt: (index) => chunkAt(manifest, index) })
       })
     return true
+  }
+
+  /** It keeps a list of chunks, or a part of one. */
+  get lists(): boolean {
+    return this.#partsBytes > 0
   }
 
   /** A part of the ids that the downloader lacks; false when it does not follow the part before. */
@@ -105,7 +112,7 @@ export class Session {
   gained(image: ImageId, index: number, id: ChunkId): boolean {
     if (this.#chunks === undefined) return false
     const here =
-      this.#listed === undefined ? (image === this.#image ? index : undefined) : this.#listed.get(id)
+      this.#listed === undefined ? (image === this.image ? index : undefined) : this.#listed.get(id)
     if (here === undefined) return false
     this.#news.push(here)
     return true

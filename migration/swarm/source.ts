@@ -17,12 +17,12 @@ export type Ask = {
   /** What the source had delivered when this was asked, and when it had done so: the start of a speed sample. */
   readonly deliveredBefore: number
   readonly deliveredAtMs: number
-  /** After this it is late by itself, although the source brings others. */
-  readonly dueMs: number
+  /** Its place in the row of all that was asked of this source. */
+  readonly order: number
   /** The budget was not used up: what is measured is our appetite, not the link. */
   readonly limited: boolean
-  /** Late: it counts no longer, others may be asked; it is welcome all the same. */
-  late: boolean
+  /** Overdue: others may be asked when nothing else is left. Written off: others are. It is welcome all the same. */
+  standing: 'due' | 'overdue' | 'off'
 }
 
 export type Source = {
@@ -41,6 +41,11 @@ export type Source = {
   rttMs: number
   /** Bytes a ms; 0 while not known. */
   speed: number
+  /** The longest of the latest times between two deliveries while it owed chunks, ms. */
+  gapMs: number
+  orders: number
+  /** The largest order that was delivered. */
+  newest: number
   /** Since when it owes chunks and is silent. */
   lateSinceMs: number | undefined
   /** A source that was late is tried with one chunk, and not before this. */
@@ -61,6 +66,9 @@ export const newSource = (peer: PeerId, near: boolean, chunks: number, rttMs: nu
   deliveredAtMs: 0,
   rttMs,
   speed: 0,
+  gapMs: 0,
+  orders: 0,
+  newest: 0,
   lateSinceMs: undefined,
   probation: false,
   probeAtMs: 0,
@@ -79,24 +87,32 @@ export function budgetOf(source: Source, frameBytes: number): number {
 export const expectedMs = (source: Source, frameBytes: number): number | undefined =>
   source.speed === 0 ? undefined : source.rttMs + ((source.asked.size + 1) * frameBytes) / source.speed
 
-/** The longest silence that is still ordinary: four times what one chunk takes. */
+/**
+ * The longest silence that is still ordinary: four times what one chunk takes, and half as much again as the longest of
+ * the latest silences (a source that serves many brings chunks in bursts).
+ */
 export function patienceMs(source: Source, frameBytes: number): number {
   const oneMs = source.rttMs + (source.speed === 0 ? 0 : frameBytes / source.speed)
-  return Math.max(LATE_MS_MIN, 4 * oneMs)
+  return Math.max(LATE_MS_MIN, 4 * oneMs, 1.5 * source.gapMs)
 }
 
 export function ask(source: Source, index: number, frameBytes: number, nowMs: number): void {
   const idle = source.asked.size === 0
-  const wholeMs = expectedMs(source, frameBytes)
   source.asked.set(index, {
     atMs: nowMs,
     deliveredBefore: source.delivered,
     deliveredAtMs: idle ? nowMs : Math.max(source.deliveredAtMs, oldestMs(source, nowMs)),
-    dueMs: wholeMs === undefined ? Infinity : nowMs + Math.max(LATE_MS_MIN, 4 * wholeMs),
+    order: source.orders++,
     limited: source.asked.size + 1 < budgetOf(source, frameBytes) / 2,
-    late: false,
+    standing: 'due',
   })
 }
+
+/** Chunks that a source may bring before one that it was asked for earlier: it reads a few at once. */
+const OVERTAKEN_MAX = 32
+
+/** It was passed over: others that were asked later are here. */
+export const isOvertaken = (source: Source, { order }: Ask): boolean => source.newest - order > OVERTAKEN_MAX
 
 /** When the oldest request in hand was made: the silence of a source counts from then. */
 export function oldestMs(source: Source, nowMs: number): number {
@@ -107,11 +123,14 @@ export function oldestMs(source: Source, nowMs: number): number {
 /** Takes a delivery into the measured speed and round trip. */
 export function deliver(source: Source, index: number, bytes: number, nowMs: number): Ask | undefined {
   const asked = source.asked.get(index)
+  const gapMs = nowMs - Math.max(source.deliveredAtMs, oldestMs(source, nowMs))
+  source.gapMs = Math.max(gapMs, source.gapMs * 0.98)
   source.delivered += bytes
   source.deliveredAtMs = nowMs
   source.probation = false
   if (asked === undefined) return undefined
   source.asked.delete(index)
+  source.newest = Math.max(source.newest, asked.order)
   // Its first answer crossed the link only; chunks come from a disk as well, and that belongs to the product too.
   const tookMs = Math.max(1, nowMs - asked.atMs)
   source.rttMs = source.speed === 0 ? tookMs : Math.min(source.rttMs, tookMs)

@@ -5,6 +5,7 @@
  *   hello {image, manifest?}   ────────▶
  *                              ◀────────     manifest {total, at, data} …         when asked for and held
  *                              ◀────────     have {total, from, count, …} …       what it holds; then have-more
+ *                              ◀────────     peers {peers}                        who else asks for it
  *   want {indexes} …           ────────▶
  *                              ◀────────     piece {index, at, total, data}       or lack {index}
  *   cancel {indexes}           ────────▶
@@ -28,6 +29,7 @@ import {
   INDEXES_MAX,
   LISTED_CHUNKS_MAX,
   MANIFEST_BYTES_MAX,
+  SOURCES_MAX,
   SWARM_PART_BYTES,
 } from '../limits.ts'
 import { boolean, bytes, integer, list, type Of, oneOf, record, tagged, text } from '../shape.ts'
@@ -66,6 +68,8 @@ const shape = tagged({
   }),
   /** Source → downloader: chunks gained since. */
   'have-more': record({ indexes }),
+  /** Source → downloader: others that asked it for this image, and so are sources of it, or soon will be. */
+  peers: record({ peers: list(text(64), SOURCES_MAX) }),
   want: record({ indexes }),
   /** Source → downloader: it is not held after all, or its disk has changed it. */
   lack: record({ index }),

@@ -13,6 +13,7 @@ const FRAMES: (Message | Piece)[] = [
   { kind: 'list', total: 64, at: 0, data: new Uint8Array(32).fill(7) },
   { kind: 'have', total: 4096, from: 0, count: 4096, form: 'runs', data: Uint8Array.of(0, 0x80, 0x20) },
   { kind: 'have-more', indexes: [0, 300, 70_000] },
+  { kind: 'peers', peers: ['12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp'] },
   { kind: 'want', indexes: [5] },
   { kind: 'piece', index: 5, at: 0, total: 4, data: Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd) },
   { kind: 'lack', index: 9 },
