@@ -92,7 +92,8 @@ function cloudInitDrive({ cloudInit }: MachinePaths): string[] {
 type Nic = MachineConfig['spec']['nics'][number]
 
 function nicArguments(vm: VmId, { kind, bridge, mac }: Nic, index: number): string[] {
-  const backend = kind === 'user' ? 'user' : `bridge,br=${escaped(bridge ?? 'br0')}`
+  // A spec names the bridge of such a card: vmSpec sees to it.
+  const backend = kind === 'user' ? 'user' : `bridge,br=${escaped(bridge ?? '')}`
   // Without its boot ROM: guests boot from their disk, and the ROM's size would have to be the same everywhere.
   const device = `virtio-net-pci,id=nic${index},netdev=net${index},mac=${mac ?? macOf(vm, index)},romfile=`
   return ['-netdev', `${backend},id=net${index}`, '-device', device]

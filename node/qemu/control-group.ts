@@ -5,6 +5,11 @@
 import { constants } from 'node:fs'
 import { access, mkdir, readFile, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** A killed process leaves its group within milliseconds; one that does not is left to whoever reads /sys. */
+const DROP_LOOKS = 20
+const DROP_MS = 50
 
 /** Where groups of our own may be made, best first: the folders of this process's groups. */
 export function ownGroups(mountinfo: string, cgroup: string): string[] {
@@ -60,7 +65,15 @@ export async function makeGroup(name: string): Promise<MadeGroup> {
   return { why: why.slice(0, 300) }
 }
 
-/** Removes a group whose processes are gone; one that still has some stays, and is tried again by the next. */
+/** Removes a group whose processes are going; the keeper does so too, unless it was killed. */
 export async function dropGroup(folder: string): Promise<void> {
-  await rmdir(folder).catch(() => {})
+  if (folder === '') return
+  for (let look = 0; look < DROP_LOOKS; look++) {
+    try {
+      return await rmdir(folder)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') return
+      await sleep(DROP_MS)
+    }
+  }
 }

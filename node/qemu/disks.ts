@@ -8,10 +8,10 @@
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { GodwitError, failureOf } from '../../protocols/errors.ts'
+import { GodwitError } from '../../protocols/errors.ts'
 import type { ImageId, VmId } from '../../protocols/ids.ts'
 import { DISKS_MAX } from '../../protocols/limits.ts'
-import { failed, ok, type Done, type Outcome } from '../../protocols/outcome.ts'
+import type { Outcome } from '../../protocols/outcome.ts'
 import { PARTIAL, syncFolder } from '../../storage/files/durable.ts'
 import { materialise } from '../../storage/files/export.ts'
 import { ingestRanges, type Ingested } from '../../storage/files/ingest.ts'
@@ -19,6 +19,7 @@ import { asked } from '../../storage/images/asked.ts'
 import type { ChunkStore, ManifestStore } from '../../storage/images/chunk-store.ts'
 import type { Manifest } from '../../storage/images/manifest.ts'
 import type { CapturedDisk, DiskHandle, Disks, DiskSource } from '../hypervisor.ts'
+import { answer } from './answer.ts'
 import { map } from './images.ts'
 import { openExport } from './nbd.ts'
 import { complaint, run } from './tools.ts'
@@ -47,31 +48,24 @@ export async function openDisks({ folder, chunks, manifests }: DisksOptions): Pr
   await shelf.recover()
   return {
     prepare: (vm, disks, done) =>
-      settle(
+      answer(
         shelf.inTurn(() => shelf.prepare(vm, disks)),
         done,
       ),
     has: (vm) => shelf.vms.has(vm),
     // Reading a stopped VM's disks takes nothing from the others.
-    capture: (vm, done) => settle(shelf.capture(vm), done),
+    capture: (vm, done) => answer(shelf.capture(vm), done),
     setAside: (vm, label, done) =>
-      settle(
+      answer(
         shelf.inTurn(() => shelf.setAside(vm, label)),
         done,
       ),
     remove: (vm, done) =>
-      settle(
+      answer(
         shelf.inTurn(() => shelf.remove(vm)),
         done,
       ),
   }
-}
-
-function settle<T>(work: Promise<T>, done: Done<T>): void {
-  void work.then(
-    (value) => setImmediate(() => done(ok(value))),
-    (error: unknown) => setImmediate(() => done(failed(failureOf(error)))),
-  )
 }
 
 type Places = { readonly bases: string; readonly vms: string; readonly kept: string }

@@ -17,8 +17,8 @@ const POLL_MS = 5
 const EXIT_MS = 2_000
 /** A killed process that still writes out its memory or waits for a disk. */
 const KILL_MS = 30_000
-/** A power button that is pressed before the guest's ACPI is up is lost, so it is pressed again. */
-const PRESS_MS = 2_000
+/** A power button that is pressed before the guest's ACPI is up is lost, so it is pressed again, soon and then seldom. */
+const PRESS_MS = { min: 250, max: 2_000 }
 /** An answer to "how are you" that decides nothing. */
 const STATUS_MS = 2_000
 
@@ -74,7 +74,8 @@ export class Guest {
   /** Presses the power button until the guest is off. TIMEOUT when it is not after `graceMs`. */
   async powerOff(graceMs: number): Promise<void> {
     const deadline = performance.now() + graceMs
-    let pressed = -Infinity
+    let pressAt = -Infinity
+    let waitMs = PRESS_MS.min
     while (await isAlive(this.processes.guest)) {
       const now = performance.now()
       if (now >= deadline)
@@ -83,8 +84,9 @@ export class Guest {
           what: `the power-off of ${this.record.name}`,
           afterMs: graceMs,
         })
-      if (now - pressed >= PRESS_MS) {
-        pressed = now
+      if (now >= pressAt) {
+        pressAt = now + waitMs
+        waitMs = Math.min(waitMs * 2, PRESS_MS.max)
         // It may end under the button: the loop's condition says so.
         await this.#qmp?.execute('system_powerdown').catch(() => {})
       }

@@ -67,6 +67,18 @@ keep() {
   kill "$trimmer" 2>/dev/null
   wait "$trimmer" 2>/dev/null
   echo "$code" >"$folder/exit.new" && mv "$folder/exit.new" "$folder/exit"
+  exec 9>&-
+  [ -z "$cgroup" ] || leave "$cgroup" 2>/dev/null
+}
+
+# The group goes with the last that was in it: this keeper, and a killed sleep that is on its way.
+leave() {
+  echo 0 >"${1%/*}/cgroup.procs" || return
+  for _ in 1 2 3 4 5; do
+    rmdir "$1" && return
+    [ -d "$1" ] || return
+    sleep 0.05
+  done
 }
 
 # One line, read as a whole before it runs: this file may be replaced while keepers live.

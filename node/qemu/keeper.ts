@@ -38,6 +38,7 @@ export async function startKeeper(keeping: Keeping): Promise<Kept> {
   const { folder, name, token, cgroup, program, args } = keeping
   const log = await open(folder.keeperLog, 'a', 0o600)
   let status: number | undefined
+  let pid: number | undefined
   const ended = Promise.withResolvers<void>()
   try {
     const keeper = spawn('/bin/sh', [KEEPER, folder.path, token, cgroup, program, ...args], {
@@ -53,6 +54,7 @@ export async function startKeeper(keeping: Keeping): Promise<Kept> {
       status = code ?? 128
       ended.resolve()
     })
+    pid = keeper.pid
     keeper.unref()
   } finally {
     await log.close()
@@ -61,7 +63,8 @@ export async function startKeeper(keeping: Keeping): Promise<Kept> {
   const deadline = performance.now() + KEEPER_MS
   for (;;) {
     const processes = await readProcesses(folder)
-    if (processes !== undefined) return { processes, ended: ended.promise }
+    // Another's names may still stand there, when it holds the lock.
+    if (processes !== undefined && processes.keeper.pid === pid) return { processes, ended: ended.promise }
     if (status === HELD)
       throw new GodwitError({ code: 'ILLEGAL_STATE', vm: name, state: 'running', wanted: 'started' })
     if (status !== undefined) throw await failure(folder, name, `its keeper ended with ${status}`)

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Epoch } from '../../protocols/epoch.ts'
-import type { VmId } from '../../protocols/ids.ts'
+import { vmId, type VmId } from '../../protocols/ids.ts'
 import { syncFolder, writeWhole } from '../../storage/files/durable.ts'
 import type { ProcessId } from './process.ts'
 import { run } from './tools.ts'
@@ -158,3 +158,12 @@ async function readJson(path: string): Promise<MachineRecord | undefined> {
 }
 
 const readText = (path: string): Promise<string | undefined> => readFile(path, 'utf8').catch(() => undefined)
+
+/** Whether a name in the root folder is a VM's. */
+export function isVmId(name: string): boolean {
+  try {
+    return vmId(name, 'name') === name
+  } catch {
+    return false
+  }
+}

@@ -8,16 +8,17 @@ import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { compareEpochs, printEpoch } from '../../protocols/epoch.ts'
-import { GodwitError, failureOf } from '../../protocols/errors.ts'
-import { vmId, type VmId } from '../../protocols/ids.ts'
-import { failed, ok, type Done } from '../../protocols/outcome.ts'
+import { GodwitError } from '../../protocols/errors.ts'
+import type { VmId } from '../../protocols/ids.ts'
 import type { Hypervisor, Machine, MachineConfig, MachineEvent, MachineUsage } from '../hypervisor.ts'
+import { answer } from './answer.ts'
 import { commandLine, type Accelerator } from './command-line.ts'
 import { dropGroup, makeGroup } from './control-group.ts'
 import { Guest } from './guest.ts'
 import { failure, startKeeper } from './keeper.ts'
 import {
   closeRecord,
+  isVmId,
   machineFolder,
   newestEpoch,
   readExit,
@@ -68,24 +69,16 @@ export async function openHypervisor(options: HypervisorOptions): Promise<QemuHy
   return {
     driver: probed.driver,
     probed,
-    inspect: (done) => settle(machines.inspect(), done),
-    start: (machine, done) => settle(machines.start(machine), done),
-    powerOff: (vm, graceMs, done) => settle(machines.powerOff(vm, graceMs), done),
-    kill: (vm, done) => settle(machines.kill(vm), done),
+    inspect: (done) => answer(machines.inspect(), done),
+    start: (machine, done) => answer(machines.start(machine), done),
+    powerOff: (vm, graceMs, done) => answer(machines.powerOff(vm, graceMs), done),
+    kill: (vm, done) => answer(machines.kill(vm), done),
     onEvent: (handler) => void machines.handlers.push(handler),
-    serialLog: (vm, lines, done) => settle(machines.serialLog(vm, lines), done),
-    usage: (done) => settle(machines.usage(), done),
-    forget: (vm, done) => settle(machines.forget(vm), done),
+    serialLog: (vm, lines, done) => answer(machines.serialLog(vm, lines), done),
+    usage: (done) => answer(machines.usage(), done),
+    forget: (vm, done) => answer(machines.forget(vm), done),
     close: () => machines.close(),
   }
-}
-
-/** Ports answer once, never with an exception; what `done` throws is its owner's bug and ends the process. */
-function settle<T>(work: Promise<T>, done: Done<T>): void {
-  void work.then(
-    (value) => setImmediate(() => done(ok(value))),
-    (error: unknown) => setImmediate(() => done(failed(failureOf(error)))),
-  )
 }
 
 class Machines {
@@ -159,20 +152,21 @@ class Machines {
           found: printEpoch(epoch),
         })
       const paths = await machineFiles(folder, machine)
-      const group = await makeGroup(`godwit-${vm}`)
+      const token = randomUUID()
+      // Of this start alone: an earlier one's keeper may still be removing its own.
+      const group = await makeGroup(`godwit-${vm}-${token.slice(0, 8)}`)
       const cgroup = 'folder' in group ? group.folder : ''
       if ('why' in group && !this.#toldOfGroups) this.#note(`guests have no control group: ${group.why}`)
       this.#toldOfGroups = true
       const startedAt = new Date().toISOString()
       const record = { version: 1 as const, vm, name, epoch, qmp: folder.qmp, cgroup, startedAt }
-      const token = randomUUID()
       await writeRecord(folder, record, token)
       try {
         return await this.#run(folder, record, { token, args: commandLine(machine, paths, driver) })
       } catch (error) {
         // Whatever went wrong, it either runs and is known, or is gone and was never started.
         if (await revokePermit(folder, LOCK_SECONDS)) await closeRecord(folder)
-        await dropGroup(cgroup)
+        void dropGroup(cgroup)
         throw error
       }
     })
@@ -276,7 +270,7 @@ class Machines {
   async #ended(folder: MachineFolder, record: MachineRecord): Promise<void> {
     const code = await readExit(folder)
     await closeRecord(folder)
-    if (record.cgroup !== '') await dropGroup(record.cgroup)
+    void dropGroup(record.cgroup)
     const { vm, epoch } = record
     for (const handler of this.handlers) handler({ kind: 'exited', vm, epoch, why: whyOf(code) })
   }
@@ -301,12 +295,4 @@ const running = (vm: string, wanted: string): GodwitError =>
 const whyOf = (code: number | undefined): 'shutdown' | 'killed' | 'crashed' => {
   if (code === 0) return 'shutdown'
   return code === undefined || code === 128 + 9 ? 'killed' : 'crashed'
-}
-
-function isVmId(name: string): boolean {
-  try {
-    return vmId(name, 'name') === name
-  } catch {
-    return false
-  }
 }

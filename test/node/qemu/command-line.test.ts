@@ -45,7 +45,11 @@ for (const [name, machine, its, driver] of golden) {
 
 test('a bridge alone may start a program: its helper', (t) => {
   const nic = (kind: string): string[] =>
-    commandLine(machineConfig({ spec: { nics: [{ kind }] } }), paths, 'tcg')
+    commandLine(
+      machineConfig({ spec: { nics: [{ kind, bridge: kind === 'bridge' ? 'br7' : undefined }] } }),
+      paths,
+      'tcg',
+    )
   t.true(nic('user').some((argument) => argument.includes('spawn=deny')))
   t.false(nic('bridge').some((argument) => argument.includes('spawn=deny')))
 })
