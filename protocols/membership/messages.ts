@@ -22,7 +22,7 @@ const update = record({
 })
 const news = list(update, NEWS_MAX)
 
-export const shape = tagged({
+const shape = tagged({
   /** Are you there? */
   ping: record({ seq, news }),
   /** I have no answer from `target`: ping it for me. */
