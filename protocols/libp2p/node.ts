@@ -1,0 +1,103 @@
+/** Opens one libp2p node and the three ports on it: transport, broadcast, directory. */
+import { identify } from '@libp2p/identify'
+import { mdns } from '@libp2p/mdns'
+import { ping } from '@libp2p/ping'
+import type { Multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+import type { Broadcast } from '../broadcast.ts'
+import type { Directory } from '../directory.ts'
+import { GodwitError } from '../errors.ts'
+import type { PeerId } from '../ids.ts'
+import type { Transport } from '../transport.ts'
+import { gossip, GossipBroadcast } from './broadcast.ts'
+import { kademlia, KadDirectory } from './directory.ts'
+import { Gate } from './gate.ts'
+import { loadPrivateKey, peerIdOf } from './identity.ts'
+import { connectionManager, stack } from './stack.ts'
+import { Libp2pTransport } from './transport.ts'
+
+export type NetworkConfig = {
+  /** Protobuf, as identity.ts makes it. */
+  readonly privateKey: Uint8Array
+  readonly meshId: string
+  /** Multiaddrs to listen on. */
+  readonly listen?: readonly string[]
+  /** Multiaddrs to tell others instead of those that are listened on. */
+  readonly announce?: readonly string[]
+  /** Whether peers on the same LAN look for each other. Default true. */
+  readonly mdns?: boolean
+  /** Whom to allow from the start, and where they were last. */
+  readonly peers?: ReadonlyMap<PeerId, readonly string[]>
+  /** One line per event worth knowing: dials that fail, peers dropped, bad frames. */
+  readonly log?: (line: string) => void
+}
+
+export type Network = {
+  readonly transport: Transport
+  readonly broadcast: Broadcast
+  readonly directory: Directory
+  close(): Promise<void>
+}
+
+const LISTEN = ['/ip4/0.0.0.0/tcp/4710']
+
+/** @throws GodwitError ADDRESS_IN_USE, DATA_CORRUPT (the key) or USAGE (an address that is none). */
+export async function openNetwork(config: NetworkConfig): Promise<Network> {
+  const { listen = LISTEN, announce = [], log = () => {} } = config
+  const gate = new Gate(peerIdOf(config.privateKey))
+  const libp2p = await startedOn(listen, () =>
+    createLibp2p({
+      ...stack,
+      privateKey: loadPrivateKey(config.privateKey),
+      addresses: { listen: [...listen], announce: [...announce], announceFilter: reachable },
+      connectionGater: gate.gater(),
+      connectionManager,
+      // Each mesh has its own tag: neighbours of another mesh are not even seen.
+      peerDiscovery:
+        config.mdns === false
+          ? []
+          : [mdns({ serviceTag: `_godwit-${config.meshId.toLowerCase()}._udp.local` })],
+      services: { identify: identify(), ping: ping(), kad: kademlia, gossip: gossip(gate) },
+    }),
+  )
+  const transport = new Libp2pTransport(libp2p, gate, log)
+  const directory = new KadDirectory(libp2p.services.kad, transport.self, gate)
+  const blame = (peer: PeerId, why: string): void => transport.blame(peer, why)
+  const broadcast = new GossipBroadcast({ gossip: libp2p.services.gossip, gate, blame, log })
+  transport.watch((_, up) => {
+    if (up) directory.met()
+  })
+  if (config.peers !== undefined) transport.allow(config.peers)
+  return {
+    transport,
+    broadcast,
+    directory,
+    async close() {
+      directory.close()
+      transport.close()
+      await libp2p.stop()
+    },
+  }
+}
+
+/** Says in our words why libp2p could not start. */
+export async function startedOn<T>(listen: readonly string[], start: () => Promise<T>): Promise<T> {
+  try {
+    return await start()
+  } catch (error) {
+    const why = String(error)
+    if (/EADDRINUSE/.test(why)) throw new GodwitError({ code: 'ADDRESS_IN_USE', address: listen.join(', ') })
+    if (/listen|multiaddr/i.test(why))
+      throw new GodwitError({
+        code: 'USAGE',
+        why: `cannot listen on ${listen.join(', ')}: ${why.slice(0, 200)}`,
+      })
+    throw error
+  }
+}
+
+/** Loopback is told to others only when there is nothing else, as in tests. */
+export function reachable(addresses: Multiaddr[]): Multiaddr[] {
+  const elsewhere = addresses.filter((address) => !/^\/(ip4\/127\.|ip6\/::1\/)/.test(address.toString()))
+  return elsewhere.length > 0 ? elsewhere : addresses
+}

@@ -1,0 +1,231 @@
+/** The transport port over libp2p: what is served, what is asked, and the lines and channels that carry it. */
+import type { Connection, Libp2p, Stream } from '@libp2p/interface'
+import { multiaddr } from '@multiformats/multiaddr'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { failureOf, type Failure } from '../errors.ts'
+import type { PeerId } from '../ids.ts'
+import { DIAL_MS_MAX, FRAME_BYTES_MAX, INBOUND_STREAMS_MAX } from '../limits.ts'
+import { failed, ok, type Done, type Outcome } from '../outcome.ts'
+import type { Channel, Service, Transport } from '../transport.ts'
+import { channelOn } from './channel.ts'
+import { CHANNEL, Connections, FRAME, REQUEST, unreachable } from './connections.ts'
+import { packFrame } from './frames.ts'
+import type { Gate } from './gate.ts'
+import { readFrames } from './inbound.ts'
+import { failureOfOpening, Line } from './line.ts'
+import { answerRequests, Asker, InHand } from './requests.ts'
+import { RoundTrips } from './round-trips.ts'
+
+type Log = (line: string) => void
+
+export class Libp2pTransport implements Transport {
+  readonly self: PeerId
+  readonly #libp2p: Libp2p
+  readonly #gate: Gate
+  readonly #log: Log
+  readonly #connections: Connections
+  readonly #roundTrips: RoundTrips
+  readonly #asked = new InHand()
+  readonly #answering = new InHand()
+  readonly #lines = new Map<string, Line>()
+  readonly #askers = new Map<string, Asker>()
+  readonly #watchers: ((peer: PeerId, up: boolean) => void)[] = []
+  readonly #up = new Set<PeerId>()
+  #closed = false
+
+  constructor(libp2p: Libp2p, gate: Gate, log: Log) {
+    this.self = libp2p.peerId.toString()
+    this.#libp2p = libp2p
+    this.#gate = gate
+    this.#log = log
+    this.#connections = new Connections(libp2p, gate, log)
+    this.#roundTrips = new RoundTrips(this.#connections)
+    libp2p.addEventListener('peer:connect', ({ detail }) => this.#saw(detail.toString(), true))
+    libp2p.addEventListener('peer:disconnect', ({ detail }) => this.#saw(detail.toString(), false))
+    libp2p.addEventListener('peer:discovery', ({ detail }) => this.#connections.hint(detail.id.toString()))
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#connections.close()
+    this.#roundTrips.close()
+    for (const asker of this.#askers.values()) asker.close({ code: 'STOPPING', peer: this.self })
+    for (const line of this.#lines.values()) line.abort('closed')
+  }
+
+  send(to: PeerId, protocol: string, frame: Uint8Array, { dial = true }: { dial?: boolean } = {}): void {
+    if (this.#closed || !this.#gate.admits(to)) return
+    if (frame.length > FRAME_BYTES_MAX)
+      return this.#log(`${protocol}: a frame of ${frame.length} B was not sent`)
+    this.#lineTo(to, protocol).send(packFrame(frame), dial)
+  }
+
+  request(to: PeerId, protocol: string, frame: Uint8Array, timeoutMs: number, done: Done<Uint8Array>): void {
+    const refusal = this.#refusal(to, frame)
+    if (refusal !== undefined) setImmediate(() => done(failed(refusal)))
+    else this.#askerOf(to, protocol).ask(frame, timeoutMs, done)
+  }
+
+  open(to: PeerId, protocol: string, done: Done<Channel>): void {
+    const refusal = this.#refusal(to)
+    if (refusal !== undefined) {
+      setImmediate(() => done(failed(refusal)))
+      return
+    }
+    void this.#openStream(to, protocol).then(done)
+  }
+
+  serve(protocol: string, service: Service): void {
+    if (service.frame !== undefined)
+      this.#handle(protocol + FRAME, (stream, peer, blame) =>
+        readFrames(stream, { onFrame: (frame) => service.frame?.(peer, frame), onBad: blame }),
+      )
+    if (service.request !== undefined)
+      this.#handle(protocol + REQUEST, (stream, peer, blame) => {
+        const answer = (frame: Uint8Array, reply: Done<Uint8Array>): void =>
+          service.request?.(peer, frame, reply)
+        answerRequests(stream, { peer, inHand: this.#answering, answer, blame })
+      })
+    if (service.channel !== undefined)
+      this.#handle(protocol + CHANNEL, (stream, peer, blame, connection) => {
+        this.#connections.markBulk(connection)
+        service.channel?.(peer, channelOn(stream, peer, blame))
+      })
+  }
+
+  allow(peers: ReadonlyMap<PeerId, readonly string[]>): void {
+    const before = new Set([...this.#gate.peers(), ...this.#up])
+    this.#gate.allow(peers)
+    for (const peer of before) if (!this.#gate.admits(peer)) this.#part(peer, 'not allowed any more')
+    for (const peer of this.#gate.peers()) {
+      this.#remember(peer)
+      if (!before.has(peer)) this.#connections.hint(peer)
+    }
+  }
+
+  connected(): PeerId[] {
+    return [...this.#up].sort()
+  }
+
+  watch(handler: (peer: PeerId, up: boolean) => void): void {
+    this.#watchers.push(handler)
+  }
+
+  rttMs(peer: PeerId): number | undefined {
+    return this.#roundTrips.rttMs(peer)
+  }
+
+  addresses(): string[] {
+    return this.#libp2p.getMultiaddrs().map(String)
+  }
+
+  blame(peer: PeerId, why: string): void {
+    this.#log(`${peer}: bad frame, ${why}`)
+    if (this.#gate.blame(peer)) this.#part(peer, 'too many bad frames')
+  }
+
+  #refusal(to: PeerId, frame?: Uint8Array): Failure | undefined {
+    if (this.#closed) return { code: 'STOPPING', peer: this.self }
+    if (!this.#gate.admits(to)) return { code: 'PEER_UNREACHABLE', peer: to, afterMs: 0 }
+    if (frame === undefined || frame.length <= FRAME_BYTES_MAX) return undefined
+    return { code: 'FRAME_TOO_LARGE', bytes: frame.length, bytesMax: FRAME_BYTES_MAX }
+  }
+
+  #lineTo(peer: PeerId, protocol: string): Line {
+    const key = `${peer} ${protocol}`
+    let line = this.#lines.get(key)
+    if (line === undefined) {
+      const connect = (dial: boolean): Promise<Connection> => this.#connect(peer, dial, false)
+      line = new Line({ peer, protocol: protocol + FRAME, connect })
+      this.#lines.set(key, line)
+    }
+    return line
+  }
+
+  #askerOf(peer: PeerId, protocol: string): Asker {
+    const key = `${peer} ${protocol}`
+    let asker = this.#askers.get(key)
+    if (asker === undefined) {
+      const connect = (): Promise<Connection> => this.#connect(peer, true, true)
+      const blame = (why: string): void => this.blame(peer, why)
+      asker = new Asker({ peer, protocol: protocol + REQUEST, inHand: this.#asked, connect, blame })
+      this.#askers.set(key, asker)
+    }
+    return asker
+  }
+
+  #connect(peer: PeerId, dial: boolean, urgent: boolean): Promise<Connection> {
+    const connection = this.#connections.control(peer)
+    if (connection !== undefined) return Promise.resolve(connection)
+    return dial ? this.#connections.connect(peer, urgent) : Promise.reject(unreachable(peer, 0))
+  }
+
+  async #openStream(to: PeerId, protocol: string): Promise<Outcome<Channel>> {
+    try {
+      const connection = await this.#connections.bulk(to)
+      const stream = await connection.newStream(protocol + CHANNEL, {
+        signal: AbortSignal.timeout(DIAL_MS_MAX),
+        maxOutboundStreams: INBOUND_STREAMS_MAX,
+      })
+      return ok(channelOn(stream, to, (why) => this.blame(to, why)))
+    } catch (error) {
+      return failed(failureOfOpening(error, { peer: to, protocol }))
+    }
+  }
+
+  #handle(
+    protocol: string,
+    handler: (stream: Stream, peer: PeerId, blame: (why: string) => void, connection: Connection) => void,
+  ): void {
+    const onStream = (stream: Stream, connection: Connection): void => {
+      const peer = connection.remotePeer.toString()
+      if (!this.#gate.admits(peer)) return stream.abort(new Error('not allowed'))
+      handler(stream, peer, (why) => this.blame(peer, why), connection)
+    }
+    const options = { maxInboundStreams: INBOUND_STREAMS_MAX, maxOutboundStreams: INBOUND_STREAMS_MAX }
+    this.#libp2p.handle(protocol, onStream, options).catch((error: unknown) => {
+      if (!this.#closed) this.#log(`${protocol}: not served, ${failureOf(error).code}`)
+    })
+  }
+
+  #saw(peer: PeerId, up: boolean): void {
+    if (up === this.#up.has(peer)) return
+    if (up) {
+      this.#up.add(peer)
+      this.#roundTrips.start(peer)
+    } else {
+      this.#up.delete(peer)
+      this.#roundTrips.stop(peer)
+    }
+    if (!this.#closed) for (const handler of this.#watchers) handler(peer, up)
+  }
+
+  /** Ends what there is with a peer that is not admitted any more. */
+  #part(peer: PeerId, why: string): void {
+    for (const lines of [this.#lines, this.#askers])
+      for (const key of lines.keys()) if (key.startsWith(`${peer} `)) this.#forget(lines, key, peer)
+    this.#connections.drop(peer, why)
+    this.#connections.forget(peer)
+  }
+
+  #forget(lines: Map<string, Line | Asker>, key: string, peer: PeerId): void {
+    const line = lines.get(key)
+    lines.delete(key)
+    if (line instanceof Asker) line.close({ code: 'PEER_UNREACHABLE', peer, afterMs: 0 })
+    else line?.abort('not allowed')
+  }
+
+  /** Kept where kad-dht finds it, too. */
+  #remember(peer: PeerId): void {
+    const multiaddrs = this.#gate.addressesOf(peer).flatMap((address) => {
+      try {
+        return [multiaddr(address)]
+      } catch {
+        this.#log(`${peer}: ${address} is no multiaddr`)
+        return []
+      }
+    })
+    if (multiaddrs.length === 0) return
+    this.#libp2p.peerStore.merge(peerIdFromString(peer), { multiaddrs }).catch(() => {})
+  }
+}
