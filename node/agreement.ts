@@ -90,8 +90,8 @@ export class Agreement {
       machine: Machine<State, Command>,
     ): Group<State, Command> =>
       new Group(name, identity.peer, this.#recovered(name, voters), machine, groupPorts, {
-        applied: events.changed,
-        restored: events.changed,
+        applied: () => events.changed(),
+        restored: () => events.changed(),
         role: (role, leader) => {
           // A group may lead before `this.mesh` is there: a mesh is founded a turn later.
           if (name === 'mesh') this.#later(0, () => this.#found())

@@ -43,7 +43,7 @@ export function handlers(context: () => Context, ready: () => boolean): Record<s
     ...vmHandlers(context),
     ...imageHandlers(context),
     ...tokenHandlers(context),
-  } as Record<string, Handler>
+  }
 }
 
 /** A failed lookup is the answer. */
@@ -108,7 +108,7 @@ function vmHandlers(context: () => Context): Record<string, unknown> {
     'move.reserve': (params: ReserveParams, done: Done<unknown>, hops: number) => {
       const { agreement, asking, moves } = context()
       const { leader } = agreement.site
-      if (agreement.site.role === 'leader') return moves.reserve(params, done as Done<{ host: PeerId }>)
+      if (agreement.site.role === 'leader') return moves.reserve(params, done)
       if (leader === '') return done(failed({ code: 'NO_LEADER', group: agreement.siteGroup, afterMs: 0 }))
       asking.there(leader, 'move.reserve', params, done, hops)
     },

@@ -132,12 +132,12 @@ export class Moves {
   /** Something agreed on has changed: outcomes may be known. */
   look(): void {
     if (this.#stopped) return
-    for (const outbound of [...this.#out.values()]) {
+    for (const outbound of this.#out.values()) {
       const { source } = outbound
       const how = this.ended(source.vm, source.m)
       if (how !== undefined) this.#source(outbound, { kind: 'outcome', outcome: how, why: this.#why(source) })
     }
-    for (const inbound of [...this.#in.values()]) this.#lookInbound(inbound)
+    for (const inbound of this.#in.values()) this.#lookInbound(inbound)
     this.#takeNamed()
   }
 
@@ -497,11 +497,11 @@ export class Moves {
 
   #tick(): void {
     const nowMs = this.#around.clock.nowMs()
-    for (const [m, outbound] of [...this.#out]) {
+    for (const [m, outbound] of this.#out) {
       this.#source(outbound, { kind: 'tick' })
       if (sourceEnded(outbound.source) && !this.#stillMarked(outbound.source)) this.#out.delete(m)
     }
-    for (const [m, inbound] of [...this.#in]) {
+    for (const [m, inbound] of this.#in) {
       this.#destination(inbound, { kind: 'tick' })
       this.#lookInbound(inbound)
       const { phase, vm } = inbound.destination

@@ -31,7 +31,7 @@ import { qemuImageReader } from './qemu/images.ts'
 import { openHypervisor } from './qemu/machine.ts'
 import { procFacts } from './telemetry/proc.ts'
 
-export type OpenPorts = { readonly ports: Ports; readonly identity: Identity; close(): Promise<void> }
+export type OpenPorts = { readonly ports: Ports; readonly identity: Identity; readonly close: () => Promise<void> }
 
 export async function openPorts(config: Config, log: Log): Promise<Outcome<OpenPorts>> {
   const opened = await openFolder(config.dataDir)

@@ -49,10 +49,10 @@ export type Transport = {
 }
 
 export type Service = {
-  frame?(from: PeerId, frame: Uint8Array): void
+  readonly frame?: (from: PeerId, frame: Uint8Array) => void
   /** `reply` is called once, within the asker's patience; a failure travels back as it is. */
-  request?(from: PeerId, frame: Uint8Array, reply: Done<Uint8Array>): void
-  channel?(from: PeerId, channel: Channel): void
+  readonly request?: (from: PeerId, frame: Uint8Array, reply: Done<Uint8Array>) => void
+  readonly channel?: (from: PeerId, channel: Channel) => void
 }
 
 /** A two-way pipe of frames, in order, with back-pressure. */

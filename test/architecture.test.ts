@@ -43,18 +43,19 @@ const SHELLS: Readonly<Record<string, string>> = {
   'storage/images/image-reader.ts': 'a port between two adapters, which both wait',
   'node/config.ts': 'reads the configuration file',
   'node/data-folder.ts': 'opens and locks the data folder',
-  'node/identity.ts': 'keeps the key of a peer',
+  'node/image-file-port.ts': 'awaits the files of storage/files',
+  'node/init.ts': 'makes a data folder, joins a mesh',
   'node/log.ts': 'writes the log',
   'node/main.ts': 'entry point',
-  'node/peer.ts': 'starts and drains the process of a peer',
   'node/ports.ts': 'opens the real ports',
+  'node/start.ts': 'starts and drains the process of a peer',
   'node/telemetry/proc.ts': 'reads /proc',
   'simulator/cli.ts': 'entry point',
   'simulator/batch.ts': 'spreads seeds over processes',
 }
 
 /** What a core may take from Node: functions of their arguments. */
-const PURE_BUILTINS = new Set(['node:assert/strict', 'node:crypto', 'node:path', 'node:util'])
+const PURE_BUILTINS = new Set(['node:assert/strict', 'node:crypto', 'node:path', 'node:util', 'node:zlib'])
 
 /** What no core may say. Dates are for print only: `new Date(ms)` is a function of its argument. */
 const WORDS: readonly [what: string, pattern: RegExp][] = [
@@ -105,7 +106,7 @@ function faultsOf(file: string, text: string): string[] {
   }
   if (/^export default\b/m.test(code)) faults.push('has a default export')
   if (/(^|\/)index\.ts$/.test(file)) faults.push('is an index.ts')
-  if (!/^(.*\/)?[a-z0-9]+(-[a-z0-9]+)*(\.test)?\.ts$/.test(file)) faults.push('is not named in kebab-case')
+  if (!/^(.*\/)?[a-z0-9]+(-[a-z0-9]+)*(\.test|\.d)?\.ts$/.test(file)) faults.push('is not named in kebab-case')
   return faults
 }
 

@@ -38,9 +38,9 @@ export type Operation = {
 }
 
 type Rule = {
-  when(wanted: Wanted, actual: Actual): boolean
-  then: Operation['kind']
-  why(wanted: Wanted, actual: Actual): string
+  readonly when: (wanted: Wanted, actual: Actual) => boolean
+  readonly does: Operation['kind']
+  readonly why: (wanted: Wanted, actual: Actual) => string
 }
 
 const alive = ({ machine }: Actual): boolean => machine !== undefined && machine.state !== 'stopped'
@@ -61,7 +61,7 @@ const rightTo = (wanted: Wanted): string | undefined => {
 const RULES: readonly Rule[] = [
   {
     when: (w, a) => alive(a) && rightTo(w) !== undefined,
-    then: 'kill',
+    does: 'kill',
     why: (w) => rightTo(w) ?? '',
   },
   {
@@ -70,34 +70,34 @@ const RULES: readonly Rule[] = [
       w.grant !== undefined &&
       compareEpochs(a.machine?.epoch ?? w.grant, w.grant) !== 0 &&
       !w.moving,
-    then: 'kill',
+    does: 'kill',
     why: () => 'it runs under an older grant',
   },
-  { when: (w, a) => w.deleting && alive(a), then: 'kill', why: () => 'it is being deleted' },
-  { when: (w) => w.deleting, then: 'remove', why: () => 'it is being deleted' },
-  { when: (w) => w.moving, then: 'none', why: () => 'a move has it in hand' },
-  { when: (w, a) => rightTo(w) !== undefined && a.disks, then: 'set-aside', why: (w) => rightTo(w) ?? '' },
-  { when: (w) => rightTo(w) !== undefined, then: 'none', why: (w) => rightTo(w) ?? '' },
+  { when: (w, a) => w.deleting && alive(a), does: 'kill', why: () => 'it is being deleted' },
+  { when: (w) => w.deleting, does: 'remove', why: () => 'it is being deleted' },
+  { when: (w) => w.moving, does: 'none', why: () => 'a move has it in hand' },
+  { when: (w, a) => rightTo(w) !== undefined && a.disks, does: 'set-aside', why: (w) => rightTo(w) ?? '' },
+  { when: (w) => rightTo(w) !== undefined, does: 'none', why: (w) => rightTo(w) ?? '' },
   {
     when: (w, a) => w.wanted === 'stopped' && alive(a) && w.kill,
-    then: 'kill',
+    does: 'kill',
     why: () => 'it is to stop at once',
   },
   {
     when: (w, a) => w.wanted === 'stopped' && alive(a),
-    then: 'power-off',
+    does: 'power-off',
     why: () => 'it is wanted stopped',
   },
-  { when: (w) => w.wanted === 'stopped', then: 'none', why: () => '' },
-  { when: (_, a) => alive(a), then: 'none', why: () => '' },
-  { when: (w) => w.wait !== undefined, then: 'none', why: (w) => w.wait ?? '' },
-  { when: (_, a) => !a.disks && !a.images, then: 'fetch', why: () => 'chunks of its image are missing here' },
-  { when: (_, a) => !a.disks, then: 'prepare', why: () => 'its disks are not here yet' },
-  { when: () => true, then: 'start', why: () => 'it is wanted running' },
+  { when: (w) => w.wanted === 'stopped', does: 'none', why: () => '' },
+  { when: (_, a) => alive(a), does: 'none', why: () => '' },
+  { when: (w) => w.wait !== undefined, does: 'none', why: (w) => w.wait ?? '' },
+  { when: (_, a) => !a.disks && !a.images, does: 'fetch', why: () => 'chunks of its image are missing here' },
+  { when: (_, a) => !a.disks, does: 'prepare', why: () => 'its disks are not here yet' },
+  { when: () => true, does: 'start', why: () => 'it is wanted running' },
 ]
 
 /** What to do next; kind `none` with a `why` when something holds it, and without when all is as wanted. */
 export function plan(wanted: Wanted, actual: Actual): Operation {
   const rule = RULES.find(({ when }) => when(wanted, actual)) as Rule
-  return { kind: rule.then, why: rule.why(wanted, actual) }
+  return { kind: rule.does, why: rule.why(wanted, actual) }
 }

@@ -17,7 +17,14 @@ const LINK = { rateMbit: 50, rttMs: 40 }
 /** Nothing in the demo takes longer; what does is a failure with its name. */
 const STEP_MS = 60_000
 
-type Peer = { name: string; site: string; folder: string; config: string; process: ChildProcess | undefined; address: string }
+type Peer = {
+  name: string
+  site: string
+  folder: string
+  config: string
+  process: ChildProcess | undefined
+  address: string
+}
 type Move = {
   vm: string
   from: string
@@ -47,16 +54,24 @@ class Demo {
   async up(peer: Peer): Promise<void> {
     const log = openSync(join(peer.folder, 'peer.log'), 'a')
     const [command, ...args] = [...this.#in(peer), process.execPath, LAUNCHER, '--config', peer.config, 'up']
-    peer.process = spawn(command as string, args, { stdio: ['ignore', log, log] })
+    peer.process = spawn(command, args, { stdio: ['ignore', log, log] })
     await until(`${peer.site}/${peer.name} to be ready`, async () => {
-      if (peer.process?.exitCode !== null) throw new Error(`${peer.name} ended; see ${join(peer.folder, 'peer.log')}`)
+      if (peer.process?.exitCode !== null)
+        throw new Error(`${peer.name} ended; see ${join(peer.folder, 'peer.log')}`)
       return (await this.status(peer).catch(() => undefined))?.ready === true
     })
   }
 
   /** One CLI command as an operator of that peer would type it; its standard output. */
   async godwit(peer: Peer, args: readonly string[], input?: string): Promise<string> {
-    const [command, ...rest] = [...this.#in(peer), process.execPath, LAUNCHER, '--config', peer.config, ...args]
+    const [command, ...rest] = [
+      ...this.#in(peer),
+      process.execPath,
+      LAUNCHER,
+      '--config',
+      peer.config,
+      ...args,
+    ]
     return run(command as string, rest, input)
   }
 
@@ -104,7 +119,11 @@ async function main(demo: Demo): Promise<object> {
   })
   demo.lab = lab
   say(`two sites, harbour (quay, mole) and hill (mast); link: ${describeLink(lab)}`)
-  for (const [index, [site, name]] of [['harbour', 'quay'], ['harbour', 'mole'], ['hill', 'mast']].entries()) {
+  for (const [index, [site, name]] of [
+    ['harbour', 'quay'],
+    ['harbour', 'mole'],
+    ['hill', 'mast'],
+  ].entries()) {
     demo.peers.push(makePeer(demo, site as string, name as string, index))
   }
   const [quay, mole, mast] = demo.peers as [Peer, Peer, Peer]
@@ -125,7 +144,7 @@ async function main(demo: Demo): Promise<object> {
   print(await demo.godwit(mast, ['peer', 'list']))
 
   const image = join(demo.folder, 'counter.raw')
-  buildGuestImage(image, { bytes: 256 * MIB, randomBytes: 32 * MIB, seed: 7 })
+  await buildGuestImage(image, { bytes: 256 * MIB, randomBytes: 32 * MIB, seed: 7 })
   await demo.godwit(quay, ['image', 'import', 'counter', image])
   say('imported a 256 MiB disk that holds 32 MiB of data')
   await demo.godwit(quay, ['vm', 'create', 'counter', '--image', 'counter', '--memory', '64MiB'])
@@ -148,14 +167,25 @@ async function main(demo: Demo): Promise<object> {
 
   const { http } = await demo.status(quay)
   const prefix = lab.exec('harbour', 'quay').join(' ')
-  say(`status page of harbour/quay: ${http}${prefix === '' ? '' : ` (inside its namespace: ${prefix} curl ${http}/v1/status)`}`)
+  say(
+    `status page of harbour/quay: ${http}${prefix === '' ? '' : ` (inside its namespace: ${prefix} curl ${http}/v1/status)`}`,
+  )
   const godwit = `${prefix === '' ? '' : `${prefix} `}node/godwit.js --config ${quay.config}`
   print(
-    ['', 'Five commands to try (after npm run demo -- --keep):', '  status', '  peer list -o wide', '  vm list', '  vm logs counter --lines 5', '  vm move counter --to hill']
+    [
+      '',
+      'Five commands to try (after npm run demo -- --keep):',
+      '  status',
+      '  peer list -o wide',
+      '  vm list',
+      '  vm logs counter --lines 5',
+      '  vm move counter --to hill',
+    ]
       .map((line) => (line.startsWith('  ') ? `  ${godwit} ${line.trim()}` : line))
       .join('\n'),
   )
-  const ok = counterThere >= counterBefore && counterAfter >= counterThere && back.wireBytes <= 0.05 * there.wireBytes
+  const ok =
+    counterThere >= counterBefore && counterAfter >= counterThere && back.wireBytes <= 0.05 * there.wireBytes
   return { ok, driver, link: lab.link, moves: [there, back], counterBefore, counterAfter }
 }
 
@@ -182,8 +212,19 @@ function makePeer(demo: Demo, site: string, name: string, index: number): Peer {
 /** `vm move --mode cold`, as an operator would: its progress goes by, its figures stay. */
 async function move(demo: Demo, from: Peer, to: string): Promise<Move> {
   const begun = performance.now()
-  const [command, ...args] = [...(demo.lab?.exec(from.site, from.name) ?? []), process.execPath, LAUNCHER, '--config', from.config]
-  const text = await run(command as string, [...args, 'vm', 'move', 'counter', '--to', to, '--mode', 'cold', '-o', 'json'], undefined, (line) => say(`  ${line}`))
+  const [command, ...args] = [
+    ...(demo.lab?.exec(from.site, from.name) ?? []),
+    process.execPath,
+    LAUNCHER,
+    '--config',
+    from.config,
+  ]
+  const text = await run(
+    command,
+    [...args, 'vm', 'move', 'counter', '--to', to, '--mode', 'cold', '-o', 'json'],
+    undefined,
+    (line) => say(`  ${line}`),
+  )
   const job = (JSON.parse(text) as { item: JobView }).item
   const seconds = Math.round(performance.now() - begun) / 1_000
   const mib = (bytes: number): string => `${(bytes / MIB).toFixed(2)} MiB`
@@ -192,13 +233,25 @@ async function move(demo: Demo, from: Peer, to: string): Promise<Move> {
       `${mib(job.compressedBytes)} compressed, ${mib(job.wireBytes)} on the wire; stood still for ${job.standstillMs} ms`,
   )
   const { logicalBytes, dedupBytes, wireBytes } = job
-  return { vm: 'counter', from: from.site, to, mode: 'cold', logicalBytes, dedupBytes, wireBytes, seconds, standstillMs: job.standstillMs ?? -1 }
+  return {
+    vm: 'counter',
+    from: from.site,
+    to,
+    mode: 'cold',
+    logicalBytes,
+    dedupBytes,
+    wireBytes,
+    seconds,
+    standstillMs: job.standstillMs ?? -1,
+  }
 }
 
 async function running(demo: Demo, peer: Peer, site: string): Promise<VmView> {
   let found: VmView | undefined
   await until(`the VM to run at ${site}`, async () => {
-    found = (await demo.items<VmView>(peer, ['vm', 'list'])).find((vm) => vm.name === 'counter' && vm.site === site)
+    found = (await demo.items<VmView>(peer, ['vm', 'list'])).find(
+      (vm) => vm.name === 'counter' && vm.site === site,
+    )
     if (found?.state === 'failed') throw new Error(`the VM failed: ${found.why}`)
     return found?.state === 'running'
   })
@@ -224,7 +277,12 @@ async function until(what: string, holds: () => Promise<boolean>): Promise<void>
 }
 
 /** Runs one command to its end; its standard output, or an error with what it said. */
-function run(command: string, args: readonly string[], input?: string, onError?: (line: string) => void): Promise<string> {
+function run(
+  command: string,
+  args: readonly string[],
+  input?: string,
+  onError?: (line: string) => void,
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] })
     let [out, err] = ['', '']
@@ -234,7 +292,11 @@ function run(command: string, args: readonly string[], input?: string, onError?:
       for (const line of text.split('\n')) if (line.trim() !== '') onError?.(line.trim())
     })
     child.on('error', reject)
-    child.on('close', (code) => (code === 0 ? resolve(out) : reject(new Error(`${args.slice(1).join(' ')}: exit ${code}: ${err.trim()}`))))
+    child.on('close', (code) =>
+      code === 0
+        ? resolve(out)
+        : reject(new Error(`${args.slice(1).join(' ')}: exit ${code}: ${err.trim()}`)),
+    )
     child.stdin.end(input ?? '')
   })
 }
@@ -253,9 +315,12 @@ function ended(child: ChildProcess | undefined): Promise<void> {
 }
 
 const describeLink = ({ link }: Lab): string =>
-  link === 'loopback' ? 'loopback (not root: no namespaces)' : `${LINK.rateMbit} Mbit/s, ${LINK.rttMs} ms round trip (${link})`
+  link === 'loopback'
+    ? 'loopback (not root: no namespaces)'
+    : `${LINK.rateMbit} Mbit/s, ${LINK.rttMs} ms round trip (${link})`
 
-const print = (text: string): void => void (options.json ? process.stderr : process.stdout).write(`${text.trimEnd()}\n`)
+const print = (text: string): void =>
+  void (options.json ? process.stderr : process.stdout).write(`${text.trimEnd()}\n`)
 
 const demo = new Demo()
 let interrupted = false

@@ -189,5 +189,5 @@ test('the standstill is counted from the stop to the guest seen running', (t) =>
   stepSource(source, taken)
   stepSource(source, { kind: 'message', message: { kind: 'running', m: M, cost } })
   t.is(source.standstillMs, 600)
-  t.is(source.phase as Phase, 'done')
+  t.is<Phase, Phase>(source.phase, 'done')
 })
