@@ -204,7 +204,7 @@ function child(schema: z.core.$ZodType, step: PropertyKey): z.core.$ZodType | un
 }
 
 /** The known word that is least far from `typed`, if it is near enough to be meant. */
-export function nearest(typed: string, known: readonly string[]): string | undefined {
+function nearest(typed: string, known: readonly string[]): string | undefined {
   const lower = typed.toLowerCase().slice(0, 64)
   const far = Math.max(1, Math.floor(lower.length / 3))
   const [best] = known

@@ -51,9 +51,9 @@ const disk = z.strictObject({
     .optional()
     .describe('size in MiB, or `size` with a unit; the image size when absent'),
 })
-export const diskSpec = sized('size', disk)
+const diskSpec = sized('size', disk)
 
-export const nicSpec = z.strictObject({
+const nicSpec = z.strictObject({
   kind: z
     .enum(['user', 'bridge'])
     .default('user')

@@ -37,7 +37,7 @@ const measured = {
 }
 const hostSample = record(measured)
 
-export const VM_STATES = [
+const VM_STATES = [
   'running',
   'paused',
   'stopped',
@@ -121,4 +121,3 @@ export const digest = codec(
 export type HostSample = Of<typeof hostSample>
 export type Sample = ReturnType<typeof sample.decode>
 export type Digest = ReturnType<typeof digest.decode>
-export type VmState = (typeof VM_STATES)[number]
