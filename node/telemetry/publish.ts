@@ -6,11 +6,18 @@
 import type { Codec } from '../../protocols/codec.ts'
 import type { Dice } from '../../protocols/clock.ts'
 import { GodwitError } from '../../protocols/errors.ts'
-import { DIGEST_MS, HURRY_MS, SAMPLE_MS } from '../../protocols/limits.ts'
+import { DIGEST_MS, HURRY_DIGEST_MS, HURRY_MS, SAMPLE_MS } from '../../protocols/limits.ts'
 import { type Digest, digest, type Sample, sample } from '../../protocols/telemetry/messages.ts'
 
 export type Publishing = { readonly sample: Beat; readonly digest: Beat }
-type Beat = { readonly periodMs: number; lastMs: number; nextMs: number; sequence: number }
+type Beat = {
+  readonly periodMs: number
+  /** The shortest time between two, however much changes. */
+  readonly hurryMs: number
+  lastMs: number
+  nextMs: number
+  sequence: number
+}
 
 export type Event =
   /** At least every HURRY_MS. `leads`: this peer leads its site's group. */
@@ -22,20 +29,21 @@ export type Effect = { readonly kind: 'sample' | 'digest'; readonly sequence: nu
 
 /** The first sample goes out soon, at a moment that the dice choose: peers that start together do not speak together. */
 export function newPublishing(nowMs: number, dice: Dice): Publishing {
-  const beat = (periodMs: number): Beat => ({
+  const beat = (periodMs: number, hurryMs: number): Beat => ({
     periodMs,
+    hurryMs,
     lastMs: Number.NEGATIVE_INFINITY,
     nextMs: nowMs + dice() * HURRY_MS,
     sequence: 0,
   })
-  return { sample: beat(SAMPLE_MS), digest: beat(DIGEST_MS) }
+  return { sample: beat(SAMPLE_MS, HURRY_MS), digest: beat(DIGEST_MS, HURRY_DIGEST_MS) }
 }
 
 export function step(publishing: Publishing, event: Event, dice: Dice): Effect[] {
   const { sample, digest } = publishing
   if (event.kind === 'hurry') {
     for (const beat of [sample, digest])
-      beat.nextMs = Math.min(beat.nextMs, Math.max(event.nowMs, beat.lastMs + HURRY_MS))
+      beat.nextMs = Math.min(beat.nextMs, Math.max(event.nowMs, beat.lastMs + beat.hurryMs))
     return []
   }
   const effects: Effect[] = []
