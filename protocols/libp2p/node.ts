@@ -41,6 +41,12 @@ export type Network = {
 
 const LISTEN = ['/ip4/0.0.0.0/tcp/4710']
 
+/**
+ * By default a peer may have one ping under way. kad-dht pings a peer before it enters it, once, when it connects; our
+ * own first ping at that moment would keep every peer out of the routing table.
+ */
+const PINGS = { maxInboundStreams: 8, maxOutboundStreams: 8 }
+
 /** @throws GodwitError ADDRESS_IN_USE, DATA_CORRUPT (the key) or USAGE (an address that is none). */
 export async function openNetwork(config: NetworkConfig): Promise<Network> {
   const { listen = LISTEN, announce = [], log = () => {} } = config
@@ -57,7 +63,7 @@ export async function openNetwork(config: NetworkConfig): Promise<Network> {
         config.mdns === false
           ? []
           : [mdns({ serviceTag: `_godwit-${config.meshId.toLowerCase()}._udp.local` })],
-      services: { identify: identify(), ping: ping(), kad: kademlia, gossip: gossip(gate) },
+      services: { identify: identify(), ping: ping(PINGS), kad: kademlia, gossip: gossip(gate) },
     }),
   )
   const transport = new Libp2pTransport(libp2p, gate, log)
