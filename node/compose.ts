@@ -14,9 +14,11 @@ import { Asking } from './asking.ts'
 import type { Epoch } from '../protocols/epoch.ts'
 import { homeOf } from './catalog/mesh.ts'
 import type { Context, NodeConfig, Ports } from './context.ts'
+import { Counts, figures } from './figures.ts'
 import { handlers } from './handlers.ts'
 import { Jobs } from './jobs.ts'
-import { Moves } from './moves.ts'
+import { render } from './metrics.ts'
+import { Moves } from './moving/moves.ts'
 import { Observation } from './observation.ts'
 import { Pulling } from './pulling.ts'
 import { Vms } from './reconcile/vms.ts'
@@ -30,6 +32,8 @@ export type Node = {
   /** One of OPERATIONS; params were checked by whoever took them from outside. */
   ask(method: string, params: unknown, done: Done<unknown>): void
   ready(): boolean
+  /** Prometheus' text. */
+  metrics(done: Done<string>): void
   readonly context: Context
 }
 
@@ -43,7 +47,8 @@ const READY_LOOK_MS = 50
 export function composeNode(config: NodeConfig, ports: Ports): Node {
   const { identity } = config
   const { clock } = ports
-  const transport = blaming(ports.transport)
+  const counts = new Counts()
+  const transport = blaming(ports.transport, counts)
   let context: Context
   let ready = false
   let stopped = false
@@ -140,6 +145,7 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     jobs,
     observation,
     pull: pulling.pull,
+    counts,
     startedMs: clock.nowMs(),
   }
 
@@ -220,6 +226,7 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
   return {
     context,
     ready: () => ready && !stopped,
+    metrics: (done) => render(figures(context, ready && !stopped, ports.vitals()), done),
     ask: (method, params, done) => {
       if (stopped) return done(failed({ code: 'STOPPING', peer: identity.peerName }))
       asking.here(method, params, done)
@@ -260,17 +267,19 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
 }
 
 /** A frame that a decoder refuses costs its sender, not us; a reply that cannot be made is the asker's failure. */
-function blaming(transport: Transport): Transport {
-  const guarded =
-    <A extends unknown[]>(from: string, handler: (...args: A) => void) =>
-    (...args: A): void => {
-      try {
-        handler(...args)
-      } catch (error) {
-        if (!(error instanceof GodwitError)) throw error
-        transport.blame(from, error.message)
-      }
+function blaming(transport: Transport, counts: Counts): Transport {
+  /** What the handler threw on purpose, if it did. */
+  const took = (from: string, protocol: string, handle: () => void): GodwitError | undefined => {
+    try {
+      handle()
+      return undefined
+    } catch (error) {
+      if (!(error instanceof GodwitError)) throw error
+      counts.badFrame(protocol)
+      transport.blame(from, error.message)
+      return error
     }
+  }
   return {
     self: transport.self,
     send: (to, protocol, frame, options) => transport.send(to, protocol, frame, options),
@@ -286,17 +295,12 @@ function blaming(transport: Transport): Transport {
     serve(protocol, service) {
       const { frame, request, channel } = service
       const wrapped: Service = {
-        ...(frame && { frame: (from, bytes) => guarded(from, frame)(from, bytes) }),
-        ...(channel && { channel: (from, each) => guarded(from, channel)(from, each) }),
+        ...(frame && { frame: (from, bytes) => void took(from, protocol, () => frame(from, bytes)) }),
+        ...(channel && { channel: (from, each) => void took(from, protocol, () => channel(from, each)) }),
         ...(request && {
           request: (from, bytes, reply) => {
-            try {
-              request(from, bytes, reply)
-            } catch (error) {
-              if (!(error instanceof GodwitError)) throw error
-              transport.blame(from, error.message)
-              reply(failed(error.failure))
-            }
+            const error = took(from, protocol, () => request(from, bytes, reply))
+            if (error !== undefined) reply(failed(error.failure))
           },
         }),
       }

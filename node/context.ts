@@ -10,10 +10,12 @@ import type { Store } from '../storage/store.ts'
 import type { Agreement } from './agreement.ts'
 import type { Asking } from './asking.ts'
 import type { Door } from './door.ts'
+import type { Counts, Vitals } from './figures.ts'
 import type { Disks, Hypervisor } from './hypervisor.ts'
 import type { ImageFiles } from './image-files.ts'
 import type { Jobs } from './jobs.ts'
-import type { Moves, Pull } from './moves.ts'
+import type { Pull } from './moving/around.ts'
+import type { Moves } from './moving/moves.ts'
 import type { Observation } from './observation.ts'
 import type { Vms } from './reconcile/vms.ts'
 import type { HostFacts } from './telemetry/host-facts.ts'
@@ -37,6 +39,7 @@ export type Ports = {
   readonly host: HostFacts
   readonly door: Door
   /** A fresh secret of 32 bytes and the SHA-256 of one, in hex. */
+  readonly vitals: () => Vitals
   readonly secrets: { make(): Uint8Array; hash(secret: Uint8Array): string }
 }
 
@@ -61,5 +64,6 @@ export type Context = {
   readonly observation: Observation
   /** Brings images here from whoever holds their chunks. */
   readonly pull: Pull
+  readonly counts: Counts
   readonly startedMs: number
 }

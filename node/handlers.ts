@@ -11,7 +11,7 @@ import { hostsForPlacement, requestOf, type SiteVm, specOf } from './catalog/sit
 import type { Context } from './context.ts'
 import { imageHandlers } from './images.ts'
 import { findPeer, findVm, type FoundVm, nameOfPeer } from './lookup.ts'
-import type { ReserveParams } from './moves.ts'
+import type { ReserveParams } from './moving/reservations.ts'
 import type { Params } from './operations.ts'
 import { place } from './placement/place.ts'
 import { showGroups, showJobs, showPeer, showPeers, showSites, showStatus, showVm, showVms } from './show.ts'
@@ -108,7 +108,7 @@ function vmHandlers(context: () => Context): Record<string, unknown> {
     'move.reserve': (params: ReserveParams, done: Done<unknown>, hops: number) => {
       const { agreement, asking, moves } = context()
       const { leader } = agreement.site
-      if (agreement.site.role === 'leader') return moves.reserve(params, done)
+      if (agreement.site.role === 'leader') return moves.reservations.reserve(params, done)
       if (leader === '') return done(failed({ code: 'NO_LEADER', group: agreement.siteGroup, afterMs: 0 }))
       asking.there(leader, 'move.reserve', params, done, hops)
     },

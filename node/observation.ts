@@ -54,7 +54,6 @@ export class Observation {
   readonly #publishing: Publishing
   /** Of this process: later lives have larger ones, as far as the wall clock goes. */
   readonly #life: number
-  #loopDelayMs = 0
   readonly #timers = new Set<Timer>()
   #stopped = false
 
@@ -84,8 +83,8 @@ export class Observation {
     const tick = (): void => {
       if (this.#stopped) return
       const nowMs = this.#ports.clock.nowMs()
-      this.#loopDelayMs = Math.max(0, nowMs - dueMs)
-      if (this.#loopDelayMs > TICK_MS) this.#feed({ kind: 'delay', ms: this.#loopDelayMs })
+      // How late this tick is, is how long the event loop was held.
+      if (nowMs - dueMs > TICK_MS) this.#feed({ kind: 'delay', ms: nowMs - dueMs })
       this.#feed({ kind: 'tick', nowMs })
       const leads = this.#context().agreement.site.role === 'leader'
       for (const effect of stepPublishing(this.#publishing, { kind: 'tick', nowMs, leads }, this.#ports.dice))
@@ -114,11 +113,6 @@ export class Observation {
     stepPublishing(this.#publishing, { kind: 'hurry', nowMs: this.#ports.clock.nowMs() }, this.#ports.dice)
   }
 
-  /** How late this process's last tick came, ms. */
-  loopDelayMs(): number {
-    return this.#loopDelayMs
-  }
-
   peerState(peer: PeerId): 'alive' | 'suspect' | 'unreachable' | 'lost' | 'unknown' {
     return this.#membership.members.get(peer)?.state ?? 'unknown'
   }
@@ -131,8 +125,13 @@ export class Observation {
     return digestOf(this.#observed, site, this.#ports.clock.nowMs())
   }
 
+  /** Lifeguard's local health: 0 when this peer's own probes can be trusted. */
+  health(): number {
+    return this.#membership.health
+  }
+
   #hearSample(from: PeerId, frame: Uint8Array): Verdict {
-    return this.#judged(() =>
+    return this.#judged('sample', () =>
       hearSample(this.#observed, sample.decode(frame), {
         ...this.#around(from),
         ownSite: this.#context().config.identity.site,
@@ -141,7 +140,7 @@ export class Observation {
   }
 
   #hearDigest(from: PeerId, frame: Uint8Array): Verdict {
-    return this.#judged(() => hearDigest(this.#observed, digest.decode(frame), this.#around(from)))
+    return this.#judged('digest', () => hearDigest(this.#observed, digest.decode(frame), this.#around(from)))
   }
 
   #around(from: PeerId): Parameters<typeof hearDigest>[2] {
@@ -150,13 +149,15 @@ export class Observation {
   }
 
   /** What a decoder refuses is rejected: it costs whoever sent it. */
-  #judged(hear: () => Verdict): Verdict {
+  #judged(topic: 'sample' | 'digest', hear: () => Verdict): Verdict {
+    let verdict: Verdict = 'reject'
     try {
-      return hear()
+      verdict = hear()
     } catch (error) {
-      if (error instanceof GodwitError) return 'reject'
-      throw error
+      if (!(error instanceof GodwitError)) throw error
     }
+    this.#context().counts.gossip(topic, verdict)
+    return verdict
   }
 
   #publish({ kind, sequence }: Effect): void {

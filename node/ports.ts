@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { uptime } from 'node:os'
 import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Clock } from '../protocols/clock.ts'
 import { failureOf, GodwitError } from '../protocols/errors.ts'
 import { openDoor } from '../protocols/libp2p/door.ts'
@@ -23,6 +24,7 @@ import type { Config } from './config.ts'
 import type { Ports } from './context.ts'
 import { openFolder, privateKeyOf } from './data-folder.ts'
 import type { Door } from './door.ts'
+import type { Vitals } from './figures.ts'
 import { imageFiles } from './image-file-port.ts'
 import { secrets } from './init.ts'
 import type { Log } from './log.ts'
@@ -31,7 +33,11 @@ import { qemuImageReader } from './qemu/images.ts'
 import { openHypervisor } from './qemu/machine.ts'
 import { procFacts } from './telemetry/proc.ts'
 
-export type OpenPorts = { readonly ports: Ports; readonly identity: Identity; readonly close: () => Promise<void> }
+export type OpenPorts = {
+  readonly ports: Ports
+  readonly identity: Identity
+  readonly close: () => Promise<void>
+}
 
 export async function openPorts(config: Config, log: Log): Promise<Outcome<OpenPorts>> {
   const opened = await openFolder(config.dataDir)
@@ -100,7 +106,31 @@ async function openAll(
     images: imageFiles(reader, { chunks, manifests }),
     host: procFacts({ folder: config.dataDir }),
     door: doorOf(config, privateKey, log, closers),
+    vitals: vitalsOf(),
     secrets,
+  }
+}
+
+/** Event-loop delays since the last reading. */
+function vitalsOf(): () => Vitals {
+  const delays = monitorEventLoopDelay({ resolution: 20 })
+  delays.enable()
+  const startSeconds = Date.now() / 1_000 - process.uptime()
+  return () => {
+    const seconds = (nanoseconds: number): number => (Number.isFinite(nanoseconds) ? nanoseconds / 1e9 : 0)
+    const loopDelaySeconds = {
+      mean: seconds(delays.mean),
+      p99: seconds(delays.percentile(99)),
+      max: seconds(delays.max),
+    }
+    delays.reset()
+    const { user, system } = process.cpuUsage()
+    return {
+      residentBytes: process.memoryUsage.rss(),
+      cpuSeconds: (user + system) / 1e6,
+      startSeconds,
+      loopDelaySeconds,
+    }
   }
 }
 

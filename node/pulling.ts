@@ -3,7 +3,7 @@ import type { PeerId } from '../protocols/ids.ts'
 import type { Cost } from '../protocols/move/messages.ts'
 import { ok } from '../protocols/outcome.ts'
 import { openSwarm, type Progress, type Swarm, type SwarmPorts } from '../migration/swarm/swarm.ts'
-import type { Pull } from './moves.ts'
+import type { Pull } from './moving/around.ts'
 
 const NOTHING: Cost = {
   doneBytes: 0,

@@ -160,6 +160,12 @@ export class SimHost {
       disks: this.disks,
       images: this.#imageFiles(),
       host: this.#facts(),
+      vitals: () => ({
+        residentBytes: 0,
+        cpuSeconds: 0,
+        startSeconds: 0,
+        loopDelaySeconds: { mean: 0, p99: 0, max: 0 },
+      }),
       secrets: {
         make: () => Uint8Array.from({ length: 32 }, () => dice.below(256)),
         hash: (secret) => Buffer.from(secret).toString('hex'),

@@ -164,6 +164,10 @@ export class Vms {
     return [...this.#vms.values()].flatMap(({ grant }) => (grant === undefined ? [] : [grant]))
   }
 
+  grantOf(vm: VmId): Grant | undefined {
+    return this.#vms.get(vm)?.grant
+  }
+
   runs(vm: VmId): boolean {
     return this.#vms.get(vm)?.machine?.state === 'running'
   }

@@ -1,0 +1,51 @@
+/** What the parts of this folder share: the peer around a move, and the habit of never doing the same thing twice at once. */
+import type { Clock } from '../../protocols/clock.ts'
+import type { PeerId } from '../../protocols/ids.ts'
+import type { Cost } from '../../protocols/move/messages.ts'
+import type { Done } from '../../protocols/outcome.ts'
+import type { Transport } from '../../protocols/transport.ts'
+import type { Agreement } from '../agreement.ts'
+import type { Asking } from '../asking.ts'
+import type { Disks } from '../hypervisor.ts'
+import type { Jobs } from '../jobs.ts'
+import type { Vms } from '../reconcile/vms.ts'
+
+/** Brings images here from whoever holds their chunks. */
+export type Pull = (
+  images: readonly { readonly image: string; readonly bytes: number }[],
+  onCost: (cost: Cost) => void,
+  done: Done<Cost>,
+) => { cancel(): void }
+
+export type Around = {
+  readonly self: PeerId
+  readonly site: string
+  readonly clock: Clock
+  readonly transport: Transport
+  readonly agreement: Agreement
+  readonly asking: Asking
+  readonly vms: Vms
+  readonly jobs: Jobs
+  readonly disks: Disks
+  readonly pull: Pull
+}
+
+/** How move m of a VM ended, when its log says so: the mesh's between sites, the site's inside one. */
+export function endOf({ agreement }: Around, vm: string, m: string): 'taken' | 'cancelled' | undefined {
+  const move = agreement.mesh.state.moves[vm]
+  if (move?.m === m) return move.state === 'intended' ? undefined : move.state
+  const here = agreement.site.state.vms[vm]
+  return here?.ended?.m === m ? here.ended.how : undefined
+}
+
+/** Things in hand, by name. */
+export class InHand {
+  readonly #names = new Set<string>()
+
+  /** Does `run` unless a thing of that name is in hand; until `done` is called it is. */
+  once(name: string, run: (done: () => void) => void): void {
+    if (this.#names.has(name)) return
+    this.#names.add(name)
+    run(() => this.#names.delete(name))
+  }
+}

@@ -1,0 +1,115 @@
+/** A move to this host: performs what migration/move/destination.ts decides. */
+import type { PeerId } from '../../protocols/ids.ts'
+import { message as moveMessage, type Message, PROTOCOL } from '../../protocols/move/messages.ts'
+import {
+  type Destination,
+  type DestinationEffect,
+  type DestinationEvent,
+  type Offer,
+  startDestination,
+  stepDestination,
+} from '../../migration/move/destination.ts'
+import { type Around, endOf, InHand } from './around.ts'
+
+export class Inbound {
+  readonly destination: Destination
+  readonly #around: Around
+  readonly #inHand = new InHand()
+  readonly #source: PeerId
+  #pull: { cancel(): void } | undefined
+  /** Disks were made here by this move. */
+  #prepared = false
+
+  constructor(around: Around, source: PeerId, message: Message & { kind: 'seed' | 'offer' }) {
+    this.#around = around
+    this.#source = source
+    this.destination = startDestination(message)
+    // Taken in an earlier life of this peer: what is asked now is answered from the grant.
+    if (endOf(around, message.vm, message.m) === 'taken') this.destination.phase = 'taken'
+  }
+
+  /** Nothing of it is left to be done here. */
+  get over(): boolean {
+    return this.destination.phase === 'dropped' && this.#pull === undefined
+  }
+
+  feed(event: DestinationEvent): void {
+    for (const effect of stepDestination(this.destination, event)) this.#perform(effect)
+  }
+
+  /** What is agreed on, or the guest, has changed. */
+  look(): void {
+    const { vm, m } = this.destination
+    const { vms } = this.#around
+    const outcome = endOf(this.#around, vm, m)
+    if (outcome !== undefined) this.feed({ kind: 'outcome', outcome })
+    if (this.destination.phase !== 'taken' || this.destination.up) return
+    const grant = vms.grantOf(vm)
+    if (grant !== undefined && (vms.runs(vm) || grant.wanted === 'stopped')) this.feed({ kind: 'running' })
+  }
+
+  stop(): void {
+    this.#pull?.cancel()
+  }
+
+  #perform(effect: DestinationEffect): void {
+    const { agreement, transport, self, disks, vms, pull } = this.#around
+    const { m, vm } = this.destination
+    switch (effect.kind) {
+      case 'send':
+        return transport.send(this.#source, PROTOCOL, moveMessage.encode(effect.message))
+      case 'pull':
+        this.#pull = pull(
+          effect.images,
+          (cost) => this.feed({ kind: 'pulling', cost }),
+          (outcome) => {
+            this.#pull = undefined
+            this.feed(
+              outcome.ok
+                ? { kind: 'pulled', cost: outcome.value }
+                : { kind: 'failed', failure: outcome.failure },
+            )
+          },
+        )
+        return
+      case 'prepare':
+        return this.#prepare(effect.offer)
+      case 'take':
+        return this.#inHand.once('take', (done) => {
+          const { images, scope } = effect.offer
+          const settle = (): void => {
+            done()
+            this.look()
+          }
+          if (scope === 'mesh')
+            agreement.proposeMesh({ kind: 'move-take', m, vm, host: self, disks: images }, settle)
+          else agreement.proposeSite({ kind: 'vm-take', m, vm, host: self, disks: images }, settle)
+        })
+      case 'drop':
+        this.#pull?.cancel()
+        if (this.#prepared && vms.grantOf(vm) === undefined) disks.remove(vm, () => {})
+        return
+    }
+  }
+
+  /** What lies here of the VM is older than the offer, and nobody runs it: it is kept, out of the way. */
+  #prepare(offer: Offer): void {
+    const { disks, vms } = this.#around
+    const { m, vm } = this.destination
+    const prepare = (): void =>
+      disks.prepare(vm, offer.images, (outcome) => {
+        this.#prepared = outcome.ok
+        this.feed(outcome.ok ? { kind: 'prepared' } : { kind: 'failed', failure: outcome.failure })
+      })
+    if (!disks.has(vm)) return prepare()
+    if (vms.grantOf(vm) !== undefined) {
+      return this.feed({
+        kind: 'failed',
+        failure: { code: 'BUSY', vm, by: 'an older grant that is being put away' },
+      })
+    }
+    disks.setAside(vm, `before-${m}`, (outcome) =>
+      outcome.ok ? prepare() : this.feed({ kind: 'failed', failure: outcome.failure }),
+    )
+  }
+}

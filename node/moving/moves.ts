@@ -1,0 +1,155 @@
+/**
+ * The moves that this host takes part in. What a move must survive stands in the logs: at start, and whenever nobody has
+ * a move in hand that the site's log says is under way here, it is taken up again.
+ */
+import { compareEpochs, nextHome } from '../../protocols/epoch.ts'
+import type { PeerId } from '../../protocols/ids.ts'
+import { message as moveMessage, type Message, PROTOCOL } from '../../protocols/move/messages.ts'
+import type { MeshMove } from '../catalog/mesh.ts'
+import type { SiteVm } from '../catalog/site.ts'
+import { type Around, endOf, InHand } from './around.ts'
+import { Inbound } from './inbound.ts'
+import { Outbound } from './outbound.ts'
+import { Reservations } from './reservations.ts'
+
+/** What was said and got no answer is said again this often. */
+const TICK_MS = 1_000
+
+export class Moves {
+  readonly reservations: Reservations
+  readonly #around: Around
+  readonly #out = new Map<string, Outbound>()
+  readonly #in = new Map<string, Inbound>()
+  readonly #inHand = new InHand()
+  #stopped = false
+
+  constructor(around: Around) {
+    this.#around = around
+    this.reservations = new Reservations(around)
+    around.transport.serve(PROTOCOL, { frame: (from, frame) => this.#hear(from, moveMessage.decode(frame)) })
+  }
+
+  start(): void {
+    const tick = (): void => {
+      if (this.#stopped) return
+      this.#tick()
+      this.#around.clock.after(TICK_MS, tick)
+    }
+    tick()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    for (const inbound of this.#in.values()) inbound.stop()
+  }
+
+  /** Begins a move of a VM that is placed here. `host` undefined: the destination's site chooses. */
+  begin(m: string, vm: SiteVm, site: string, host: PeerId | undefined): void {
+    this.#begin(new Outbound(this.#around, m, vm, { site, host: host ?? '' }))
+  }
+
+  /** Something agreed on, or a guest, has changed: outcomes may be known. */
+  look(): void {
+    if (this.#stopped) return
+    for (const outbound of this.#out.values()) outbound.look()
+    for (const inbound of this.#in.values()) inbound.look()
+    this.#takeNamed()
+  }
+
+  ended(vm: string, m: string): 'taken' | 'cancelled' | undefined {
+    return endOf(this.#around, vm, m)
+  }
+
+  #begin(outbound: Outbound): void {
+    this.#out.set(outbound.source.m, outbound)
+    outbound.feed({ kind: 'start' })
+  }
+
+  #hear(from: PeerId, message: Message): void {
+    if (message.kind !== 'seed' && message.kind !== 'offer') {
+      return this.#out.get(message.m)?.hear(from, { kind: 'message', message })
+    }
+    let inbound = this.#in.get(message.m)
+    if (inbound === undefined) {
+      if (this.ended(message.vm, message.m) === 'cancelled') return
+      inbound = new Inbound(this.#around, from, message)
+      this.#in.set(message.m, inbound)
+    }
+    inbound.feed({ kind: 'message', message })
+    inbound.look()
+  }
+
+  #tick(): void {
+    for (const [m, outbound] of this.#out) {
+      outbound.feed({ kind: 'tick' })
+      const marked = this.#around.agreement.site.state.vms[outbound.source.vm]?.move?.m === m
+      if (outbound.ended && !marked) this.#out.delete(m)
+    }
+    for (const [m, inbound] of this.#in) {
+      inbound.feed({ kind: 'tick' })
+      inbound.look()
+      const { vm } = inbound.destination
+      // A refused one is remembered until its cancel is agreed on, so that it does not begin anew.
+      if (inbound.over && this.ended(vm, m) !== undefined) this.#in.delete(m)
+    }
+    this.#takeUp()
+    this.#takeNamed()
+    this.reservations.tick(this.#around.clock.nowMs())
+  }
+
+  /** VMs here that the site's log says are moving: ended ones are written down, others are taken up again. */
+  #takeUp(): void {
+    const { agreement, jobs, self, vms } = this.#around
+    for (const vm of Object.values(agreement.site.state.vms)) {
+      if (vm.move === undefined || vm.host !== self) continue
+      const { id } = vm
+      const { m, to, host } = vm.move
+      const how = this.ended(id, m)
+      const known = this.#out.get(m)
+      if (how === 'taken') {
+        this.#once(`left ${m}`, (done) => agreement.proposeSite({ kind: 'vm-left', m, vm: id }, done))
+      } else if (how === 'cancelled' || known?.ended === true) {
+        const why = jobs.get(m)?.error || 'cancelled'
+        this.#once(`cancel ${m}`, (done) =>
+          agreement.proposeSite({ kind: 'vm-move-cancel', m, vm: id, why: why.slice(0, 300) }, done),
+        )
+      } else if (known === undefined && vms.grantOf(id) !== undefined) {
+        const promise = vms.promiseOf(id)
+        const images = promise?.m === m ? promise.disks : undefined
+        this.#begin(new Outbound(this.#around, m, vm, { site: to, host }, { images }))
+      }
+    }
+  }
+
+  /** The mesh's log names this host: it runs on that record alone; its site's log is told. */
+  #takeNamed(): void {
+    const { agreement, self, site, vms } = this.#around
+    for (const move of Object.values(agreement.mesh.state.moves)) {
+      if (move.state !== 'taken' || move.host !== self || move.to !== site) continue
+      const { m, vm, name, spec, disks, wanted } = move
+      const epoch = nextHome(move.epoch)
+      // Once it was adopted its reservation is gone, and the site's log is what counts: it may have been deleted since.
+      const fresh =
+        agreement.site.state.reservations[vm]?.m === m || this.#in.get(m)?.destination.up === false
+      const newest = compareEpochs(agreement.mesh.state.homes[vm]?.epoch ?? epoch, epoch) === 0
+      if (!fresh || !newest) continue
+      const held = vms.grantOf(vm)
+      if (held === undefined || compareEpochs(held.epoch, epoch) < 0) {
+        vms.take({ vm, name, epoch, terms: 'held', spec, disks, wanted, deleting: false, boot: '' })
+      }
+      this.#adopt(move)
+    }
+  }
+
+  #adopt({ m, vm, name, spec, disks, wanted, host, epoch }: MeshMove): void {
+    const { agreement } = this.#around
+    const { vms, reservations } = agreement.site.state
+    if (vms[vm] !== undefined && reservations[vm] === undefined) return
+    const adoption = { m, vm, name, spec, disks, host, wanted, epoch: nextHome(epoch) }
+    this.#once(`adopt ${m}`, (done) => agreement.proposeSite({ kind: 'vm-adopt', ...adoption }, done))
+  }
+
+  #once(name: string, run: (done: () => void) => void): void {
+    if (!this.#stopped) this.#inHand.once(name, run)
+  }
+}
