@@ -1,0 +1,109 @@
+/** One end of transfer-loopback: the swarm on the real network and disk. */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openSwarm } from '../../../migration/swarm/swarm.ts'
+import type { Clock } from '../../../protocols/clock.ts'
+import { openNetwork } from '../../../protocols/libp2p/node.ts'
+import { ok, type Outcome } from '../../../protocols/outcome.ts'
+import { openChunkStore } from '../../../storage/files/chunk-store.ts'
+import { importImage } from '../../../storage/files/ingest.ts'
+import { openManifestStore } from '../../../storage/files/manifest-store.ts'
+import type { ImageReader } from '../../../storage/images/image-reader.ts'
+import { cpuMeter, say, untilTold } from '../child.ts'
+
+const MESH = '01JBENCHBENCHBENCHBENCHBEN'
+const SECOND_MS = 1_000
+
+const clock: Clock = {
+  nowMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  after(delayMs, run) {
+    const timer = setTimeout(run, delayMs)
+    return { cancel: () => clearTimeout(timer) }
+  },
+}
+
+/** A raw file as it lies, all of it data. */
+const reader: ImageReader = {
+  probe: async (path) => ok({ bytes: (await stat(path)).size }),
+  extents: async (path) => ok([{ start: 0, length: (await stat(path)).size }]),
+  open: (path) => Promise.resolve(ok({ path, close: () => Promise.resolve() })),
+}
+
+async function openPeer(folder: string, key: string) {
+  const privateKey = Buffer.from(key, 'hex')
+  const chunks = valueOf(await openChunkStore(join(folder, 'chunks')))
+  const manifests = valueOf(await openManifestStore(join(folder, 'manifests')))
+  const network = await openNetwork({
+    privateKey,
+    listen: ['/ip4/127.0.0.1/tcp/0'],
+    announce: [],
+    meshId: MESH,
+    mdns: false,
+    peers: new Map(),
+    log: () => {},
+  })
+  const { transport, directory } = network
+  const close = async (): Promise<void> => {
+    await network.close()
+    await chunks.close()
+  }
+  return { chunks, manifests, transport, directory, close }
+}
+
+async function seed(file: string, folder: string, key: string, leecher: string): Promise<void> {
+  const peer = await openPeer(folder, key)
+  const { manifest } = valueOf(await importImage({ path: file, format: 'raw' }, reader, peer))
+  const swarm = openSwarm({ ...peer, clock, dice: Math.random })
+  peer.transport.allow(new Map([[leecher, []]]))
+  const cpu = cpuMeter()
+  say({ addresses: peer.transport.addresses(), image: manifest.image })
+  await untilTold()
+  say({ cpu: cpu() })
+  swarm.stop()
+  await peer.close()
+}
+
+async function leech(folder: string, hello: string, key: string, seeder: string): Promise<void> {
+  const { addresses, image } = JSON.parse(hello) as { addresses: string[]; image: string }
+  const peer = await openPeer(folder, key)
+  const swarm = openSwarm({ ...peer, clock, dice: Math.random })
+  peer.transport.allow(new Map([[seeder, addresses]]))
+  await connected(() => peer.transport.connected().length > 0)
+  const cpu = cpuMeter()
+  const startedMs = performance.now()
+  swarm.download({
+    image,
+    sources: [seeder],
+    near: () => true,
+    onProgress: () => {},
+    done(outcome) {
+      const ms = performance.now() - startedMs
+      const { report } = valueOf(outcome)
+      say({
+        ms,
+        cpu: cpu(),
+        bytes: report.dedupBytes,
+        wire: report.wireBytes,
+        duplicates: report.duplicateBytes,
+      })
+    },
+  })
+}
+
+async function connected(is: () => boolean): Promise<void> {
+  const deadline = performance.now() + 20 * SECOND_MS
+  while (!is()) {
+    if (performance.now() > deadline) throw new Error('the seeder does not answer')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+function valueOf<T>(outcome: Outcome<T>): T {
+  if (outcome.ok) return outcome.value
+  throw new Error(JSON.stringify(outcome.failure))
+}
+
+const [role = '', ...args] = process.argv.slice(2)
+const [first = '', second = '', key = '', other = ''] = args
+await (role === 'seed' ? seed(first, second, key, other) : leech(first, second, key, other))

@@ -1,0 +1,80 @@
+/**
+ * `npm run bench -- NAME [--json] [--quick]`, `npm run bench -- list`. Progress goes to standard error; with `--json` the
+ * last line of standard output is one object. Exit 0: the figures are there; 2: usage; 3: the run could not be made.
+ */
+import { execFileSync } from 'node:child_process'
+import { availableParallelism } from 'node:os'
+import { parseArgs } from 'node:util'
+import { type Bench, table } from './bench.ts'
+
+/** Loaded one at a time: a benchmark of memory is not to carry the others'. */
+const BENCHES: Readonly<Record<string, { readonly what: string; load(): Promise<Bench> }>> = {
+  footprint: {
+    what: 'an idle peer: time to ready, resident memory, CPU',
+    load: async () => (await import('./footprint.ts')).footprint,
+  },
+  'transfer-loopback': {
+    what: 'one seeder process to one leecher process, beside webtorrent and bare TLS',
+    load: async () => (await import('./transfer-loopback.ts')).transferLoopback,
+  },
+}
+
+const started = performance.now()
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { json: { type: 'boolean', default: false }, quick: { type: 'boolean', default: false } },
+  })
+  const [name = ''] = positionals
+  if (name === 'list') {
+    for (const [each, { what }] of Object.entries(BENCHES))
+      process.stdout.write(`${each.padEnd(20)} ${what}\n`)
+    return 0
+  }
+  const found = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined
+  if (found === undefined || positionals.length !== 1) {
+    process.stderr.write(
+      `usage: bench NAME [--json] [--quick], or bench list; NAME is ${Object.keys(BENCHES).join(' | ')}\n`,
+    )
+    return 2
+  }
+  const say = (line: string): void =>
+    void process.stderr.write(`${seconds().toFixed(1).padStart(6)} s  ${line}\n`)
+  const bench = await found.load()
+  const run = await bench({ quick: values.quick, say })
+  const note = values.quick ? `quick run, not to be quoted; ${run.note}` : run.note
+  if (values.json) {
+    const { rows } = run
+    const node = process.version.slice(1)
+    const head = {
+      bench: name,
+      commit: commit(),
+      node,
+      cpus: availableParallelism(),
+      seconds: seconds(),
+      note,
+    }
+    process.stdout.write(`${JSON.stringify({ ...head, rows })}\n`)
+  } else process.stdout.write(`${table(run.rows)}\n${note}\n`)
+  return run.impossible === true ? 3 : 0
+}
+
+const seconds = (): number => Math.round((performance.now() - started) / 100) / 10
+
+/** The commit measured; `+` when the tree has changes that it does not name. */
+function commit(): string {
+  const git = (...args: string[]): string =>
+    execFileSync('git', args, {
+      cwd: import.meta.dirname,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim()
+  try {
+    return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', '-uno') === '' ? '' : '+')
+  } catch {
+    return 'unknown'
+  }
+}
+
+process.exitCode = await main()
