@@ -26,7 +26,7 @@ const OWNERS: readonly [name: string, files: RegExp][] = [
   ['prom-client', /^node\/(metrics\.ts$|status\/)/],
   ['pino', /^node\/log\.ts$/],
   ['yaml', /^node\/(yaml\.ts$|config\.ts$|vm\/|cli\/)/],
-  ['zod', /^node\//],
+  ['zod', /^(test\/)?node\//],
   ['ava', /^test\//],
   ['@fast-check/ava', /^test\//],
   ['fast-check', /^test\//],
@@ -47,8 +47,9 @@ const SHELLS: Readonly<Record<string, string>> = {
   'node/init.ts': 'makes a data folder, joins a mesh',
   'node/log.ts': 'writes the log',
   'node/main.ts': 'entry point',
+  'node/peer.ts': 'runs a peer in the foreground, and drains it',
   'node/ports.ts': 'opens the real ports',
-  'node/start.ts': 'starts and drains the process of a peer',
+  'node/start.ts': 'opens, composes and starts a peer',
   'node/telemetry/proc.ts': 'reads /proc',
   'simulator/cli.ts': 'entry point',
   'simulator/batch.ts': 'spreads seeds over processes',
@@ -106,7 +107,8 @@ function faultsOf(file: string, text: string): string[] {
   }
   if (/^export default\b/m.test(code)) faults.push('has a default export')
   if (/(^|\/)index\.ts$/.test(file)) faults.push('is an index.ts')
-  if (!/^(.*\/)?[a-z0-9]+(-[a-z0-9]+)*(\.test|\.d)?\.ts$/.test(file)) faults.push('is not named in kebab-case')
+  if (!/^(.*\/)?[a-z0-9]+(-[a-z0-9]+)*(\.test|\.d)?\.ts$/.test(file))
+    faults.push('is not named in kebab-case')
   return faults
 }
 
