@@ -15,8 +15,8 @@ umask 077
 # A guest's memory is nobody's business, and would fill the disk.
 ulimit -c 0
 
-# A log is cut to LOG_KEPT when it is found above LOG_MAX; what was cut is in LOG.1. A guest that does nothing but write
-# makes some 2 MiB/s, so no log grows past 80 MiB.
+# A log is cut to LOG_KEPT when it is found above LOG_MAX; what was kept is in LOG.1. A guest that does nothing but
+# write makes under 2 MiB/s, so no log grows past 80 MiB.
 LOG_MAX=8388608
 LOG_KEPT=1048576
 TRIM_SECONDS=30
