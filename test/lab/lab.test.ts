@@ -55,7 +55,15 @@ withLink('two sites: delay, rate, cut, multicast, and nothing left', async (t) =
   t.true(Number(late) > 400, `an echo crossed a cut in ${String(late)} ms`)
   t.true(((await lab.stats())['harbour']?.out.dropped ?? 0) > 0)
 
-  await lab.set({ rttMs: 4 })
+  await lab.set({ rttMs: 4, rateMbit: 200, lossPercent: 5 })
+  const before = (await lab.stats())['harbour']?.out
+  await quay(`send ${there} 1`)
+  const after = (await lab.stats())['harbour']?.out
+  const tried = Number(after?.packets) - Number(before?.packets)
+  const lost = Number(after?.dropped) - Number(before?.dropped)
+  t.true(lost > 0.01 * tried && lost < 0.12 * tried, `${lost} of ${tried} packets lost`)
+
+  await lab.set({ lossPercent: 0 })
   const shortMs = await least(5, () => quay('echo'))
   t.true(shortMs < 15, `an echo took ${shortMs} ms`)
 
