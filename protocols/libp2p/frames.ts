@@ -52,7 +52,8 @@ export class FrameReader {
         if (this.#lengthHave < LENGTH_BYTES) return true
         const length = this.#length.readUInt32BE(0)
         if (length > FRAME_BYTES_MAX + ENVELOPE_BYTES_MAX) return false
-        this.#frame = new Uint8Array(length)
+        // Not zeroed first: every byte is written before the frame is handed over.
+        this.#frame = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
         this.#frameHave = 0
       }
       const piece = chunk.subarray(at, at + this.#frame.length - this.#frameHave)
