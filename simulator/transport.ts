@@ -15,6 +15,7 @@ import type { Connection, End } from './connection.ts'
 import type { Life } from './life.ts'
 import type { Port } from './links.ts'
 import type { SimNetwork } from './network.ts'
+import { Standing } from './standing.ts'
 
 type Frame = { readonly protocol: string; readonly bytes: Uint8Array }
 type Dial = { frames: Frame[]; readonly waiting: ((connection: Connection | undefined) => void)[] }
@@ -23,11 +24,6 @@ type Abort = () => void
 
 /** Stream id, protocol and length of a frame, with what the encrypter adds. */
 const HEADER_BYTES = 40
-/** Bad frames of one peer after which it is cut off for the rest of this life. */
-const BLAMES_MAX = 20
-/** Patience between two attempts to keep a connection. */
-const KEEP_MS = { min: 1_000, max: 15_000 }
-
 export class SimTransport implements Transport {
   readonly self: PeerId
   readonly #network: SimNetwork
@@ -38,16 +34,16 @@ export class SimTransport implements Transport {
   readonly #dials = new Map<PeerId, Dial>()
   readonly #asked = new Map<PeerId, Set<Abort>>()
   readonly #answering = new Map<PeerId, number>()
-  readonly #blames = new Map<PeerId, number>()
+  readonly #standing: Standing
   readonly #keeping = new Set<PeerId>()
   readonly #watchers: ((peer: PeerId, up: boolean) => void)[] = []
-  #allowed: ReadonlyMap<PeerId, readonly string[]> = new Map()
   #connected: readonly PeerId[] = []
 
   constructor(network: SimNetwork, port: Port, life: Life) {
     this.#network = network
     this.self = port.peer
     this.#end = { port, life }
+    this.#standing = new Standing(network.world, port.peer)
   }
 
   send(to: PeerId, protocol: string, frame: Uint8Array, { dial = true }: { dial?: boolean } = {}): void {
@@ -55,7 +51,7 @@ export class SimTransport implements Transport {
     if (!this.#lives() || !this.allows(to)) return
     const connection = this.#connections.get(to)
     if (connection !== undefined) return this.#carry(connection, protocol, Uint8Array.from(frame))
-    if (!dial && !this.#dials.has(to)) return
+    if (!this.#dials.has(to) && (!dial || this.#standing.backsOff(to, false))) return
     const { frames } = this.#dial(to)
     frames.push({ protocol, bytes: Uint8Array.from(frame) })
     if (frames.length > SEND_QUEUE_FRAMES_MAX) frames.shift()
@@ -124,16 +120,14 @@ export class SimTransport implements Transport {
   }
 
   allow(peers: ReadonlyMap<PeerId, readonly string[]>): void {
-    this.#allowed = new Map([...peers].filter(([peer]) => peer !== this.self))
-    for (const [peer, connection] of this.#connections) if (!this.allows(peer)) connection.close()
-    for (const [peer, channels] of this.#channels) {
-      if (!this.allows(peer)) for (const connection of Array.from(channels)) connection.close()
-    }
-    if (this.#network.keep) for (const peer of this.#allowed.keys()) this.#keep(peer)
+    this.#standing.allow(peers.keys())
+    for (const peer of new Set([...this.#connections.keys(), ...this.#channels.keys()]))
+      if (!this.allows(peer)) this.#part(peer)
+    for (const peer of this.#kept()) this.#keep(peer)
   }
 
   allows(peer: PeerId): boolean {
-    return this.#allowed.has(peer) && (this.#blames.get(peer) ?? 0) <= BLAMES_MAX
+    return this.#standing.isWelcome(peer)
   }
 
   connected(): PeerId[] {
@@ -156,11 +150,10 @@ export class SimTransport implements Transport {
   }
 
   blame(peer: PeerId, why: string): void {
-    const blames = (this.#blames.get(peer) ?? 0) + 1
-    this.#blames.set(peer, blames)
-    this.#network.counts.blames++
-    this.#network.world.say(`net ${this.self} blames ${peer}: ${why}`)
-    if (blames > BLAMES_MAX) this.#connections.get(peer)?.close()
+    const { world, counts } = this.#network
+    counts.blames++
+    world.say(`net ${this.self} blames ${peer}: ${why}`)
+    if (this.#standing.blame(peer)) this.#part(peer)
   }
 
   /** The live connection to a peer, for the other twins. */
@@ -237,7 +230,8 @@ export class SimTransport implements Transport {
   #reach(to: PeerId, use: (connection: Connection | undefined) => void): void {
     const connection = this.#connections.get(to)
     if (connection !== undefined) return use(connection)
-    if (!this.allows(to)) return this.#soon(() => use(undefined))
+    const refused = !this.allows(to) || (!this.#dials.has(to) && this.#standing.backsOff(to, true))
+    if (refused) return this.#soon(() => use(undefined))
     this.#dial(to).waiting.push(use)
   }
 
@@ -260,6 +254,7 @@ export class SimTransport implements Transport {
         there.transport.#up(this.self, connection)
         this.#up(to, connection)
       }
+      if (!this.#connections.has(to)) this.#standing.missed(to)
       this.#dialled(to, this.#connections.get(to))
     })
     return dial
@@ -276,6 +271,7 @@ export class SimTransport implements Transport {
 
   #up(peer: PeerId, connection: Connection): void {
     this.#connections.set(peer, connection)
+    this.#standing.reached(peer)
     this.#network.world.say(`net ${this.self} up ${peer}`)
     this.#changed()
     // A dial of our own that is still on its way has found what it was for.
@@ -293,7 +289,7 @@ export class SimTransport implements Transport {
     this.#answering.delete(peer)
     for (const abort of Array.from(this.#asked.get(peer) ?? [])) abort()
     for (const watcher of this.#watchers) watcher(peer, false)
-    if (this.#network.keep) this.#keep(peer)
+    if (this.#kept().includes(peer)) this.#keep(peer)
   }
 
   #changed(): void {
@@ -312,26 +308,32 @@ export class SimTransport implements Transport {
     }
   }
 
+  #part(peer: PeerId): void {
+    this.#connections.get(peer)?.close()
+    for (const connection of Array.from(this.#channels.get(peer) ?? [])) connection.close()
+  }
+
+  #kept(): PeerId[] {
+    return this.#network.keep ? this.#standing.kept() : []
+  }
+
   /** Dials until there is a connection. Of two, the one with the lesser id goes first. */
   #keep(peer: PeerId): void {
     if (this.#keeping.has(peer)) return
     this.#keeping.add(peer)
     const { clock } = this.#end.life
     const { random } = this.#network
-    const attempt = (patienceMs: number): void => {
-      if (!this.allows(peer) || this.#connections.has(peer)) {
+    const attempt = (): void => {
+      if (!this.#standing.isAllowed(peer) || this.#connections.has(peer)) {
         this.#keeping.delete(peer)
         return
       }
       this.#reach(peer, (connection) => {
         if (connection !== undefined) this.#keeping.delete(peer)
-        else
-          clock.after(patienceMs * (0.75 + random() / 2), () =>
-            attempt(Math.min(KEEP_MS.max, patienceMs * 2)),
-          )
+        else clock.after(this.#standing.patienceMs(peer) * (1 + random() / 4), attempt)
       })
     }
-    clock.after((this.self < peer ? 0 : 500) + 200 * random(), () => attempt(KEEP_MS.min))
+    clock.after((this.self < peer ? 0 : 500) + 200 * random(), attempt)
   }
 }
 

@@ -183,9 +183,13 @@ test('requests fail when the connection dies, and when nobody answers a dial', a
   t.like(await ask(), { failure: { code: 'PEER_UNREACHABLE' } })
   t.true(world.nowMs < 3_300, 'and refuses a dial')
   network.cutSite('s1')
+  world.run(world.nowMs + 1_500)
   const sinceMs = world.nowMs
   t.like(await ask(), { failure: { code: 'PEER_UNREACHABLE' } })
   t.true(world.nowMs - sinceMs >= 4_900, 'nobody answers from behind a cut')
+  const againMs = world.nowMs
+  t.like(await ask(), { failure: { code: 'PEER_UNREACHABLE' } })
+  t.true(world.nowMs - againMs < 10, 'and whom nobody could reach just now is not dialled at once')
 })
 
 test('a channel fills the uplink, and agreement passes beside it', async (t) => {
