@@ -28,7 +28,7 @@ export function makeSnapshot(raft: Raft, index: number, data: Uint8Array): void 
   raft.snapshot = { index, term, configuration, data }
   raft.configurations = configurations.filter((each) => each.index > index)
   raft.writing.snapshot = { snapshot: raft.snapshot, installs: false }
-  logs.compact(log, Math.max(log.base.index, index - LOG_ENTRIES_KEPT))
+  logs.compact(log, Math.max(log.base.index, index - (raft.config.entriesKept ?? LOG_ENTRIES_KEPT)))
 }
 
 /** Leader. Nothing is sent to a follower that is not heard: it would only fill the way to it. */
@@ -42,10 +42,11 @@ export function startTransfer(raft: Raft, to: PeerId, progress: Progress): boole
 function sendParts(raft: Raft, to: PeerId, transfer: Transfer): void {
   const { snapshot, checksum } = transfer
   const total = snapshot.data.length
-  const window = transfer.acknowledged + SNAPSHOT_PARTS_IN_FLIGHT * SNAPSHOT_PART_BYTES
+  const partBytes = raft.config.snapshotPartBytes ?? SNAPSHOT_PART_BYTES
+  const window = transfer.acknowledged + SNAPSHOT_PARTS_IN_FLIGHT * partBytes
   while (!transfer.ended && transfer.sent < window) {
     const offset = transfer.sent
-    const data = snapshot.data.slice(offset, offset + SNAPSHOT_PART_BYTES)
+    const data = snapshot.data.slice(offset, offset + partBytes)
     transfer.sent += data.length
     transfer.ended = transfer.sent === total
     transfer.idleBeats = 0
@@ -70,8 +71,13 @@ export function hearSnapshotStatus(raft: Raft, message: MessageOf<'MsgSnapStatus
   const { transfer } = progress
   if (transfer === undefined || transfer.snapshot.index !== index || offset > transfer.sent) return
   if (offset === transfer.acknowledged) return
-  // Less than before: the receiver has restarted, or this answer was overtaken. Sending again is right or harmless.
-  if (offset < transfer.acknowledged) rewind(transfer, offset)
+  // Less than before: the receiver has restarted, or the bytes were not right, or this answer was overtaken. It begins
+  // again there, but not before the next heartbeat: whatever is wrong must not go round at the speed of the network.
+  if (offset < transfer.acknowledged) {
+    transfer.acknowledged = offset
+    transfer.idleBeats = Infinity
+    return
+  }
   transfer.acknowledged = offset
   transfer.idleBeats = 0
   sendParts(raft, from, transfer)

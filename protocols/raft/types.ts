@@ -104,4 +104,7 @@ export type RaftConfig = {
   readonly heartbeatTicks: number
   /** In [0, 1); seeded by the host. */
   readonly dice: () => number
+  /** LOG_ENTRIES_KEPT and SNAPSHOT_PART_BYTES unless told; smaller ones bring a simulation to the hard cases sooner. */
+  readonly entriesKept?: number
+  readonly snapshotPartBytes?: number
 }

@@ -46,28 +46,37 @@ export class Member {
   /** What is on disk, and what is on its way there, in order. */
   stored = new Map<string, Uint8Array>()
   disk: Write[] = []
-  /** Data of the normal entries that were applied, as text, by index; and every effect but sends and writes. */
+  /** The state machine: what was proposed, in order; and the entries it was made of in this life. */
+  state: string[] = []
+  machineIndex = 0
   applied: Entry[] = []
-  snapshots: Snapshot[] = []
+  /** Every effect but sends, writes and applies. */
   answers: Exclude<RaftEffect, { kind: 'send' | 'store' | 'apply' }>[] = []
   /** When false, writes wait in `disk` until `sync`. */
   autoSync = true
   lives = 0
 
-  constructor(cluster: Cluster, id: string) {
+  readonly #first: Recovered
+
+  constructor(cluster: Cluster, id: string, first: Recovered) {
     this.cluster = cluster
     this.id = id
+    this.#first = first
+    // What a test says was there before is on disk; a new group writes its own beginning.
+    if (first.hardState.term > 0)
+      this.#write({ token: 0, ops: storeOps(GROUP, { kind: 'store', token: 0, ...first }), held: [] })
+    this.start()
   }
 
-  start(first: Recovered): void {
-    const pairs = [...this.stored].sort(([a], [b]) => (a < b ? -1 : 1))
-    const found = recover({ recovered: (prefix) => pairs.filter(([key]) => key.startsWith(prefix)) }, GROUP)
-    const recovered = found ?? first
+  /** From what is on its disk, if anything is. */
+  start(): void {
+    const recovered = this.recovered() ?? this.#first
     this.lives++
     this.up = true
     this.applied = []
     this.answers = []
-    this.snapshots = recovered.snapshot.index > 0 ? [recovered.snapshot] : []
+    this.state = machineOf(recovered.snapshot)
+    this.machineIndex = recovered.snapshot.index
     this.raft = create(
       {
         group: GROUP,
@@ -75,15 +84,22 @@ export class Member {
         electionTicks: ELECTION_TICKS,
         heartbeatTicks: HEARTBEAT_TICKS,
         dice: random(this.cluster.seed, `${this.id}/${this.lives}`),
+        ...this.cluster.small,
       },
       recovered,
     )
   }
 
+  /** What a restart would find. */
+  recovered(): Recovered | undefined {
+    const pairs = [...this.stored].sort(([a], [b]) => (a < b ? -1 : 1))
+    return recover({ recovered: (prefix) => pairs.filter(([key]) => key.startsWith(prefix)) }, GROUP)
+  }
+
   feed(event: RaftEvent): RaftEffect[] {
     const effects = step(this.raft, event)
     for (const effect of effects) this.#perform(effect)
-    this.cluster.check()
+    this.cluster.check(this)
     if (this.autoSync) this.sync()
     return effects
   }
@@ -98,7 +114,7 @@ export class Member {
   }
 
   propose(text: string, token = 0): RaftEffect[] {
-    return this.feed({ kind: 'propose', token, data: Buffer.from(text) })
+    return this.feed({ kind: 'propose', token, data: Uint8Array.from(Buffer.from(text)) })
   }
 
   /** Lets the disk finish what it has, oldest first. */
@@ -124,7 +140,18 @@ export class Member {
   }
 
   texts(): string[] {
-    return this.applied.map(({ data }) => Buffer.from(data).toString()).filter((text) => text !== '')
+    return this.state
+  }
+
+  takeAnswers(): Member['answers'] {
+    const taken = this.answers
+    this.answers = []
+    return taken
+  }
+
+  /** A snapshot of the machine as it is. */
+  compact(): void {
+    this.feed({ kind: 'compact', index: this.raft.log.applied, data: Buffer.from(this.state.join('\n')) })
   }
 
   #perform(effect: RaftEffect): void {
@@ -140,12 +167,19 @@ export class Member {
         return
       case 'apply': {
         this.applied.push(...effect.entries)
+        this.machineIndex = effect.entries.at(-1)?.index ?? 0
+        for (const { kind, data } of effect.entries) {
+          if (kind === 'normal' && data.length > 0) this.state.push(Buffer.from(data).toString())
+        }
         this.cluster.onApply(this, effect.entries)
         this.feed({ kind: 'applied', index: effect.entries.at(-1)?.index ?? 0 })
         return
       }
       default:
-        if (effect.kind === 'restore') this.snapshots.push(effect.snapshot)
+        if (effect.kind === 'restore') {
+          this.state = machineOf(effect.snapshot)
+          this.machineIndex = effect.snapshot.index
+        }
         this.answers.push(effect)
     }
   }
@@ -159,14 +193,20 @@ export class Member {
   }
 }
 
+const machineOf = ({ data }: Snapshot): string[] =>
+  data.length === 0 ? [] : Buffer.from(data).toString().split('\n')
+
 export class Cluster {
   readonly seed: number
   readonly dice: Random
+  /** Bounds of the core that a test wants small. */
+  small: { entriesKept?: number; snapshotPartBytes?: number } = {}
   readonly members = new Map<string, Member>()
   network: Message[] = []
   /** False: lost. Set by a test to cut links. */
   passes: (message: Message) => boolean = () => true
-  check: () => void = () => {}
+  check: (member: Member) => void = () => {}
+  onPost: (message: Message) => void = () => {}
   onApply: (member: Member, entries: readonly Entry[]) => void = () => {}
 
   constructor(seed = 1) {
@@ -184,9 +224,8 @@ export class Cluster {
   }
 
   add(n: number, first: Recovered): Member {
-    const member = new Member(this, peer(n))
+    const member = new Member(this, peer(n), first)
     this.members.set(member.id, member)
-    member.start(first)
     return member
   }
 
@@ -200,6 +239,7 @@ export class Cluster {
   post(sent: Message): void {
     const frame = message.encode(sent)
     this.network.push(message.decode(frame))
+    this.onPost(sent)
   }
 
   deliver(sent: Message): void {
@@ -245,4 +285,48 @@ export class Cluster {
   leaders(): Member[] {
     return [...this.members.values()].filter(({ up, raft }) => up && raft.role === 'leader')
   }
+}
+
+type Fields<K extends Message['kind']> = Partial<Omit<Extract<Message, { kind: K }>, 'kind'>>
+
+const BLANKS = {
+  MsgPreVote: { index: 0, logTerm: 0 },
+  MsgPreVoteResp: { reject: false },
+  MsgVote: { index: 0, logTerm: 0 },
+  MsgVoteResp: { reject: false },
+  MsgApp: { index: 0, logTerm: 0, entries: [], commit: 0 },
+  MsgAppResp: { index: 0, reject: false, rejectHint: 0, logTerm: 0 },
+  MsgHeartbeat: { commit: 0, read: 0 },
+  MsgHeartbeatResp: { read: 0 },
+  MsgReadIndex: { life: 0, serial: 1 },
+  MsgReadIndexResp: { life: 0, serial: 1, index: 0, reject: false },
+  MsgSnapStatus: { index: 0, offset: 0 },
+} as const
+
+/** A message from member 2 to member 1, as far as `fields` do not say otherwise. */
+export function says<K extends keyof typeof BLANKS>(kind: K, term: number, fields: Fields<K> = {}): Message {
+  return {
+    kind,
+    group: GROUP,
+    from: peer(2),
+    to: peer(1),
+    term,
+    ...BLANKS[kind],
+    ...fields,
+  } as unknown as Message
+}
+
+/** Entries of a MsgApp, by their terms; their data says where they stand. */
+export const entriesOf = (...terms: number[]): { term: number; kind: 'normal'; data: Uint8Array }[] =>
+  terms.map((term) => ({ term, kind: 'normal', data: new Uint8Array([term]) }))
+
+/** What a member has on its disk at start: entries from 1 on, by their terms. */
+export function recoveredWith(
+  voters: number[],
+  terms: number[],
+  hardState: Partial<Recovered['hardState']> = {},
+): Recovered {
+  const entries = entriesOf(...terms).map((entry, at) => ({ ...entry, index: at + 1 }))
+  const first = genesis(configurationOf(voters))
+  return { ...first, hardState: { term: terms.at(-1) ?? 0, vote: '', commit: 0, ...hardState }, entries }
 }

@@ -1,0 +1,56 @@
+import test from 'ava'
+import { Chaos } from './chaos.ts'
+
+const groups: [what: string, voters: number[], learners: number[], seeds: number][] = [
+  ['three voters', [1, 2, 3], [], 120],
+  ['five voters', [1, 2, 3, 4, 5], [], 60],
+  ['one voter and three learners', [1], [2, 3, 4], 40],
+  ['three voters and two learners', [1, 2, 3], [4, 5], 40],
+]
+
+/** A world that never meets these proves nothing. */
+const HARD = [
+  'a candidate beside an old leader',
+  'a leader holds uncommitted entries of an earlier term',
+  'a leader was superseded',
+  'a leader without a quorum stepped down',
+  'a learner was added',
+  'a read was answered',
+  'a read was refused',
+  'a snapshot part was acknowledged',
+  'a snapshot was installed',
+  'an election ended without a winner',
+  'crash with a vote not yet synced',
+  'crash with a write in flight',
+  'entries were replaced',
+  'entries were replaced while a write was in flight',
+  'fast rejection',
+  'leader crash with unsynced entries',
+]
+const met = new Set<string>()
+
+for (const [what, voters, learners, seeds] of groups) {
+  test.serial(`${what} keep Raft's promises in a hostile world`, (t) => {
+    for (let seed = 1; seed <= seeds; seed++) {
+      const chaos = new Chaos(seed, voters, learners)
+      t.notThrows(() => {
+        chaos.run(1_500)
+        chaos.calm()
+      }, `seed ${seed}`)
+      for (const moment of chaos.moments) met.add(moment)
+    }
+  })
+}
+
+test.serial('the seeds met every hard moment', (t) => {
+  t.deepEqual([...met].sort(), HARD)
+})
+
+test('the same seed gives the same run', (t) => {
+  const runs = [1, 2].map(() => {
+    const chaos = new Chaos(7, [1, 2, 3], [])
+    chaos.run(1_500)
+    return chaos.trace.join('\n')
+  })
+  t.is(runs[0], runs[1])
+})
