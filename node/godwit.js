@@ -7,7 +7,7 @@
  * `sim` belongs to the simulator, which nothing in node/ may import: that is why it is told apart here.
  */
 import { spawn } from 'node:child_process'
-import { createRequire, enableCompileCache } from 'node:module'
+import module from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -25,7 +25,7 @@ if (!recent(process.versions.node)) {
   process.execve(process.execPath, argv, process.env)
 } else {
   // Beside the packages, not in a folder that all users of the machine share: code is read back from it.
-  enableCompileCache(join(here, '..', 'node_modules', '.cache', 'godwit'))
+  module.enableCompileCache(join(here, '..', 'node_modules', '.cache', 'godwit'))
   const simulated = args[0] === 'sim'
   if (simulated) process.argv.splice(2, 1)
   await import(simulated ? '../simulator/cli.ts' : './main.ts')
@@ -39,7 +39,7 @@ function recent(version) {
 
 function bundledNode() {
   try {
-    const about = createRequire(import.meta.url).resolve(`node-linux-${process.arch}/package.json`)
+    const about = module.createRequire(import.meta.url).resolve(`node-linux-${process.arch}/package.json`)
     const found = join(dirname(about), 'bin', 'node')
     if (found !== process.execPath) return found
   } catch {

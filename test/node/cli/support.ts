@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Failure } from '../../../protocols/errors.ts'
 import { failed, ok, type Outcome } from '../../../protocols/outcome.ts'
+import type { Io } from '../../../node/cli/command.ts'
+import { runCli } from '../../../node/cli/program.ts'
 import type { Peer } from '../../../node/control/peer.ts'
 import { type ControlServer, serveControl } from '../../../node/control/server.ts'
 import { silentLog } from '../../../node/log.ts'
@@ -271,4 +273,61 @@ export async function served(replies: Replies = {}): Promise<Served> {
     rmSync(dir, { recursive: true, force: true })
   }
   return { peer, socket, dir, control, end }
+}
+
+export type FakeIo = Io & {
+  stdout: string
+  stderr: string
+  /** Runs at each sleep; time goes on by as much as was asked for. */
+  onSleep: (sleeps: number) => void | Promise<void>
+  interrupt(): void
+}
+
+const NOON = Date.parse('2026-11-21T12:00:00.000Z')
+
+/** No terminal, an empty environment, and a clock that goes on only while something sleeps. */
+export function fakeIo(over: Partial<Io> & { stdin?: string } = {}): FakeIo {
+  const handlers = new Set<() => void>()
+  let passedMs = 0
+  let sleeps = 0
+  const io: FakeIo = {
+    stdout: '',
+    stderr: '',
+    onSleep: () => {},
+    interrupt: () => {
+      for (const run of handlers) run()
+    },
+    out: (text) => void (io.stdout += text),
+    err: (text) => void (io.stderr += text),
+    readAll: () => Promise.resolve(over.stdin ?? ''),
+    readLine: () => Promise.resolve(over.stdin ?? ''),
+    stdinTty: false,
+    stdoutTty: false,
+    stderrTty: false,
+    columns: 80,
+    env: { HOME: '/nonexistent' },
+    cwd: tmpdir(),
+    nowMs: () => NOON + passedMs,
+    sleep: async (ms) => {
+      passedMs += ms
+      await io.onSleep(++sleeps)
+    },
+    onInterrupt: (run) => {
+      handlers.add(run)
+      return () => void handlers.delete(run)
+    },
+    stopped: () => new Promise(() => {}),
+    ...over,
+  }
+  return io
+}
+
+/** One command against a peer; its exit status and what it wrote. */
+export async function type(
+  served: Served,
+  argv: readonly string[],
+  io: FakeIo = fakeIo(),
+): Promise<FakeIo & { exit: number }> {
+  const exit = await runCli([...argv, '--socket', served.socket], io)
+  return Object.assign(io, { exit })
 }
