@@ -35,6 +35,8 @@ type Dial = {
   notBeforeMs: number
   failedMs: number
   current: Promise<Connection> | undefined
+  /** When this peer may dial without being asked: the other side has its turn first, or has had it. */
+  keepFromMs: number | undefined
 }
 
 export class Connections {
@@ -116,6 +118,11 @@ export class Connections {
     if (dial !== undefined) dial.notBeforeMs = Math.min(dial.notBeforeMs, dial.failedMs + DIAL_BACKOFF_MS_MIN)
   }
 
+  /** Looks at once at who should be connected; told when that may have changed. */
+  kick(): void {
+    this.#keep()
+  }
+
   forget(peer: PeerId): void {
     this.#dials.delete(peer)
     this.#ids.delete(peer)
@@ -137,7 +144,7 @@ export class Connections {
   #dialOf(peer: PeerId): Dial {
     let dial = this.#dials.get(peer)
     if (dial === undefined) {
-      dial = { failures: 0, notBeforeMs: 0, failedMs: -Infinity, current: undefined }
+      dial = { failures: 0, notBeforeMs: 0, failedMs: -Infinity, current: undefined, keepFromMs: undefined }
       this.#dials.set(peer, dial)
     }
     return dial
@@ -173,6 +180,7 @@ export class Connections {
     if (Date.now() - connection.timeline.open < GOOD_CONNECTION_MS) return this.#failed(dial)
     dial.failures = 0
     dial.notBeforeMs = 0
+    dial.keepFromMs = undefined
   }
 
   async #targetOf(peer: PeerId, lookUp: boolean): Promise<Multiaddr[] | Libp2pPeerId> {
@@ -214,9 +222,9 @@ export class Connections {
     for (const peer of this.#kept()) {
       if (this.control(peer) !== undefined) continue
       const dial = this.#dialOf(peer)
-      if (dial.failures === 0 && dial.notBeforeMs === 0 && this.#libp2p.peerId.toString() > peer)
-        dial.notBeforeMs = performance.now() + YIELD_MS
-      this.connect(peer, false).catch(() => {})
+      const yields = this.#libp2p.peerId.toString() > peer
+      dial.keepFromMs ??= performance.now() + (yields ? YIELD_MS : 0)
+      if (performance.now() >= dial.keepFromMs) this.connect(peer, false).catch(() => {})
     }
     for (const connection of this.#libp2p.getConnections()) this.#closeIdle(connection)
   }

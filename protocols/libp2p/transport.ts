@@ -101,6 +101,7 @@ export class Libp2pTransport implements Transport {
       this.#remember(peer)
       if (!before.has(peer)) this.#connections.hint(peer)
     }
+    this.#connections.kick()
   }
 
   connected(): PeerId[] {

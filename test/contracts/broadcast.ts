@@ -45,7 +45,7 @@ async function meet({ peers, until }: Opened, topic: string, silent = 0): Promis
 }
 
 export function contract(name: string, open: (t: ExecutionContext, peers: number) => Promise<Opened>): void {
-  test(`${name}: everybody else hears a frame once, and knows its author`, async (t) => {
+  test.serial(`${name}: everybody else hears a frame once, and knows its author`, async (t) => {
     const opened = await open(t, 4)
     try {
       const heard = await meet(opened, TOPIC)
@@ -65,7 +65,7 @@ export function contract(name: string, open: (t: ExecutionContext, peers: number
     }
   })
 
-  test(`${name}: topics are apart, and one may publish without listening`, async (t) => {
+  test.serial(`${name}: topics are apart, and one may publish without listening`, async (t) => {
     const opened = await open(t, 3)
     try {
       const heard = await meet(opened, TOPIC, 1)
@@ -85,7 +85,7 @@ export function contract(name: string, open: (t: ExecutionContext, peers: number
     }
   })
 
-  test(`${name}: the largest frame arrives, a larger one is dropped`, async (t) => {
+  test.serial(`${name}: the largest frame arrives, a larger one is dropped`, async (t) => {
     const opened = await open(t, 2)
     try {
       const heard = await meet(opened, TOPIC)

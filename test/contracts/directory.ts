@@ -33,7 +33,7 @@ async function findAll(opened: Opened, peer: number, key: string, count: number)
 }
 
 export function contract(name: string, open: (t: ExecutionContext, peers: number) => Promise<Opened>): void {
-  test(`${name}: finds who provides a key, itself left out, up to the limit`, async (t) => {
+  test.serial(`${name}: finds who provides a key, itself left out, up to the limit`, async (t) => {
     const opened = await open(t, 4)
     try {
       const [a, b, c, d] = opened.peers.map(({ self }) => self) as [PeerId, PeerId, PeerId, PeerId]
@@ -51,7 +51,7 @@ export function contract(name: string, open: (t: ExecutionContext, peers: number
     }
   })
 
-  test(`${name}: finds nobody in the time it was given, when nobody provides`, async (t) => {
+  test.serial(`${name}: finds nobody in the time it was given, when nobody provides`, async (t) => {
     const opened = await open(t, 2)
     try {
       opened.peers[0]?.directory.provide(KEY)
@@ -63,7 +63,7 @@ export function contract(name: string, open: (t: ExecutionContext, peers: number
     }
   })
 
-  test(`${name}: finds nobody when it is alone`, async (t) => {
+  test.serial(`${name}: finds nobody when it is alone`, async (t) => {
     const opened = await open(t, 1)
     try {
       opened.peers[0]?.directory.provide(KEY)

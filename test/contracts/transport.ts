@@ -143,7 +143,12 @@ const requests: [what: string, check: Check][] = [
   [
     'gives up at the deadline',
     async (t, pair) => {
-      pair.b.serve(PROTOCOL, { request: () => {} })
+      pair.b.serve(PROTOCOL, {
+        request: (_, frame, reply) => {
+          if (textOf(frame) === 'there?') reply(ok(frame))
+        },
+      })
+      t.is(textOr(await ask(pair, pair.b.self, 'there?')), 'there?')
       t.is(textOr(await ask(pair, pair.b.self, 'x', 300)), 'TIMEOUT')
     },
   ],
@@ -317,7 +322,7 @@ const peers: [what: string, check: Check][] = [
 
 export function contract(name: string, open: Open): void {
   for (const [what, check] of [...frames, ...requests, ...bulk, ...peers]) {
-    test(`${name}: ${what}`, async (t) => {
+    test.serial(`${name}: ${what}`, async (t) => {
       const opened = await open(t, 2)
       const [a, b] = opened.peers as [Transport, Transport]
       try {

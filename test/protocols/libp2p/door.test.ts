@@ -57,7 +57,7 @@ async function openRaw(t: ExecutionContext): Promise<Libp2p> {
   return raw
 }
 
-test('who asks is known by its key, and is welcomed', async (t) => {
+test.serial('who asks is known by its key, and is welcomed', async (t) => {
   const asked: [from: string, hello: JoinHello, address: string][] = []
   const door = await open(t, (from, said, address, reply) => {
     asked.push([from, said, address])
@@ -74,13 +74,13 @@ const refusals: Failure[] = [
   { code: 'NO_LEADER', group: 'mesh', afterMs: 2_000 },
 ]
 
-test('a refusal comes back as it is', async (t) => {
+test.serial('a refusal comes back as it is', async (t) => {
   const next = [...refusals]
   const door = await open(t, (_from, _hello, _address, reply) => reply(failed(next.shift() as Failure)))
   for (const failure of refusals) t.deepEqual(await join(tokenFor(door.addresses())), failed(failure))
 })
 
-test('a mesh too large for one answer is told in part', async (t) => {
+test.serial('a mesh too large for one answer is told in part', async (t) => {
   const peer = {
     id: peerIdOf(issuer),
     name: 'a-peer-with-a-name',
@@ -93,13 +93,13 @@ test('a mesh too large for one answer is told in part', async (t) => {
   t.true(outcome.ok && outcome.value.peers.length > 1_000 && outcome.value.peers.length < 16_000)
 })
 
-test('a token names its issuer: another peer at that address is not believed', async (t) => {
+test.serial('a token names its issuer: another peer at that address is not believed', async (t) => {
   const door = await open(t, () => t.fail('nobody asked'))
   const outcome = await join(tokenFor(door.addresses(), peerIdOf(newPrivateKey())))
   t.like(outcome, { ok: false, failure: { code: 'PEER_UNREACHABLE' } })
 })
 
-test('the sixth attempt in a minute from one address has to wait', async (t) => {
+test.serial('the sixth attempt in a minute from one address has to wait', async (t) => {
   let asked = 0
   const door = await open(t, (_from, _hello, _address, reply) => {
     asked++
@@ -111,14 +111,14 @@ test('the sixth attempt in a minute from one address has to wait', async (t) => 
   t.is(asked, 5)
 })
 
-test('nobody answers at a door that is closed', async (t) => {
+test.serial('nobody answers at a door that is closed', async (t) => {
   const door = await open(t, () => t.fail('nobody asked'))
   const addresses = door.addresses()
   await door.close()
   t.like(await join(tokenFor(addresses)), { ok: false, failure: { code: 'PEER_UNREACHABLE' } })
 })
 
-test('nothing but the join protocol is served, and what is no hello is told so', async (t) => {
+test.serial('nothing but the join protocol is served, and what is no hello is told so', async (t) => {
   const door = await open(t, () => t.fail('nobody asked'))
   const raw = await openRaw(t)
   const connection = await raw.dial(multiaddr(door.addresses()[0]))
@@ -132,7 +132,7 @@ test('nothing but the join protocol is served, and what is no hello is told so',
   t.regex(Buffer.from(answer).toString('latin1'), /FRAME_INVALID/)
 })
 
-test('strangers cannot fill the doorway from one address', async (t) => {
+test.serial('strangers cannot fill the doorway from one address', async (t) => {
   const door = await open(t, () => t.fail('nobody asked'))
   const raws = await Promise.all(Array.from({ length: 6 }, () => openRaw(t)))
   const dialled = await Promise.allSettled(raws.map((raw) => raw.dial(multiaddr(door.addresses()[0]))))

@@ -36,7 +36,7 @@ async function openRaw(t: ExecutionContext, privateKey = newPrivateKey()): Promi
 const dial = (raw: Libp2p, { transport }: Network): Promise<Connection> =>
   raw.dial(multiaddr(transport.addresses()[0]), { signal: AbortSignal.timeout(5_000) })
 
-test('a stranger is refused before any protocol runs', async (t) => {
+test.serial('a stranger is refused before any protocol runs', async (t) => {
   const network = await openOne()
   closeAfter(t, network)
   const stranger = await openRaw(t)
@@ -59,7 +59,7 @@ test('a stranger is refused before any protocol runs', async (t) => {
   t.deepEqual(network.transport.connected(), [])
 })
 
-test('a peer that is not allowed is not dialled either', async (t) => {
+test.serial('a peer that is not allowed is not dialled either', async (t) => {
   const [a, b] = [await openOne(), await openOne()]
   closeAfter(t, a, b)
   b.transport.allow(new Map([[a.transport.self, []]]))
@@ -72,7 +72,7 @@ test('a peer that is not allowed is not dialled either', async (t) => {
   t.deepEqual(heard, ['y'])
 })
 
-test('frames that wait for a connection are bounded; the newest are kept', async (t) => {
+test.serial('frames that wait for a connection are bounded; the newest are kept', async (t) => {
   const [a, b] = [await openOne(), await openOne()]
   closeAfter(t, a, b)
   const heard: number[] = []
@@ -104,7 +104,7 @@ const badBytes: [what: string, send: (stream: Stream) => void, blamed: RegExp][]
 ]
 
 for (const [what, send, blamed] of badBytes) {
-  test(`${what} is dropped, and in the end costs its sender the connection`, async (t) => {
+  test.serial(`${what} is dropped, and in the end costs its sender the connection`, async (t) => {
     const lines: string[] = []
     const network = await openNetwork({
       privateKey: newPrivateKey(),
@@ -131,7 +131,7 @@ for (const [what, send, blamed] of badBytes) {
 
 // Goal: a receiver that does not read for half a second is waited for. yamux's defaults abort it: its read buffer is
 // smaller than its window. Method: 64 MiB at once, four times the window, to a channel that nobody reads at first.
-test('a channel whose receiver pauses under load is not aborted', async (t) => {
+test.serial('a channel whose receiver pauses under load is not aborted', async (t) => {
   const mesh = await openMesh(2)
   closeAfter(t, mesh)
   const [a, b] = mesh.networks as [Network, Network]
@@ -165,7 +165,7 @@ test('a channel whose receiver pauses under load is not aborted', async (t) => {
   t.false(closed)
 })
 
-test('bulk has a connection of its own, which later channels share', async (t) => {
+test.serial('bulk has a connection of its own, which later channels share', async (t) => {
   const mesh = await openMesh(2)
   closeAfter(t, mesh)
   const [a, b] = mesh.networks as [Network, Network]
@@ -188,7 +188,7 @@ test('bulk has a connection of its own, which later channels share', async (t) =
   t.deepEqual(a.transport.connected(), [b.transport.self])
 })
 
-test('what a hop rejects goes no further', async (t) => {
+test.serial('what a hop rejects goes no further', async (t) => {
   const networks = [await openOne(), await openOne(), await openOne()] as [Network, Network, Network]
   closeAfter(t, ...networks)
   const [author, hop, far] = networks
@@ -225,7 +225,7 @@ test('what a hop rejects goes no further', async (t) => {
   t.false(heard.includes('dull'))
 })
 
-test('an address that is in use is named', async (t) => {
+test.serial('an address that is in use is named', async (t) => {
   const network = await openOne()
   closeAfter(t, network)
   const listen = [network.transport.addresses()[0]?.replace(/\/p2p\/.*/, '') ?? '']
