@@ -1,7 +1,6 @@
 /**
  * What `npm run demo`, `npm test` and `npm run check` do first: the packages of package-lock.json through `npm ci`, and
- * QEMU and iproute2 through apt when they are missing; for the first two, as root, a C compiler as well where the kernel
- * cannot make a slow link and the lab (test/lab/) has to compile its own. Plain JavaScript for Node 20 without packages, because on a
+ * QEMU and iproute2 through apt when they are missing. Plain JavaScript for Node 20 without packages, because on a
  * fresh clone there is nothing else yet. Costs under 100 ms when nothing is to do.
  *
  * With `--packages` it leaves the system alone: type checks and simulations run without QEMU.
@@ -31,10 +30,7 @@ const TOOLS = [
 const APT_LOCK_SECONDS = 300
 
 installPackages()
-if (!process.argv.includes('--packages')) {
-  installTools()
-  if (['demo', 'test'].includes(process.env['npm_lifecycle_event'] ?? '')) installCompiler()
-}
+if (!process.argv.includes('--packages')) installTools()
 
 function installPackages() {
   const wanted = createHash('sha256').update(readFileSync(lockFile)).digest('hex')
@@ -72,35 +68,11 @@ function installTools() {
   if (process.getuid?.() !== 0) fail(`${tools} missing: sudo apt-get install ${packages}`)
 
   say(`installing ${packages} (apt-get)`)
-  if (!aptInstall(packages)) fail(`apt-get install ${packages} failed`)
+  const install = () => apt('install', '--no-install-recommends', ...packages.split(' '))
+  // The lists of a fresh machine are empty or old: both show as a failed install.
+  if (install() !== 0 && (apt('update') !== 0 || install() !== 0)) fail(`apt-get install ${packages} failed`)
   const still = TOOLS.filter(([tool]) => !inPath(tool)).map(([tool]) => tool)
   if (still.length > 0) fail(`${still.join(', ')} still missing after apt-get install ${packages}`)
-}
-
-/** Never a failure: without a compiler the lab takes loopback, and says so. */
-function installCompiler() {
-  if (process.getuid?.() !== 0 || inPath('cc') || inPath('gcc') || !inPath('apt-get')) return
-  if (!existsSync('/dev/net/tun') || !lacksNetem()) return
-  say('installing gcc libc6-dev (apt-get): this kernel has no netem')
-  if (!aptInstall('gcc libc6-dev'))
-    say('apt-get install gcc libc6-dev failed: no slow link, the lab takes loopback')
-}
-
-/** Whether network namespaces can be made here, but no netem in them. */
-function lacksNetem() {
-  const scratch = `godwit-${process.pid}-setup`
-  const env = { ...process.env, PATH: `${process.env['PATH'] ?? ''}${delimiter}/usr/sbin${delimiter}/sbin` }
-  const works = (program, ...args) => spawnSync(program, args, { env, stdio: 'ignore' }).status === 0
-  if (!works('ip', 'netns', 'add', scratch)) return false
-  const netem = works('tc', '-n', scratch, 'qdisc', 'add', 'dev', 'lo', 'root', 'netem', 'delay', '1ms')
-  works('ip', 'netns', 'del', scratch)
-  return !netem
-}
-
-/** The lists of a fresh machine are empty or old: both show as a failed install. */
-function aptInstall(packages) {
-  const install = () => apt('install', '--no-install-recommends', ...packages.split(' ')) === 0
-  return install() || (apt('update') === 0 && install())
 }
 
 function emulatorPackage() {

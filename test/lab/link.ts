@@ -1,6 +1,6 @@
 /**
- * The WAN link between two namespaces: netem where the kernel has it, else wanlink.c, which is compiled once. Both queue
- * for as long, drop what comes on top, and lose without a word while they are down.
+ * The WAN link between two namespaces: netem where the kernel has it, else wanlink.c, which is compiled once, or without
+ * a compiler its twin in Perl. All queue for as long, drop what comes on top, and lose without a word while they are down.
  */
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -37,6 +37,7 @@ const QUEUE_MS = 100
 const PACKET_BYTES = 1500
 const ETHERNET_BYTES = 14
 const SOURCE = join(import.meta.dirname, 'wanlink.c')
+const IN_PERL = join(import.meta.dirname, 'wanlink.pl')
 const CACHE = join(import.meta.dirname, '../../node_modules/.cache/godwit')
 
 /** What this machine can make a link of. `why` says why it is not netem. */
@@ -50,14 +51,14 @@ export function findMeans(): Means {
   if (netem === undefined) return { kind: 'netem', why: '' }
   const why = `no netem: ${netem}`
   if (!existsSync('/dev/net/tun')) return { kind: 'loopback', why: `${why}; no /dev/net/tun` }
-  const built = compile()
+  const built = compiled()
   return 'program' in built
     ? { kind: 'wanlink', why, ...built }
     : { kind: 'loopback', why: `${why}; ${built.why}` }
 }
 
-/** The compiled wanlink.c, from the cache when it holds this very source. */
-function compile(): { program: string } | { why: string } {
+/** wanlink.c compiled, from the cache when it holds this very source; in Perl where there is no compiler. */
+function compiled(): { program: string } | { why: string } {
   const hash = createHash('sha256').update(readFileSync(SOURCE)).digest('hex').slice(0, 16)
   const program = join(CACHE, `wanlink-${process.arch}-${hash}`)
   if (existsSync(program)) return { program }
@@ -73,7 +74,8 @@ function compile(): { program: string } | { why: string } {
     renameSync(fresh, program)
     return { program }
   }
-  return { why: 'no C compiler' }
+  const perl = failureOf('perl', '-MTime::HiRes', '-e', '1')
+  return perl === undefined ? { program: IN_PERL } : { why: `no C compiler, and no Perl: ${perl}` }
 }
 
 /** Makes the link with its devices; they have no addresses yet. */
