@@ -143,6 +143,20 @@ test('the rules find what they forbid', (t) => {
   t.deepEqual(faultsOf('node/a.ts', clean), [])
 })
 
+test('every shell in the list is there, and does what no core may', (t) => {
+  for (const [file, why] of Object.entries(SHELLS)) {
+    t.true(sources.includes(file), `${file} is gone: ${why}`)
+    const text = readFileSync(join(root, file), 'utf8')
+    const impure = importsOf(text).some((from) => from.startsWith('node:') && !PURE_BUILTINS.has(from))
+    const says = WORDS.some(([, pattern]) => pattern.test(bare(text)))
+    t.true(impure || says || reachesAdapter(file, text), `${file} is a core: take it off the list`)
+  }
+})
+
+/** Whether it imports an adapter, as composition roots do. */
+const reachesAdapter = (file: string, text: string): boolean =>
+  importsOf(text).some((from) => from.startsWith('.') && ADAPTERS.test(join(dirname(file), from)))
+
 test('sizes', (t) => {
   const sizes = sources.map((file): [number, string] => [
     readFileSync(join(root, file), 'utf8').split('\n').length - 1,
