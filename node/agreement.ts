@@ -211,7 +211,11 @@ export class Agreement {
       ...configuration.learners,
     ])
     const peer = members.toSorted().find((id) => !known.has(id))
-    if (peer !== undefined) group.change({ kind: 'add-learner', peer }, () => {})
+    if (peer === undefined) return
+    // One change at a time is a rule of the group's; the next follows as soon as this one is applied.
+    group.change({ kind: 'add-learner', peer }, (outcome) => {
+      if (outcome.ok && !this.#stopped) this.#bringIn(group, members)
+    })
   }
 
   #recovered(group: string, voters: readonly PeerId[]): Recovered {

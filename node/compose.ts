@@ -105,6 +105,7 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
       fetch: (_vm, images, done) =>
         void context.pull(
           images,
+          [],
           () => {},
           (outcome) => done(outcome.ok ? ok(undefined) : outcome),
         ),

@@ -135,6 +135,7 @@ function withManifest(
     jobs.end(job, outcome.ok ? undefined : outcome.failure, outcome.ok ? { result: { image, name } } : {})
   const pull = context.pull(
     [{ image, bytes }],
+    [],
     ({ doneBytes, totalBytes, dedupBytes, compressedBytes, wireBytes, sources }) =>
       jobs.progress(job, {
         phase: 'pulling',

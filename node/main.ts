@@ -23,8 +23,7 @@ const io: Io = {
   },
   stopped: () =>
     new Promise((resolve) => {
-      process.once('SIGTERM', resolve)
-      process.once('SIGINT', resolve)
+      for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, resolve)
     }),
 }
 

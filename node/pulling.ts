@@ -26,7 +26,7 @@ export class Pulling {
     this.#near = near
   }
 
-  readonly pull: Pull = (images, onCost, done) => {
+  readonly pull: Pull = (images, holders, onCost, done) => {
     const total = images.reduce((sum, { bytes }) => sum + bytes, 0)
     let spent: Cost = { ...NOTHING, totalBytes: total }
     let cancel = (): void => {}
@@ -36,7 +36,7 @@ export class Pulling {
       let last: Progress | undefined
       const download = this.#swarm.download({
         image: image.image,
-        sources: this.#hints(),
+        sources: [...holders, ...this.#hints().filter((peer) => !holders.includes(peer))],
         near: this.#near,
         onProgress: (progress) => {
           last = progress

@@ -64,6 +64,8 @@ type Host = {
   life: number
   hear: ((event: MachineEvent) => void) | undefined
   pids: number
+  /** Guests that began or ended, in all. */
+  changes: number
 }
 
 const newHost = (): Host => ({
@@ -74,6 +76,7 @@ const newHost = (): Host => ({
   life: 0,
   hear: undefined,
   pids: 1_000,
+  changes: 0,
 })
 
 export type RunningGuest = {
@@ -159,6 +162,7 @@ export class SimHypervisor implements Hypervisor {
   #boot(guest: Guest): void {
     const { vm, epoch } = guest.machine
     guest.state = 'running'
+    this.#host.changes++
     guest.bootedMs = this.#world.nowMs + this.#ms(this.#times.bootMs)
     guest.base = countOf(this.#disks.readChunk(vm, COUNTER_CHUNK))
     const sessions = this.#host.logs.get(vm) ?? []
@@ -229,6 +233,11 @@ export class SimHypervisor implements Hypervisor {
 
   // For checkers and nemeses -------------------------------------------------------------------------------------
 
+  /** Changes whenever `runningGuests` does. */
+  get changes(): number {
+    return this.#host.changes
+  }
+
   /** The guests whose processes run now, whatever any peer believes. */
   runningGuests(): RunningGuest[] {
     return [...this.#host.guests.values()]
@@ -277,6 +286,7 @@ export class SimHypervisor implements Hypervisor {
     const { vm, epoch } = guest.machine
     const count = this.#count(guest)
     this.#host.guests.delete(vm)
+    this.#host.changes++
     if (guest.state === 'running') {
       const session = this.#host.logs.get(vm)?.at(-1)
       if (session !== undefined) Object.assign(session, { to: count, off: why === 'shutdown' })

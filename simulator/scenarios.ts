@@ -1,8 +1,9 @@
 /** All scenarios, in the order in which they are listed. */
 import type { Scenario } from './scenario.ts'
 import { links } from './scenarios/links.ts'
+import { mesh } from './scenarios/mesh.ts'
 
-export const SCENARIOS: readonly Scenario[] = [links]
+export const SCENARIOS: readonly Scenario[] = [mesh, links]
 
 export const scenarioNamed = (name: string): Scenario | undefined =>
   SCENARIOS.find((each) => each.name === name)

@@ -41,7 +41,9 @@ const mark = (text: string, { stale }: { stale: boolean }): string => (stale ? `
 const age = {
   key: 'age',
   value: ({ ageMs }: { ageMs: number }) => ageMs,
-  text: ({ ageMs }: { ageMs: number }) => humanAge(ageMs),
+  /** Stale from the first moment: nothing was heard of it yet. */
+  text: ({ ageMs, stale }: { ageMs: number; stale?: boolean }) =>
+    stale === true && ageMs === 0 ? 'never' : humanAge(ageMs),
 }
 const memory = {
   key: 'memory',
@@ -325,6 +327,17 @@ export const VIEWS: Readonly<Record<string, View>> = {
   'job-started': view<{ job: string }>({
     name: ({ job }) => job,
     columns: [{ key: 'job', value: (v) => v.job }],
+  }),
+  'move-plan': view<{ vm: string; from: string; to: string; host: string; mode: string; guest: string }>({
+    name: ({ vm }) => vm,
+    columns: [
+      { key: 'vm', value: (v) => v.vm },
+      { key: 'from', value: (v) => v.from },
+      { key: 'to', value: (v) => v.to },
+      { key: 'host', value: (v) => v.host },
+      { key: 'mode', value: (v) => v.mode },
+      { key: 'guest', value: (v) => v.guest },
+    ],
   }),
   joined: view<{ mesh: string; peer: string; site: string }>({
     name: ({ peer }) => peer,

@@ -67,7 +67,7 @@ async function perform(session: Session, command: Command, program: Parser): Pro
 
 async function help(session: Session, program: Parser): Promise<number> {
   if (session.values['json'] === true) {
-    const { commandTree } = await import('./docs.ts')
+    const { commandTree } = await import('./tree.ts')
     session.io.out(`${JSON.stringify(commandTree(), null, 2)}\n`)
     return 0
   }

@@ -10,9 +10,10 @@ import type { Disks } from '../hypervisor.ts'
 import type { Jobs } from '../jobs.ts'
 import type { Vms } from '../reconcile/vms.ts'
 
-/** Brings images here from whoever holds their chunks. */
+/** Brings images here from whoever holds their chunks. `holders` are known to, and are asked first. */
 export type Pull = (
   images: readonly { readonly image: string; readonly bytes: number }[],
+  holders: readonly PeerId[],
   onCost: (cost: Cost) => void,
   done: Done<Cost>,
 ) => { cancel(): void }

@@ -61,6 +61,7 @@ export class Inbound {
       case 'pull':
         this.#pull = pull(
           effect.images,
+          [this.#source],
           (cost) => this.feed({ kind: 'pulling', cost }),
           (outcome) => {
             this.#pull = undefined

@@ -44,6 +44,8 @@ type Rule = {
 }
 
 const alive = ({ machine }: Actual): boolean => machine !== undefined && machine.state !== 'stopped'
+const wentElsewhere = ({ grant, agreed }: Wanted): boolean =>
+  grant !== undefined && agreed !== undefined && !agreed.here && compareEpochs(agreed.epoch, grant) > 0
 const rightTo = (wanted: Wanted): string | undefined => {
   const { grant, promised, agreed } = wanted
   if (grant === undefined) return 'this host holds no grant'
@@ -76,7 +78,9 @@ const RULES: readonly Rule[] = [
   { when: (w, a) => w.deleting && alive(a), does: 'kill', why: () => 'it is being deleted' },
   { when: (w) => w.deleting, does: 'remove', why: () => 'it is being deleted' },
   { when: (w) => w.moving, does: 'none', why: () => 'a move has it in hand' },
-  { when: (w, a) => rightTo(w) !== undefined && a.disks, does: 'set-aside', why: (w) => rightTo(w) ?? '' },
+  // Only an agreed record ends a grant. A promise alone does not: its move may yet be cancelled, and then the guest goes
+  // on from these disks.
+  { when: (w) => wentElsewhere(w), does: 'set-aside', why: (w) => rightTo(w) ?? '' },
   { when: (w) => rightTo(w) !== undefined, does: 'none', why: (w) => rightTo(w) ?? '' },
   {
     when: (w, a) => w.wanted === 'stopped' && alive(a) && w.kill,

@@ -189,6 +189,7 @@ export class Vms {
     const local = this.#local(grant.vm)
     const held = local.grant
     if (held !== undefined && compareEpochs(held.epoch, grant.epoch) > 0) return
+    if (givenUp(local, grant.epoch)) return
     this.#save(local, grant)
   }
 
@@ -259,6 +260,7 @@ export class Vms {
     const local = this.#local(vm.id)
     const { grant } = local
     if (grant !== undefined && compareEpochs(grant.epoch, vm.epoch) > 0) return
+    if (givenUp(local, vm.epoch)) return
     const next: Grant = {
       vm: vm.id,
       name: vm.name,
@@ -390,6 +392,7 @@ export class Vms {
       case 'start':
         return this.#start(local, done)
       case 'set-aside':
+        if (!disks.has(vm)) return this.#drop(local, done)
         return disks.setAside(vm, printEpoch(grant?.epoch ?? [0, 0, 0, 0]), (outcome) =>
           outcome.ok ? this.#drop(local, done) : done(outcome),
         )
@@ -436,15 +439,21 @@ export class Vms {
     })
   }
 
-  /** Grant and promise leave the disk together; the VM is history here. */
+  /**
+   * The VM is history here: its grant goes, and a promise for good takes its place. A log that is replayed after a
+   * restart passes through the state in which the VM was placed here; without the promise it would be started again.
+   */
   #drop(local: Local, done: Done<void>): void {
-    const ops: Op[] = [
-      { kind: 'del', key: key('grant', local.vm) },
-      { kind: 'del', key: key('promise', local.vm) },
-    ]
+    const { vm, grant } = local
+    const ops: Op[] = [{ kind: 'del', key: key('grant', vm) }]
+    const promise: HolderPromise | undefined = grant && { vm, epoch: grant.epoch, disks: [] }
+    if (promise !== undefined) {
+      ops.push({ kind: 'put', key: key('promise', vm), value: holderPromise.encode(promise) })
+    }
     this.#write(ops, (outcome) => {
-      if (outcome.ok) this.#vms.delete(local.vm)
-      this.#ports.hypervisor.forget(local.vm, () => done(outcome))
+      if (outcome.ok)
+        Object.assign(local, { grant: undefined, promise: promise ?? local.promise, images: false })
+      this.#ports.hypervisor.forget(vm, () => done(outcome))
     })
   }
 
@@ -494,6 +503,10 @@ export class Vms {
     })
   }
 }
+
+/** This host gave that epoch up for good: what still says otherwise is old. */
+const givenUp = ({ promise }: Local, epoch: Epoch): boolean =>
+  promise !== undefined && promise.m === undefined && compareEpochs(promise.epoch, epoch) >= 0
 
 function stateOf({ machine, busy, failure }: Local): LocalView['state'] {
   if (busy === 'start' || busy === 'prepare') return 'starting'

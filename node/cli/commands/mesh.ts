@@ -47,7 +47,6 @@ export const MESH_COMMANDS: readonly Command[] = [
       ['join --site hill < token', 'join as a peer of site hill'],
       ['join --site hill --token-file /run/godwit-token', 'the same, from a file'],
     ],
-    timeout: '60s',
     async run(session) {
       const { config, site } = await settled(session)
       const token = await tokenFor(session)

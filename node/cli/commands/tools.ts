@@ -6,6 +6,7 @@ import type { Command } from '../command.ts'
 import { CONFIG_OPTIONS } from '../config-options.ts'
 import { usage } from '../failures.ts'
 import type { Session } from '../session.ts'
+import type { Log } from '../../log.ts'
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const
 
@@ -101,10 +102,26 @@ async function runPeer(session: Session): Promise<number> {
   const { config } = read.value
   const [{ openLog }, { up }] = await Promise.all([import('../../log.ts'), import('../../peer.ts')])
   const log = openLog(config.log.level)
+  mindBugs(log)
   const { startPeer } = await import('../../start.ts')
   const outcome = await up(config, log, startPeer, session.io.stopped())
   if (!outcome.ok) throw new GodwitError(outcome.failure)
   return 0
+}
+
+/**
+ * A throw that nobody caught may have left a rule half done: the peer must not run on; its guests do. A rejection that
+ * nobody waited for is an adapter's (cores have no promises), and mostly of a connection that is gone.
+ */
+function mindBugs(log: Log): void {
+  const stack = (error: unknown): string => String(error instanceof Error ? error.stack : error)
+  process.on('unhandledRejection', (error) =>
+    log.error({ error: stack(error) }, 'a rejection that nobody handled'),
+  )
+  process.on('uncaughtException', (error) => {
+    log.error({ error: stack(error) }, 'a bug: this peer ends, its guests go on')
+    process.exit(1)
+  })
 }
 
 async function showConfig(session: Session): Promise<number> {

@@ -1,10 +1,10 @@
-/** Commands for VMs. `vm create` has its own file. */
+/** Commands for VMs; `vm create` and `vm move` have files of their own. */
 import type { Command } from '../command.ts'
 import { usage } from '../failures.ts'
 import { clean } from '../human.ts'
 import type { Session } from '../session.ts'
-import { DETACH, JOB_TIMEOUT, start } from './job.ts'
 import { vmCreate } from './vm-create.ts'
+import { vmMove } from './vm-move.ts'
 
 const VM = { name: 'vm', summary: 'name, site/name, id or its unique beginning', complete: 'vm' } as const
 
@@ -57,35 +57,7 @@ export const VM_COMMANDS: readonly Command[] = [
     method: 'vm.stop',
     params: ({ vm }, { kill }) => ({ name: vm, kill: kill === true }),
   },
-  {
-    name: 'vm move',
-    aliases: ['mv'],
-    summary: 'Move a VM to another peer or site',
-    about:
-      'Only bytes that nobody near the destination has cross the link. Whatever happens, exactly one VM runs.',
-    arguments: [VM],
-    options: [
-      {
-        flags: '--to <target>',
-        summary: 'a peer, a site, or auto for another peer of its site',
-        complete: 'target',
-      },
-      {
-        flags: '--mode <mode>',
-        summary: 'cold powers it off first; auto chooses',
-        choices: ['auto', 'cold'],
-        otherwise: 'auto',
-      },
-      { flags: '--dry-run', summary: 'say what would be done, and do nothing' },
-      DETACH,
-    ],
-    examples: [
-      ['vm move web --to hill', 'to another site, with progress'],
-      ['vm move web --to heron --mode cold --detach', 'to a peer, without waiting'],
-    ],
-    timeout: JOB_TIMEOUT,
-    run: move,
-  },
+  vmMove,
   {
     name: 'vm delete',
     aliases: ['rm'],
@@ -117,17 +89,6 @@ export const VM_COMMANDS: readonly Command[] = [
     method: 'vm.plan',
   },
 ]
-
-async function move(session: Session): Promise<number> {
-  const to = session.text('to') ?? usage('--to is missing: a peer, a site, or auto', 'godwit peer list')
-  const params = { name: session.word('vm'), to, mode: session.text('mode') ?? 'auto' }
-  if (!session.has('dryRun')) return start(session, 'vm.move', params)
-  const answered = await session.ask('vm.move', { ...params, dryRun: true }, DRY_MS)
-  await session.show('job-started', answered)
-  return 0
-}
-
-const DRY_MS = 30_000
 
 async function remove(session: Session): Promise<number> {
   const name = session.word('vm')

@@ -42,6 +42,12 @@ const rules: [rule: string, wanted: Partial<Wanted>, actual: Actual, kind: Opera
     'set-aside',
   ],
   [
+    'keeps the disks of what it promised until a record says who has it (found by the simulator, mesh seed 12)',
+    { promised: one, agreed: undefined },
+    stopped,
+    'none',
+  ],
+  [
     'keeps running under a grant newer than its news',
     { grant: two },
     { ...runs, machine: { state: 'running', epoch: two } },
