@@ -13,7 +13,6 @@ import {
   FIND_SOURCES_MS_MIN,
   FIND_SOURCES_PATIENCE_MS,
   LISTED_CHUNKS_MAX,
-  NO_SOURCE_MS,
   PICK_MS,
   SOURCES_MAX,
 } from '../../protocols/limits.ts'
@@ -29,13 +28,12 @@ import {
 import type { Heard } from './conversation.ts'
 import { type Download, NEEDED, startDownload } from './holdings.ts'
 import { type Link, Links } from './links.ts'
+import { ManifestSearch } from './manifest-search.ts'
 import { missingOf } from './missing.ts'
 import { type Effect, type Event, step } from './picker.ts'
 import { progressOf } from './progress.ts'
 import type { DownloadRequest, Progress, Report, SwarmPorts } from './swarm.ts'
 
-/** A source that was asked for the manifest and sends nothing of it for this long is not waited for alone. */
-const MANIFEST_MS = 1_000
 const PROGRESS_MS = 250
 
 type Around = {
@@ -50,6 +48,7 @@ export class Job {
   readonly #ports: SwarmPorts
   readonly #around: Around
   readonly #links: Links
+  readonly #search: ManifestSearch
   readonly #requests = new Set<DownloadRequest>()
   readonly #brought = new Set<PeerId>()
   #phase: 'looking' | 'checking' | 'fetching' | 'syncing' | 'ended' = 'looking'
@@ -58,9 +57,6 @@ export class Job {
   /** What sources said they hold before the picker was there to hear it. */
   #early: { link: Link; heard: Heard }[] = []
   #near: (peer: PeerId) => boolean = () => false
-  /** When anything of the manifest came last, and when somebody was asked for it. */
-  #manifestMs = 0
-  #askedMs = 0
   #findAtMs = 0
   #findEveryMs = FIND_SOURCES_MS_MIN
   #shownMs = 0
@@ -74,7 +70,7 @@ export class Job {
       opened: (link) => this.#greet(link),
       heard: (link, heard) => this.#heard(link, heard),
     })
-    this.#manifestMs = ports.clock.nowMs()
+    this.#search = new ManifestSearch(image, this.#links)
     ports.manifests.get(image, (outcome) => {
       if (this.#phase === 'ended') return
       if (outcome.ok) this.#check(outcome.value)
@@ -125,7 +121,8 @@ export class Job {
       this.#links.connect(nowMs)
       if (nowMs >= this.#findAtMs) this.#find(nowMs)
     }
-    if (this.#phase === 'looking' && calling) this.#askForManifest(nowMs)
+    if (this.#phase === 'looking' && calling && !this.#search.tick(nowMs))
+      return this.#finish(failed({ code: 'NO_SOURCE', image: this.#image, missing: 1 }))
     if (this.#phase === 'fetching') this.#step({ kind: 'tick' })
     this.#show(nowMs)
   }
@@ -133,7 +130,7 @@ export class Job {
   /** Calls sources, from now on. */
   #look(): void {
     const nowMs = this.#ports.clock.nowMs()
-    this.#manifestMs = nowMs
+    this.#search.heard(nowMs)
     this.#links.connect(nowMs)
     this.#find(nowMs)
   }
@@ -151,28 +148,9 @@ export class Job {
 
   #greet(link: Link): void {
     const nowMs = this.#ports.clock.nowMs()
-    if (this.#manifest !== undefined) {
-      link.helloMs = nowMs
-      link.conversation?.hello(this.#image, false)
-    } else if (!this.#links.open().some(({ manifest }) => manifest)) this.#ask(link, nowMs)
-  }
-
-  #ask(link: Link, nowMs: number): void {
-    link.manifest = true
+    if (this.#manifest === undefined) return this.#search.greet(link, nowMs)
     link.helloMs = nowMs
-    this.#askedMs = nowMs
-    link.conversation?.hello(this.#image, true)
-  }
-
-  /** One source at a time: a manifest of a large image is not fetched from all of them. */
-  #askForManifest(nowMs: number): void {
-    const open = this.#links.open()
-    const asked = open.some(({ manifest }) => manifest)
-    const idle = open.find(({ manifest, unknown }) => !manifest && !unknown)
-    if (idle !== undefined && (!asked || nowMs - Math.max(this.#manifestMs, this.#askedMs) > MANIFEST_MS))
-      return this.#ask(idle, nowMs)
-    if (nowMs - this.#manifestMs >= NO_SOURCE_MS)
-      this.#finish(failed({ code: 'NO_SOURCE', image: this.#image, missing: 1 }))
+    link.conversation?.hello(this.#image, false)
   }
 
   #manifestCame(link: Link, encoded: Uint8Array): void {
@@ -232,7 +210,7 @@ export class Job {
     if (this.#phase === 'ended' || (link.conversation === undefined && heard.kind !== 'closed')) return
     switch (heard.kind) {
       case 'manifest-part':
-        this.#manifestMs = this.#ports.clock.nowMs()
+        this.#search.heard(this.#ports.clock.nowMs())
         return
       case 'manifest':
         return this.#manifestCame(link, heard.encoded)

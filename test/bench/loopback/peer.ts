@@ -62,6 +62,7 @@ async function seed(file: string, folder: string, key: string, leecher: string):
   say({ cpu: cpu() })
   swarm.stop()
   await peer.close()
+  process.exit()
 }
 
 async function leech(folder: string, hello: string, key: string, seeder: string): Promise<void> {
@@ -87,6 +88,8 @@ async function leech(folder: string, hello: string, key: string, seeder: string)
         wire: report.wireBytes,
         duplicates: report.duplicateBytes,
       })
+      swarm.stop()
+      void peer.close().finally(() => process.exit())
     },
   })
 }
