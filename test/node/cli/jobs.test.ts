@@ -115,6 +115,30 @@ test('--detach prints the id and nothing else', async (t) => {
   await peer.end()
 })
 
+test('a dry run of a move reads, and changes nothing', async (t) => {
+  const { farPeer, siteView } = await import('./support.ts')
+  const peer = await served({
+    'site.list': [siteView, { ...siteView, name: 'hill', self: false }],
+    'peer.show': farPeer,
+  })
+  const toSite = await type(peer, ['vm', 'move', 'web', '--to', 'hill', '--dry-run', '-o', 'json'])
+  t.like((JSON.parse(toSite.stdout) as { item: object }).item, {
+    vm: 'harbour/web',
+    from: 'harbour/crane',
+    to: 'hill',
+    mode: 'cold',
+  })
+  const toPeer = await type(peer, ['vm', 'move', 'web', '--to', 'heron', '--dry-run'])
+  t.regex(toPeer.stdout, /^to: +hill\/heron$/m)
+  t.true(peer.peer.asked.every(({ method }) => ['vm.show', 'site.list', 'peer.show'].includes(method)))
+  await peer.end()
+  const here = await served()
+  const said = await type(here, ['vm', 'move', 'web', '--to', 'crane', '--dry-run'])
+  t.is(said.exit, 4)
+  t.regex(said.stderr, /web cannot move: it is on crane already/)
+  await here.end()
+})
+
 test('Ctrl-C detaches: the job goes on, and it is said how to get back', async (t) => {
   const peer = await served()
   const io = fakeIo()

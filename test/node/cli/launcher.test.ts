@@ -21,7 +21,7 @@ function run(
   const begun = performance.now()
   return new Promise((resolve, reject) => {
     const child = spawn(node, [LAUNCHER, ...argv], {
-      env: { PATH: process.env['PATH'], HOME: folder, GODWIT_DATA_DIR: folder, ...env } as NodeJS.ProcessEnv,
+      env: { PATH: process.env['PATH'], HOME: folder, GODWIT_DATA_DIR: folder, ...env },
     })
     const said = { out: '', err: '' }
     child.stdout.setEncoding('utf8').on('data', (text: string) => (said.out += text))
