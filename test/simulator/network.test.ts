@@ -1,7 +1,9 @@
 import test from 'ava'
 import type { PeerId } from '../../protocols/ids.ts'
-import { ok, type Outcome } from '../../protocols/outcome.ts'
+import type { JoinWelcome } from '../../protocols/join/messages.ts'
+import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import type { Channel } from '../../protocols/transport.ts'
+import { Life } from '../../simulator/life.ts'
 import { type NetworkOptions, SimNetwork, type SimPeer } from '../../simulator/network.ts'
 import { World } from '../../simulator/world.ts'
 import { contract as broadcastContract } from '../contracts/broadcast.ts'
@@ -239,6 +241,42 @@ test('the directory finds nobody behind a cut', async (t) => {
   world.run(20_000)
   const found = await outcomeOf<PeerId[]>(worldUntil(world), (done) => a.directory.find('k', 9, 5_000, done))
   t.deepEqual(found, ok([b.id]))
+})
+
+test('a stranger is heard at an open door, and nowhere else', async (t) => {
+  const { world, network, peers } = net([1, 1], LOSSLESS)
+  const [a, b] = peers as [SimPeer, SimPeer]
+  const stranger = network.join('stranger', 's1')
+  const hello = { tokenId: 't', secret: Buffer.from('s'), name: 'n', site: 's1', addresses: [], version: 1 }
+  const knock = (to: SimPeer): Promise<Outcome<JoinWelcome>> =>
+    outcomeOf<JoinWelcome>(worldUntil(world), (done) => stranger.door.knock(to.id, hello, 2_000, done))
+  a.door.open(
+    (from, heard, reply) => {
+      t.is(from, stranger.id)
+      t.deepEqual(heard, hello)
+      reply(failed({ code: 'TOKEN_REFUSED', why: 'unknown' }))
+    },
+    () => {},
+  )
+  t.like(await knock(a), { failure: { code: 'TOKEN_REFUSED' } })
+  t.like(await knock(b), { failure: { code: 'PEER_UNREACHABLE' } })
+  a.door.close()
+  t.like(await knock(a), { failure: { code: 'PEER_UNREACHABLE' } })
+  t.deepEqual(stranger.transport.connected(), [])
+})
+
+test('a clock that drifts is ahead, its timers are early, and its wall clock may be off', (t) => {
+  const world = new World(1)
+  world.run(5_000)
+  const { clock } = new Life(world, { drift: 0.1, wallSkewMs: -3_600_000 })
+  const right = new Life(world)
+  let firedMs = 0
+  clock.after(1_100, () => (firedMs = world.nowMs))
+  t.is(Math.round(clock.wallMs() - right.clock.wallMs()), -3_600_000 + 500)
+  world.run(10_000)
+  t.is(Math.round(firedMs), 6_000)
+  t.is(Math.round(clock.nowMs()), 5_500)
+  t.is(right.clock.nowMs(), 5_000)
 })
 
 /** Heartbeats to everyone in the site ten times a second, probes of one in the mesh once, under cuts and crashes. */
