@@ -84,9 +84,10 @@ export function hearVoteRequest(raft: Raft, request: VoteRequest): void {
   }
 }
 
+/** Whose vote counts is decided by the configuration, in `voteResult`. */
 export function hearVoteResponse(raft: Raft, { kind, from, term, reject }: VoteResponse): void {
   const asked = kind === 'MsgPreVoteResp' ? 'pre-candidate' : 'candidate'
-  if (raft.role !== asked || !isVoter(raft.configuration, from) || raft.votes.has(from)) return
+  if (raft.role !== asked || raft.votes.has(from)) return
   // A granted pre-vote names the term that would be; one for an earlier campaign says nothing about this one.
   if (kind === 'MsgPreVoteResp' && !reject && term !== raft.term + 1) return
   raft.votes.set(from, !reject)

@@ -38,6 +38,21 @@ test('a group of one leads again one tick after a restart, with all that was ack
   t.deepEqual(member.texts(), ['a', 'b'])
 })
 
+test('a group of one does not lead before its vote is on disk, whatever else gets there', (t) => {
+  const member = Cluster.of([1]).member(1)
+  member.autoSync = false
+  // The first step writes how the group began; only then does it campaign.
+  member.feed({ kind: 'read', token: 1 })
+  t.is(member.disk.length, 1)
+  member.tick()
+  member.sync(1)
+  t.is(member.raft.role, 'candidate')
+  t.is(member.recovered()?.hardState.term, 0)
+  member.sync(1)
+  t.is(member.raft.role, 'leader')
+  t.like(member.recovered()?.hardState, { term: 1, vote: peer(1) })
+})
+
 test('LeaderElectionOverwriteNewerLogs', (t) => {
   // 1 lost its leadership of term 1 to 3, who wrote in term 2 and reached nobody; 1 and 2 outvote it.
   const cluster = new Cluster()

@@ -269,6 +269,14 @@ test('FollowerCommitEntry', (t) => {
   }
 })
 
+test('FollowerCommitEntry: no further than the leader has shown the logs to be the same', (t) => {
+  // 3 and 4 are of an old leader; the new one has shown its log up to 2 and has committed 4 of its own.
+  const member = alone([1, 2, 3], [1, 1, 1, 1])
+  hear(member, says('MsgApp', 2, { index: 1, logTerm: 1, entries: entriesOf(1), commit: 4 }))
+  t.is(member.raft.log.commit, 2)
+  t.is(lastIndex(member.raft.log), 4, 'and what may yet be right stays')
+})
+
 // The log is 1 at index 1, 2 at index 2; the hint is where it may meet the leader's.
 const appends: [index: number, term: number, reject: boolean, hint: number, hintTerm: number][] = [
   [0, 0, false, 0, 0],
