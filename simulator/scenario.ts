@@ -17,7 +17,7 @@ export type Scenario = {
   run(world: World, peers: number, moment: (name: string) => void): ScenarioResult
 }
 
-export type ScenarioResult = {
+type ScenarioResult = {
   /** After every event. @throws Violation */
   check?(): void
   /** After the last. @throws Violation */
