@@ -1,21 +1,27 @@
 /** The pages that are printed from tables. Each is a function of the sources, so a stale page is found by printing it. */
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { CONFIG_KEYS } from '../../node/config-keys.ts'
 import { METRICS } from '../../node/metrics.ts'
 import { type Failure, RULES } from '../../protocols/errors.ts'
 import * as limits from '../../protocols/limits.ts'
+import { KEYSPACE } from '../../storage/keyspace.ts'
 import { cliPage } from './cli-page.ts'
-import { constantsOf, headOf, inline, prose, recordRows, type Row, taggedRows } from './source.ts'
+import { protocolsPage } from './protocols-page.ts'
+import { constantsOf, inline } from './source.ts'
 
 const root = join(import.meta.dirname, '../..')
 const read = (path: string): string => readFileSync(join(root, path), 'utf8')
 
 export const PAGES: Readonly<Record<string, () => string>> = {
   'docs/CLI.md': cliPage,
+  'docs/CONFIG.md': configPage,
   'docs/ERRORS.md': errorsPage,
   'docs/LIMITS.md': limitsPage,
   'docs/METRICS.md': metricsPage,
   'docs/PROTOCOLS.md': protocolsPage,
+  'docs/STORAGE.md': storagePage,
+  'docs/decisions/README.md': decisionsPage,
 }
 
 export const printed = (source: string): string =>
@@ -94,55 +100,68 @@ ${rows.join('\n')}
 `
 }
 
-/** What goes into logs, apart from the wire: the commands that groups agree on. */
-const COMMANDS = { 'node/catalog/mesh.ts': 'The mesh group', 'node/catalog/site.ts': 'A site group' } as const
+/** A file that says something under every key; print.test.ts has it checked as the peer would. */
+export const CONFIG_EXAMPLE = `dataDir: /var/lib/godwit
+name: quay
+listen: [/ip4/0.0.0.0/tcp/4710]
+announce: [/dns4/quay.example.org/tcp/4710] # what others dial, where it is not what is listened on
+mdns: true
+http: { listen: '127.0.0.1:4780' } # or off
+capacity: { cpus: 8, memoryMiB: 16384, diskGiB: 200 } # what of this host VMs may have
+labels: { rack: a1, gpu: none }
+driver: auto
+log: { level: info }
+`
 
-function protocolsPage(): string {
-  const conversations = globSync('protocols/*/messages.ts', { cwd: root }).sort().map(conversation)
-  const groups = Object.entries(COMMANDS).map(([file, title]) => {
-    const source = read(file)
-    // The first tagged shape of a catalog is its commands.
-    const [commands = []] = taggedRows(source)
-    return `### ${title}\n\n${prose(headOf(source))}\n\n${table('command', commands)}`
-  })
-  return `${printed('protocols/*/messages.ts and node/catalog/*.ts')}
-# Protocols
+function configPage(): string {
+  const rows = CONFIG_KEYS.map(
+    ({ key, env, flag, kind, summary, otherwise }) =>
+      `| \`${key}\` | ${kind} | ${inline(summary)} | ${inline(otherwise)} | \`${env}\` | \`--${flag}\` |`,
+  )
+  return `${printed('node/config-keys.ts')}
+# Configuration
 
-What peers say to each other, conversation by conversation. Every message is MessagePack of the fields named here and is
-checked against its shape and its size before anything else sees it; test/fixtures/frames holds the bytes of each in
-place. A field that a peer does not know is dropped.
+A YAML file: \`--config FILE\`, else \`GODWIT_CONFIG\`, else \`/etc/godwit/config.yaml\` for root and
+\`~/.config/godwit/config.yaml\` for others, if it is there. Every key has a default that works. A flag stands before a
+variable of the environment, that before the file, that before the default; \`godwit config show --origin\` says where each
+value came from, \`godwit config validate FILE\` checks a file. An unknown key, a wrong type and a value that cannot be
+used are refused with line, column and key, exit status 2.
 
-${conversations.join('\n')}
-## What groups agree on
+| key | type | what it is | default | variable | flag |
+|---|---|---|---|---|---|
+${rows.join('\n')}
 
-The entries of their logs.
+A *list* is a YAML list in the file, and separated by commas in a variable; a flag of one may be given more than once. *labels*
+are \`key: value\` in the file, \`key=value\` elsewhere. A relative path is relative to the file that names it.
 
-${groups.join('\n')}`
+\`\`\`yaml
+${CONFIG_EXAMPLE}\`\`\`
+`
 }
 
-function conversation(file: string): string {
-  const source = read(file)
-  const ids = constantsOf(source).filter(({ value }) => value.startsWith("'/godwit/"))
-  const names = ids.map(({ value }) => `\`${value.slice(1, -1)}\``)
-  const codecs = [
-    ...source.matchAll(
-      /\bcodec\(\s*'([^']+)',[\s\S]*?(?:\b([A-Z_]+_BYTES_MAX|FRAME_MAX|LIST_BYTES_MAX)\b,?\s*)?\)\n/g,
-    ),
-  ]
-  const sizes = codecs.map(([, name, max]) => `\`${name}\` (${max ?? 'MESSAGE_BYTES_MAX'})`)
-  const title = file.split('/')[1] ?? file
-  const rows = [...recordRows(source), ...taggedRows(source).flat()]
-  return (
-    `## ${title}\n\n${prose(headOf(source))}\n\n` +
-    `${names.length > 0 ? `Protocol: ${names.join(', ')}. ` : ''}Frames: ${sizes.join(', ')}. Source: \`${file}\`.\n\n` +
-    (rows.length > 0 ? `${table('message', rows)}\n` : '')
-  )
+/** The table of keys inside a page that is otherwise written by hand. */
+function storagePage(): string {
+  const rows = Object.values(KEYSPACE).map(({ prefix, what }) => `| \`${prefix}\` | ${inline(what)} |`)
+  const table = ['| prefix | what |', '|---|---|', ...rows].join('\n')
+  return read('docs/STORAGE.md').replace(/^\| prefix \| what \|\n(?:\|.*\n)+/m, () => `${table}\n`)
 }
 
-function table(what: string, rows: readonly Row[]): string {
-  const lines = rows.map(
-    ({ name, doc, fields }) =>
-      `| \`${name}\` | ${fields.map((field) => `\`${field}\``).join(', ')} | ${inline(doc)} |\n`,
-  )
-  return `| ${what} | fields | what it means |\n|---|---|---|\n${lines.join('')}`
+/** Decisions in the order of their numbers, each by its own title. */
+function decisionsPage(): string {
+  const rows = globSync('docs/decisions/[0-9]*.md', { cwd: root })
+    .toSorted()
+    .map((path) => {
+      const [, number = '', title = ''] = /^# (\d+)\. (.+)$/m.exec(read(path)) ?? []
+      return `| ${number} | [${inline(title)}](${path.replace('docs/decisions/', '')}) |`
+    })
+  return `${printed('the titles of these pages')}
+# Decisions
+
+Each says in what situation something was decided, what, and what was given up for it. A decision that is changed gets a
+new page that names the old one. Numbers may be missing.
+
+| | |
+|---|---|
+${rows.join('\n')}
+`
 }

@@ -13,14 +13,17 @@ import { x } from './x.ts'
 export const TICK_MS = 100
 export const OTHER = 2 ** 3
 
+const header = { from: peerId, to: peerId }
 const hello = record({ id, name: text(3, 1) })
 const shape = tagged({
   /** Are you there? Or, {not}. */
   ping: record({ ...header, seq: integer(0, 4), news: list(record({ a, b }), 3) }),
+  /** To one. */
   'ping-req': record({
+    ...elsewhere,
     /** Whom. */
     target: peerId,
-    news,
+    hello,
   }),
   bare: nothing,
 })
@@ -36,8 +39,12 @@ test('what the sources say of themselves is read', (t) => {
   t.is(headOf(SOURCE), 'What two say\nto each other.')
   t.deepEqual(taggedRows(SOURCE), [
     [
-      { name: 'ping', doc: 'Are you there? Or, {not}.', fields: ['...header', 'seq', 'news'] },
-      { name: 'ping-req', doc: '', fields: ['target', 'news'] },
+      { name: 'ping', doc: 'Are you there? Or, {not}.', fields: ['from', 'to', 'seq', 'news'] },
+      {
+        name: 'ping-req',
+        doc: 'To one. `target`: Whom.',
+        fields: ['...elsewhere', 'target', 'hello {id, name}'],
+      },
       { name: 'bare', doc: '', fields: [] },
     ],
   ])

@@ -39,11 +39,10 @@ export const inline = (text: string): string =>
 export function taggedRows(source: string): Row[][] {
   return [...source.matchAll(/\btagged\(\{\n/g)].map(({ index, 0: opening }) => {
     const rows: Row[] = []
-    let doc = ''
     for (const part of topLevel(source.slice(index + opening.length))) {
-      doc = /^\s*\/\*\*[\s\S]*?\*\//.exec(part)?.[0] ?? ''
+      const doc = /^\s*\/\*\*[\s\S]*?\*\//.exec(part)?.[0] ?? ''
       const [, name = '', shape = ''] = /^\s*'?([\w-]+)'?(?::([\s\S]*))?$/.exec(part.replace(doc, '')) ?? []
-      if (name !== '') rows.push({ name, doc: commentText(doc), fields: fieldsOf(named(source, shape)) })
+      if (name !== '') rows.push(row(name, commentText(doc), fieldsOf(named(source, shape), source)))
     }
     return rows
   })
@@ -56,8 +55,20 @@ export function recordRows(source: string): Row[] {
     const at = shape.startsWith('record')
       ? match.index + match[0].length - shape.length
       : source.indexOf(`const ${shape} = record({`)
-    return at < 0 ? [] : [{ name, doc: '', fields: fieldsOf(source.slice(at)) }]
+    return at < 0 ? [] : [row(name, '', fieldsOf(source.slice(at), source))]
   })
+}
+
+type Field = { readonly name: string; readonly doc: string }
+
+/** What is said of a field stands behind what is said of the whole. */
+function row(name: string, doc: string, fields: readonly Field[]): Row {
+  const said = fields.filter((field) => field.doc !== '').map((field) => `\`${field.name}\`: ${field.doc}`)
+  return {
+    name,
+    doc: [doc, ...said].filter((each) => each !== '').join(' '),
+    fields: fields.map((each) => each.name),
+  }
 }
 
 /** The text of a shape, from where it is made when it goes by a name. */
@@ -67,14 +78,26 @@ function named(source: string, shape: string): string {
   return at < 0 ? shape : source.slice(at)
 }
 
-/** Names in a `record({ … })`; spreads keep their dots. */
-function fieldsOf(shape: string): string[] {
+/** Names in a `record({ … })`, and what is said of each. */
+function fieldsOf(shape: string, source: string): Field[] {
   const [, body] = /^[\s\S]*?\brecord\(\{([\s\S]*)/.exec(shape) ?? []
-  if (body === undefined) return []
-  return topLevel(body)
-    .map((part) => /^\s*('?[\w-]+'?|\.\.\.\w+)/.exec(part.replaceAll(/\/\*\*[\s\S]*?\*\//g, ''))?.[1] ?? '')
-    .filter((name) => name !== '')
-    .map((name) => name.replaceAll("'", ''))
+  return body === undefined ? [] : fieldsIn(body, source)
+}
+
+/** Spreads of what the file declares are written out, and so is a record that a field is named after. */
+function fieldsIn(body: string, source: string): Field[] {
+  return topLevel(body).flatMap((part) => {
+    const comment = /^\s*\/\*\*[\s\S]*?\*\//.exec(part)?.[0] ?? ''
+    const text = part.replace(comment, '').trim()
+    const name = /^('?[\w-]+'?|\.\.\.\w+)/.exec(text)?.[1]?.replaceAll("'", '') ?? ''
+    if (name === '') return []
+    const spread = name.startsWith('...') ? `const ${name.slice(3)} = {` : undefined
+    const at = spread === undefined ? -1 : source.indexOf(spread)
+    if (spread !== undefined && at >= 0) return fieldsIn(source.slice(at + spread.length), source)
+    const inner = text === name ? fieldsOf(named(source, name), source) : []
+    const whole = inner.length === 0 ? name : `${name} {${inner.map((each) => each.name).join(', ')}}`
+    return [{ name: whole, doc: commentText(comment) }]
+  })
 }
 
 /** The parts between commas up to the bracket that closes what was opened before `text`. Comments may hold anything. */

@@ -1,0 +1,172 @@
+/**
+ * Every conversation that a peer has with others, one row each. docs/PROTOCOLS.md is printed from here and from the
+ * comments in the files that `source` names; a test sees to it that no protocol is missing.
+ */
+import { answer, ASK, ask, PROPOSE, proposal } from './ask/messages.ts'
+import { joinAnswer, joinHello, PROTOCOL as JOIN } from './join/messages.ts'
+import { FRAME_BYTES_MAX, GOSSIP_BYTES_MAX } from './limits.ts'
+import { message as membership, PROTOCOL as SWIM } from './membership/messages.ts'
+import { message as move, PROTOCOL as MOVE } from './move/messages.ts'
+import { message as raft, PROTOCOL as RAFT } from './raft/messages.ts'
+import { PROTOCOL as SWARM } from './swarm/messages.ts'
+import { digest, meshTopic, sample, siteTopic } from './telemetry/messages.ts'
+
+/** What one protocol id or topic carries, and the most that one frame of it may take. */
+type Frame = { readonly name: string; readonly bytesMax: number }
+
+export type Conversation = {
+  readonly name: string
+  /** As it stands on the wire. The last part is the version: a change that an older peer would misread raises it. */
+  readonly id: string
+  readonly version: string
+  /** How the transport carries it. */
+  readonly over: 'frames' | 'requests' | 'channel' | 'topic' | 'door' | 'library' | 'multicast'
+  /** Who speaks to whom. */
+  readonly between: string
+  /** What for, in one line. */
+  readonly what: string
+  readonly frames: readonly Frame[]
+  /** File whose comments say what each message means; absent for what a library speaks. */
+  readonly source?: string
+}
+
+const MESH = 'MESH'
+const SITE = 'SITE'
+
+export const CONVERSATIONS: readonly Conversation[] = [
+  {
+    name: 'join',
+    id: JOIN,
+    version: '1',
+    over: 'door',
+    between: 'a stranger → the issuer of its token, once',
+    what: 'a peer asks to be admitted; on a port of its own, while a token is open',
+    frames: [joinHello, joinAnswer],
+    source: 'protocols/join/messages.ts',
+  },
+  {
+    name: 'raft',
+    id: RAFT,
+    version: '1',
+    over: 'frames',
+    between: 'members of a group, both ways',
+    what: 'agreement: elections, replication, snapshots, reads; of the mesh group and of a site group',
+    frames: [raft],
+    source: 'protocols/raft/messages.ts',
+  },
+  {
+    name: 'propose',
+    id: PROPOSE,
+    version: '1',
+    over: 'requests',
+    between: 'any member of a group → its leader',
+    what: 'a command for a group, answered once it is applied',
+    frames: [proposal, answer],
+    source: 'protocols/ask/messages.ts',
+  },
+  {
+    name: 'ask',
+    id: ASK,
+    version: '1',
+    over: 'requests',
+    between: 'any peer → the peer that can answer',
+    what: 'an operation of an operator, or a question of a peer (`move.reserve`), passed on at most HOPS_MAX times',
+    frames: [ask, answer],
+    source: 'protocols/ask/messages.ts',
+  },
+  {
+    name: 'membership',
+    id: SWIM,
+    version: '1',
+    over: 'frames',
+    between: 'connected peers, both ways; never dials',
+    what: 'who is in sight: SWIM with Lifeguard',
+    frames: [membership],
+    source: 'protocols/membership/messages.ts',
+  },
+  {
+    name: 'sample',
+    id: siteTopic(MESH, SITE),
+    version: '1',
+    over: 'topic',
+    between: 'each peer → all peers of its site',
+    what: 'what a host says of itself, every SAMPLE_MS',
+    frames: [sample],
+    source: 'protocols/telemetry/messages.ts',
+  },
+  {
+    name: 'digest',
+    id: meshTopic(MESH),
+    version: '1',
+    over: 'topic',
+    between: "each site's leader → all peers of the mesh",
+    what: 'what a site says of itself, every DIGEST_MS',
+    frames: [digest],
+    source: 'protocols/telemetry/messages.ts',
+  },
+  {
+    name: 'move',
+    id: MOVE,
+    version: '1',
+    over: 'frames',
+    between: 'source host ↔ destination host of a move',
+    what: 'the steps of a move; what is decided stands in logs, what is copied goes through the swarm',
+    frames: [move],
+    source: 'protocols/move/messages.ts',
+  },
+  {
+    name: 'swarm',
+    id: SWARM,
+    version: '1',
+    over: 'channel',
+    between: 'downloader ↔ source, about one image',
+    what: 'chunks of images, on a connection for bulk',
+    frames: [{ name: 'swarm', bytesMax: FRAME_BYTES_MAX }],
+    source: 'protocols/swarm/messages.ts',
+  },
+  {
+    name: 'kad',
+    id: '/godwit/kad/1',
+    version: '1',
+    over: 'library',
+    between: 'any two peers',
+    what: "@libp2p/kad-dht under an id of our own: where peers are, who provides which image; by admitted peers' connections only",
+    frames: [],
+  },
+  {
+    name: 'gossipsub',
+    id: '/meshsub/1.2.0',
+    version: '1.2',
+    over: 'library',
+    between: 'neighbours on a topic',
+    what: '@libp2p/gossipsub, messages signed by their author (StrictSign), peers scored; carries the topics above',
+    frames: [{ name: 'one message', bytesMax: GOSSIP_BYTES_MAX }],
+  },
+  {
+    name: 'ping',
+    id: '/ipfs/ping/1.0.0',
+    version: '1.0',
+    over: 'library',
+    between: 'connected peers, both ways',
+    what: '@libp2p/ping: round-trip times, and whether a link is still there',
+    frames: [],
+  },
+  {
+    name: 'identify',
+    id: '/ipfs/id/1.0.0',
+    version: '1.0',
+    over: 'library',
+    between: 'connected peers, once for each connection',
+    what: '@libp2p/identify: protocols that the other side serves, its addresses',
+    frames: [],
+  },
+  {
+    name: 'mdns',
+    id: '_godwit-MESH._udp.local',
+    version: '1',
+    over: 'multicast',
+    between: 'peers on one LAN',
+    what: '@libp2p/mdns: addresses of peers of the same mesh; whoever answers must still be admitted',
+    frames: [],
+  },
+]

@@ -1,0 +1,44 @@
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import { readConfigFile } from '../../node/config.ts'
+import { CONVERSATIONS } from '../../protocols/catalogue.ts'
+import { CONFIG_EXAMPLE, PAGES } from './pages.ts'
+
+const root = join(import.meta.dirname, '../..')
+
+for (const [path, page] of Object.entries(PAGES)) {
+  test(`${path} is as the tables print it (else: npm run docs)`, (t) => {
+    t.is(readFileSync(join(root, path), 'utf8'), page())
+  })
+}
+
+test('every protocol id in the sources is in the catalogue, and the other way round', (t) => {
+  const spoken = globSync('protocols/**/*.ts', { cwd: root })
+    .filter((file) => !file.endsWith('catalogue.ts'))
+    .flatMap((file) => [
+      ...readFileSync(join(root, file), 'utf8').matchAll(/'(\/(?:godwit|ipfs)\/[\w./]+)'/g),
+    ])
+    .map(([, id]) => id ?? '')
+  const known = CONVERSATIONS.map(({ id }) => id)
+  t.deepEqual(
+    spoken.filter((id) => !known.includes(id)),
+    [],
+  )
+  // Those of packages, and of topics, which are made with the mesh's id, stand in no literal.
+  const made = new Set(['sample', 'digest', 'gossipsub', 'identify', 'mdns'])
+  t.deepEqual(
+    CONVERSATIONS.filter(({ id, name }) => !spoken.includes(id) && !made.has(name)),
+    [],
+  )
+})
+
+test('the configuration that is shown as an example is one', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'godwit-docs-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const file = join(folder, 'config.yaml')
+  writeFileSync(file, CONFIG_EXAMPLE)
+  const read = readConfigFile(file)
+  t.true(read.ok, JSON.stringify(read))
+})
