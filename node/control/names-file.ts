@@ -14,6 +14,8 @@ export type Names = Readonly<Record<Noun, readonly string[]>>
 
 /** Old enough to be cheap, new enough that a VM just made is offered by the time its name is typed again. */
 const REFRESH_MS = 5_000
+/** A mesh that was just founded or joined has its first names a moment after the peer is ready. */
+const SOON_MS = 1_000
 /** What a shell can show; more would only cost time. */
 const NAMES_MAX = 2_000
 const FILE_BYTES_MAX = 2 * 1024 * 1024
@@ -22,15 +24,16 @@ export const namesFile = (dataDir: string): string => join(dataDir, 'names.json'
 
 /** Keeps the file fresh until `stop`. A folder that cannot be written costs completion and nothing else. */
 export function keepNames(peer: Peer, dataDir: string): { stop(): void } {
+  const images: Images = { names: [], after: undefined }
   let written = ''
   const refresh = async (): Promise<void> => {
-    const text = JSON.stringify(await gather(peer))
+    const text = JSON.stringify(await gather(peer, images))
     if (text !== written && write(namesFile(dataDir), text)) written = text
   }
-  const timer = setInterval(() => void refresh(), REFRESH_MS)
-  timer.unref()
+  const timers = [setTimeout(() => void refresh(), SOON_MS), setInterval(() => void refresh(), REFRESH_MS)]
+  for (const timer of timers) timer.unref()
   void refresh()
-  return { stop: () => clearInterval(timer) }
+  return { stop: () => timers.forEach((timer) => clearInterval(timer)) }
 }
 
 /** Undefined when there is no file, or none that can be used. */
@@ -49,7 +52,10 @@ export function readNames(dataDir: string): Names | undefined {
   }
 }
 
-async function gather(peer: Peer): Promise<Names> {
+/** To list images their chunks are counted: worth it only after an import. */
+type Images = { names: string[]; after: string | undefined }
+
+async function gather(peer: Peer, images: Images): Promise<Names> {
   const list = <T>(method: Method): Promise<T[]> =>
     new Promise((resolve) => {
       peer.ask(method, {}, (outcome) => resolve(outcome.ok ? (outcome.value as T[]) : []))
@@ -57,13 +63,20 @@ async function gather(peer: Peer): Promise<Names> {
   const sites = await list<SiteView>('site.list')
   const own = sites.find(({ self }) => self)?.name
   const vms = await list<VmView>('vm.list')
+  const jobs = await list<JobView>('job.list')
+  const imports = jobs.filter(({ kind, state }) => kind === 'image-import' && state === 'done')
+  const after = imports.map(({ id }) => id).join()
+  if (images.after !== after) {
+    images.names = (await list<ImageView>('image.list')).map(({ name }) => name)
+    images.after = after
+  }
   const names = {
     peer: (await list<PeerView>('peer.list')).map(({ name }) => name),
     site: sites.map(({ name }) => name),
     // A bare name means the own site.
     vm: vms.map(({ name, site }) => (site === own ? name : `${site}/${name}`)),
-    image: (await list<ImageView>('image.list')).map(({ name }) => name),
-    job: (await list<JobView>('job.list')).map(({ id }) => id),
+    image: images.names,
+    job: jobs.map(({ id }) => id),
     token: (await list<TokenView>('token.list')).flatMap(({ id, state }) => (state === 'open' ? [id] : [])),
   }
   return Object.fromEntries(NOUNS.map((noun) => [noun, names[noun].slice(0, NAMES_MAX)])) as Record<
