@@ -39,7 +39,7 @@ export type Config = {
 }
 
 /** Where a value came from: `flag --name`, `env GODWIT_NAME`, `file /etc/godwit/config.yaml`, `default`. */
-export type Origins = Readonly<Record<Key, string>>
+type Origins = Readonly<Record<Key, string>>
 export type Read = { readonly config: Config; readonly origins: Origins; readonly file: string | undefined }
 
 /** What the defaults are made from: of this machine, unless a test says otherwise. */
@@ -171,7 +171,7 @@ export const pick = (from: object, key: Key): unknown =>
     .split('.')
     .reduce<unknown>((at, step) => (at as Readonly<Record<string, unknown>> | undefined)?.[step], from)
 
-export function thisMachine(): Machine {
+function thisMachine(): Machine {
   return {
     root: process.getuid?.() === 0,
     hostname: hostname(),

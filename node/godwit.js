@@ -28,7 +28,7 @@ if (!recent(process.versions.node)) {
   module.enableCompileCache(join(here, '..', 'node_modules', '.cache', 'godwit'))
   const simulated = args[0] === 'sim'
   if (simulated) process.argv.splice(2, 1)
-  await import(simulated ? '../simulator/cli.ts' : './main.ts')
+  await (simulated ? import('../simulator/cli.ts') : import('./main.ts'))
 }
 
 /** 24.12 is the first that strips types without a warning; odd lines end early. */

@@ -5,7 +5,7 @@
 import { fstatSync, writeSync } from 'node:fs'
 import { pino } from 'pino'
 
-export type Fields = Readonly<Record<string, unknown>>
+type Fields = Readonly<Record<string, unknown>>
 export type Level = 'debug' | 'info' | 'warn' | 'error'
 
 export type Log = { readonly [L in Level]: (fields: Fields, text: string) => void }

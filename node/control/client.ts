@@ -2,7 +2,7 @@
 import { connect, type Socket } from 'node:net'
 import { type Failure, GodwitError } from '../../protocols/errors.ts'
 import { failed, type Outcome } from '../../protocols/outcome.ts'
-import { ANSWER_BYTES_MAX, CONTROL_MAJOR, type Hello, lines, parseLine } from './protocol.ts'
+import { ANSWER_BYTES_MAX, CONTROL_MAJOR, type Hello, lines, parseLine, type Request } from './protocol.ts'
 
 export type Answered = { readonly value: unknown; readonly asOf: string }
 
@@ -14,7 +14,7 @@ export type ControlClient = {
 }
 
 /** A local socket answers at once or not at all; five seconds is what a machine under load may take. */
-export const CONNECT_MS_MAX = 5_000
+const CONNECT_MS_MAX = 5_000
 
 type Waiting = { end(outcome: Outcome<Answered>): void; readonly timer: NodeJS.Timeout }
 
@@ -99,7 +99,7 @@ function client(
           timeoutMs,
         )
         waiting.set(id, { end: finish, timer })
-        socket.write(`${JSON.stringify({ id, method, params })}\n`)
+        socket.write(`${JSON.stringify({ id, method, params } satisfies Request)}\n`)
       })
     },
   }
