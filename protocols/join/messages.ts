@@ -56,5 +56,4 @@ const answer = tagged({
   refused: record({ failure: bytes(HELLO_BYTES_MAX) }),
 })
 
-export type JoinAnswer = Of<typeof answer>
 export const joinAnswer = codec('join-answer', answer, FRAME_BYTES_MAX)

@@ -69,13 +69,12 @@ export class Connections {
     return this.#open(peer).find((connection) => !this.#bulk.has(connection))
   }
 
-  /** Told when a channel arrives: the other end meant this connection for bulk. */
+  /**
+   * Told when a channel arrives: the other end meant this connection for bulk, unless it is the only one, which the
+   * other end falls back to when it cannot dial.
+   */
   markBulk(connection: Connection): void {
-    if (
-      connection !== this.control(connection.remotePeer.toString()) ||
-      this.#open(connection.remotePeer.toString()).length > 1
-    )
-      this.#bulk.add(connection)
+    if (this.#open(connection.remotePeer.toString()).length > 1) this.#bulk.add(connection)
   }
 
   /** The control connection, dialled when there is none. `urgent` shortens the back-off. */

@@ -81,6 +81,7 @@ export async function openNetwork(config: NetworkConfig): Promise<Network> {
     async close() {
       directory.close()
       transport.close()
+      // Timers of libp2p's own that stop() leaves (a heartbeat, an address update) run out within a second.
       await libp2p.stop()
     },
   }
