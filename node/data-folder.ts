@@ -30,7 +30,10 @@ export type OpenFolder = { readonly store: LevelStore; readonly identity: Identi
 export async function openFolder(folder: string): Promise<Outcome<OpenFolder>> {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const store = await openStore(join(folder, 'store'))
-  if (!store.ok) return store
+  if (!store.ok) {
+    // Whoever holds the store holds the folder, and the folder is what people know.
+    return store.failure.code === 'DATA_LOCKED' ? failed({ code: 'DATA_LOCKED', folder }) : store
+  }
   try {
     const [found] = store.value.recovered(IDENTITY)
     const known = found === undefined ? undefined : identity.decode(found[1])

@@ -75,8 +75,7 @@ async function openAll(
     journal.append({ atMs: Date.now(), kind: 'host', subject: identity.peerName, text })
   await mkdir(folder('scratch'), { recursive: true })
   const reader = qemuImageReader(folder('scratch'))
-  const driver = config.driver === 'auto' || config.driver === 'none' ? 'auto' : config.driver
-  const hypervisor = await openHypervisor({ folder: folder('machines'), driver, note })
+  const hypervisor = await openHypervisor({ folder: folder('machines'), driver: config.driver, note })
   closers.push(() => hypervisor.close())
   const disks = await openDisks({ folder: folder('disks'), chunks, manifests })
   const known = store.recovered(key('peer')).map(([, value]) => knownPeer.decode(value))

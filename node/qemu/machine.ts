@@ -48,8 +48,8 @@ const LOG_BYTES_MAX = 64 * 1024
 export type HypervisorOptions = {
   /** Machine folders lie here; made when absent. */
   readonly folder: string
-  /** 'auto' asks a probe; the others are an operator's word, and are not tried. */
-  readonly driver?: 'auto' | Accelerator
+  /** 'auto' asks a probe; the others are an operator's word, and are not tried. 'none': nothing is started here. */
+  readonly driver?: 'auto' | Accelerator | 'none'
   /** Told, for the journal, what does not work here and why. */
   readonly note?: (text: string) => void
 }
