@@ -28,7 +28,7 @@ export function changed(before: Configuration, { peer }: ConfigurationChange): C
 export const isVoter = ({ voters, votersOutgoing }: Configuration, peer: PeerId): boolean =>
   voters.includes(peer) || votersOutgoing.includes(peer)
 
-export const isMember = (configuration: Configuration, peer: PeerId): boolean =>
+const isMember = (configuration: Configuration, peer: PeerId): boolean =>
   isVoter(configuration, peer) || configuration.learners.includes(peer)
 
 /** Everybody who may vote, once each, in order of their ids. */

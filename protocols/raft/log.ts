@@ -74,7 +74,7 @@ export function page(log: Log, from: number): { entries: Entry[]; bytes: number 
 }
 
 /** What an entry costs on the wire and on disk, its frame included. */
-export const bytesOf = ({ data }: Entry): number => data.length + 64
+const bytesOf = ({ data }: Entry): number => data.length + 64
 
 /**
  * The largest index ≤ `index` whose term is ≤ `term`: no entry past it can match a log that has `term` at `index`. Its term is

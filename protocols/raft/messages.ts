@@ -73,7 +73,6 @@ const shape = tagged({
 
 export type Message = Of<typeof shape>
 export type MessageOf<K extends Message['kind']> = Extract<Message, { kind: K }>
-export type WireEntry = MessageOf<'MsgApp'>['entries'][number]
 export const message = codec('raft', shape, MESSAGE_BYTES_MAX)
 
 /** One line for logs and traces. */

@@ -45,7 +45,7 @@ export type Raft = {
 }
 
 /** Linearizable reads, see reading.ts. */
-export type Reading = {
+type Reading = {
   /** Leader: the newest position that heartbeats carry, and the newest that a quorum has acknowledged. */
   asked: number
   confirmed: number
@@ -63,7 +63,7 @@ export type Asker =
   | { readonly kind: 'remote'; readonly peer: PeerId; readonly life: number; readonly serial: number }
 
 /** Writes to disk, one at a time, see writing.ts. */
-export type Writing = {
+type Writing = {
   nextToken: number
   /** On disk, and handed over to be written. */
   durable: HardState

@@ -28,6 +28,9 @@ export function installSnapshot(raft: Raft, snapshot: Snapshot): void {
 
 function replaced({ writing }: Raft, from: number): void {
   if (writing.inFlight !== undefined) writing.inFlight.upTo = Math.min(writing.inFlight.upTo, from - 1)
+  // Entries that never get to the disk are never acknowledged. (The election of whoever replaced them makes sure that
+  // nobody could count on them anyhow; but then what we say would be true by an argument, and not by itself.)
+  writing.waiting = writing.waiting.filter((message) => message.kind !== 'MsgAppResp' || message.index < from)
 }
 
 /** @returns Whether this was the write in flight; its entries are stable, its snapshot is to be restored. */

@@ -291,6 +291,28 @@ test('async_storage_writes_append_aba_race: a late completion does not make newe
   )
 })
 
+test('entries that are replaced before they get to the disk are never acknowledged', (t) => {
+  const cluster = Cluster.of([1, 2, 3])
+  const member = cluster.member(1)
+  member.sync()
+  member.autoSync = false
+  cluster.network = []
+  member.feed({ kind: 'message', message: says('MsgApp', 1, { entries: entriesOf(1) }) })
+  // These wait for the write in flight, and are gone before the next.
+  const doomed = { index: 1, logTerm: 1, entries: entriesOf(1, 1, 1) }
+  member.feed({ kind: 'message', message: says('MsgApp', 1, doomed) })
+  const newer = { from: peer(3), index: 1, logTerm: 1, entries: entriesOf(2) }
+  member.feed({ kind: 'message', message: says('MsgApp', 2, newer) })
+  member.sync()
+  t.deepEqual(
+    cluster.network.map((sent) => sent.kind === 'MsgAppResp' && [sent.to, sent.term, sent.index]),
+    [
+      [peer(2), 1, 1],
+      [peer(3), 2, 2],
+    ],
+  )
+})
+
 test('a longer tail that was replaced is gone from the disk too', (t) => {
   const cluster = new Cluster()
   const member = cluster.add(1, recoveredWith([1, 2, 3], [1, 1, 1, 1]))
