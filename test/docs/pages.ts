@@ -9,6 +9,7 @@ import { KEYSPACE } from '../../storage/keyspace.ts'
 import { cliPage } from './cli-page.ts'
 import { protocolsPage } from './protocols-page.ts'
 import { constantsOf, inline } from './source.ts'
+import { specPage } from './spec-page.ts'
 
 const root = join(import.meta.dirname, '../..')
 const read = (path: string): string => readFileSync(join(root, path), 'utf8')
@@ -21,6 +22,7 @@ export const PAGES: Readonly<Record<string, () => string>> = {
   'docs/METRICS.md': metricsPage,
   'docs/PROTOCOLS.md': protocolsPage,
   'docs/STORAGE.md': storagePage,
+  'docs/VM-SPEC.md': specPage,
   'docs/decisions/README.md': decisionsPage,
 }
 

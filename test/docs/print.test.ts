@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import test from 'ava'
 import { readConfigFile } from '../../node/config.ts'
 import { CONVERSATIONS } from '../../protocols/catalogue.ts'
+import { parseSpec } from '../../node/vm/parse.ts'
 import { CONFIG_EXAMPLE, PAGES } from './pages.ts'
+import { SPEC_EXAMPLE } from './spec-page.ts'
 
 const root = join(import.meta.dirname, '../..')
 
@@ -41,4 +43,17 @@ test('the configuration that is shown as an example is one', (t) => {
   writeFileSync(file, CONFIG_EXAMPLE)
   const read = readConfigFile(file)
   t.true(read.ok, JSON.stringify(read))
+})
+
+test('the VM spec that is shown as an example is one', (t) => {
+  const parsed = parseSpec(SPEC_EXAMPLE, 'example')
+  t.true(parsed.ok, JSON.stringify(parsed))
+})
+
+test('the VM spec of the readme is one', (t) => {
+  const [, indented = ''] =
+    /\n\n((?: {4}.*\n)*? {4}name: web\n(?: {4}.*\n)+)/.exec(readFileSync(join(root, 'README.md'), 'utf8')) ??
+    []
+  const parsed = parseSpec(indented.replaceAll(/^ {4}/gm, ''), 'readme')
+  t.true(parsed.ok, JSON.stringify(parsed))
 })
