@@ -1,6 +1,7 @@
 /**
  * Join tokens and the door. A token's secret is shown once and kept nowhere; its hash is agreed on by the mesh group,
- * which admits a peer once for it. The issuer's door is open while one of its tokens is.
+ * which admits a peer once for it. The issuer's door is open until the last of its tokens expires: who comes with one
+ * that was used or revoked is told so, and a peer whose answer was lost is told again.
  */
 import type { PeerId } from '../protocols/ids.ts'
 import { newSiteId, newUlid } from '../protocols/ids.ts'
@@ -69,14 +70,11 @@ function createToken(
   })
 }
 
-/** Opens or closes the door as this peer's tokens say; called when the agreed state changed and as time goes by. */
+/** Opens or closes the door as the expiry of this peer's tokens says; called when agreed state or time has moved on. */
 export function mindDoor(context: Context): void {
   const { agreement, config, ports } = context
   const open = Object.values(agreement.mesh.state.tokens).some(
-    (token) =>
-      token.issuer === config.identity.peer &&
-      token.state === 'open' &&
-      token.expiresMs > ports.clock.wallMs(),
+    (token) => token.issuer === config.identity.peer && token.expiresMs > ports.clock.wallMs(),
   )
   if (open) ports.door.open(admit(context), () => {})
   else ports.door.close()
