@@ -1,10 +1,9 @@
 /**
- * The WAN link between two namespaces: netem where the kernel has it, else wanlink.c, which is compiled once, or without
- * a compiler its twin in Perl. All queue for as long, drop what comes on top, and lose without a word while they are down.
+ * The WAN link between two namespaces: netem where the kernel has it, else wanlink.pl. Both queue for as long, drop what
+ * comes on top, and lose without a word while they are down.
  */
-import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs'
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { ENV, failureOf, remove, run } from './namespaces.ts'
@@ -29,16 +28,14 @@ export type Link = {
 
 export type Means =
   | { readonly kind: 'netem'; readonly why: string }
-  | { readonly kind: 'wanlink'; readonly why: string; readonly program: string }
+  | { readonly kind: 'wanlink'; readonly why: string }
   | { readonly kind: 'loopback'; readonly why: string }
 
 /** Deep enough for TCP to fill the link, short enough to feel: what a decent router's buffer holds. */
 const QUEUE_MS = 100
 const PACKET_BYTES = 1500
 const ETHERNET_BYTES = 14
-const SOURCE = join(import.meta.dirname, 'wanlink.c')
-const IN_PERL = join(import.meta.dirname, 'wanlink.pl')
-const CACHE = join(import.meta.dirname, '../../node_modules/.cache/godwit')
+const WANLINK = join(import.meta.dirname, 'wanlink.pl')
 
 /** What this machine can make a link of. `why` says why it is not netem. */
 export function findMeans(): Means {
@@ -51,31 +48,10 @@ export function findMeans(): Means {
   if (netem === undefined) return { kind: 'netem', why: '' }
   const why = `no netem: ${netem}`
   if (!existsSync('/dev/net/tun')) return { kind: 'loopback', why: `${why}; no /dev/net/tun` }
-  const built = compiled()
-  return 'program' in built
-    ? { kind: 'wanlink', why, ...built }
-    : { kind: 'loopback', why: `${why}; ${built.why}` }
-}
-
-/** wanlink.c compiled, from the cache when it holds this very source; in Perl where there is no compiler. */
-function compiled(): { program: string } | { why: string } {
-  const hash = createHash('sha256').update(readFileSync(SOURCE)).digest('hex').slice(0, 16)
-  const program = join(CACHE, `wanlink-${process.arch}-${hash}`)
-  if (existsSync(program)) return { program }
-  mkdirSync(CACHE, { recursive: true })
-  const fresh = `${program}.${process.pid}`
-  for (const compiler of ['cc', 'gcc']) {
-    const { status, error, stderr } = spawnSync(compiler, ['-O2', '-o', fresh, SOURCE], {
-      env: ENV,
-      encoding: 'utf8',
-    })
-    if (error !== undefined) continue
-    if (status !== 0) return { why: `${compiler} failed: ${stderr.trim().split('\n')[0]}` }
-    renameSync(fresh, program)
-    return { program }
-  }
-  const perl = failureOf('perl', '-MTime::HiRes', '-e', '1')
-  return perl === undefined ? { program: IN_PERL } : { why: `no C compiler, and no Perl: ${perl}` }
+  const perl = failureOf('perl', '-c', WANLINK)
+  return perl === undefined
+    ? { kind: 'wanlink', why }
+    : { kind: 'loopback', why: `${why}; wanlink.pl does not run: ${perl}` }
 }
 
 /** Makes the link with its devices; they have no addresses yet. */
@@ -84,7 +60,7 @@ export function openLink(
   wire: Wire,
   shape: Shape,
 ): Promise<Link> {
-  return means.kind === 'netem' ? openNetem(wire, shape) : openWanlink(means.program, wire, shape)
+  return means.kind === 'netem' ? openNetem(wire, shape) : openWanlink(wire, shape)
 }
 
 async function openNetem({ near, far }: Wire, first: Shape): Promise<Link> {
@@ -121,8 +97,8 @@ async function openNetem({ near, far }: Wire, first: Shape): Promise<Link> {
   }
 }
 
-async function openWanlink(program: string, { near, far }: Wire, first: Shape): Promise<Link> {
-  const child = spawn(program, [near.namespace, near.device, far.namespace, far.device])
+async function openWanlink({ near, far }: Wire, first: Shape): Promise<Link> {
+  const child = spawn('perl', [WANLINK, near.namespace, near.device, far.namespace, far.device], { env: ENV })
   const gone = new Promise<void>((resolve) => child.once('close', () => resolve()))
   const ask = asking(child)
   const set = async ({ rateMbit, oneWayMs, lossPercent, down }: Shape): Promise<void> => {
