@@ -20,7 +20,6 @@ import {
   type Key,
   SOCKET_NAME,
 } from './config-keys.ts'
-import { parseYaml } from './yaml.ts'
 
 export type Config = {
   readonly dataDir: string
@@ -121,9 +120,13 @@ const fileSchema = z.preprocess(
   }),
 )
 
-export function readConfig(flags: Flags, env: Environment, machine: Machine = thisMachine()): Outcome<Read> {
+export async function readConfig(
+  flags: Flags,
+  env: Environment,
+  machine: Machine = thisMachine(),
+): Promise<Outcome<Read>> {
   const file = configFile(flags, env, machine)
-  const written = file === undefined ? ok({}) : readConfigFile(file)
+  const written = file === undefined ? ok({}) : await readConfigFile(file)
   if (!written.ok) return written
   const values = new Map<Key, unknown>()
   const origins = {} as Record<Key, string>
@@ -154,7 +157,7 @@ export function readConfig(flags: Flags, env: Environment, machine: Machine = th
 }
 
 /** A file checked by itself, as `config validate` does. */
-export function readConfigFile(file: string): Outcome<z.output<typeof fileSchema>> {
+export async function readConfigFile(file: string): Promise<Outcome<z.output<typeof fileSchema>>> {
   let text: string
   try {
     text = readFileSync(file, 'utf8')
@@ -162,6 +165,8 @@ export function readConfigFile(file: string): Outcome<z.output<typeof fileSchema
     const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'
     return failed(missing ? { code: 'USAGE', why: `${file}: no such file` } : failureOf(error))
   }
+  // Most peers have no file: 4 MiB and 20 ms of CPU that they keep.
+  const { parseYaml } = await import('./yaml.ts')
   return parseYaml({ code: 'CONFIG_INVALID', file, text, bytesMax: FILE_BYTES_MAX, schema: fileSchema })
 }
 

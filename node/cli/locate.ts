@@ -22,7 +22,7 @@ export async function locate(flags: Flags, { cwd, env }: Io): Promise<{ socket: 
   const { readConfig } = await import('../config.ts')
   // Only where to ask: what else flags would change is the peer's, and was settled when it started.
   const { config, 'data-dir': folder } = flags
-  const read = readConfig(
+  const read = await readConfig(
     { ...(config !== undefined && { config }), ...(folder !== undefined && { 'data-dir': folder }) },
     env,
   )

@@ -36,12 +36,12 @@ test('every protocol id in the sources is in the catalogue, and the other way ro
   )
 })
 
-test('the configuration that is shown as an example is one', (t) => {
+test('the configuration that is shown as an example is one', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'godwit-docs-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const file = join(folder, 'config.yaml')
   writeFileSync(file, CONFIG_EXAMPLE)
-  const read = readConfigFile(file)
+  const read = await readConfigFile(file)
   t.true(read.ok, JSON.stringify(read))
 })
 

@@ -118,7 +118,7 @@ async function settled(session: Session) {
     usage(`--site ${site}: a name is up to 63 of a-z, 0-9 and -, not at its ends`)
   }
   const { readConfig } = await import('../../config.ts')
-  const read = readConfig(session.flags, session.io.env)
+  const read = await readConfig(session.flags, session.io.env)
   if (!read.ok) throw new GodwitError(read.failure)
   return { config: read.value.config, site }
 }

@@ -97,7 +97,7 @@ export const TOOL_COMMANDS: readonly Command[] = [
 
 async function runPeer(session: Session): Promise<number> {
   const { readConfig } = await import('../../config.ts')
-  const read = readConfig(session.flags, session.io.env)
+  const read = await readConfig(session.flags, session.io.env)
   if (!read.ok) throw new GodwitError(read.failure)
   const { config } = read.value
   const [{ openLog }, { up }] = await Promise.all([import('../../log.ts'), import('../../peer.ts')])
@@ -126,7 +126,7 @@ function mindBugs(log: Log): void {
 
 async function showConfig(session: Session): Promise<number> {
   const { pick, readConfig } = await import('../../config.ts')
-  const read = readConfig(session.flags, session.io.env)
+  const read = await readConfig(session.flags, session.io.env)
   if (!read.ok) throw new GodwitError(read.failure)
   const { config, origins } = read.value
   const origin = session.has('origin')
@@ -144,7 +144,7 @@ async function showConfig(session: Session): Promise<number> {
 async function validate(session: Session): Promise<number> {
   const { readConfig } = await import('../../config.ts')
   const { file } = session.words
-  const read = readConfig(
+  const read = await readConfig(
     file === undefined ? session.flags : { ...session.flags, config: file },
     session.io.env,
   )

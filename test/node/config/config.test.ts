@@ -27,9 +27,9 @@ const file = (text: string): string => {
 const read = (flags: Flags, env: Record<string, string> = {}, on: Partial<Machine> = {}) =>
   readConfig(flags, { HOME: '/home/ana', ...env }, { ...machine, ...on })
 
-test('defaults work', (t) => {
+test('defaults work', async (t) => {
   // An empty file of our own keeps a real /etc/godwit/config.yaml out of the test.
-  const outcome = read({ config: file('') })
+  const outcome = await read({ config: file('') })
   t.true(outcome.ok)
   if (!outcome.ok) return
   t.deepEqual(outcome.value.config, {
@@ -49,18 +49,18 @@ test('defaults work', (t) => {
   t.true(Object.values(outcome.value.origins).every((origin) => origin === 'default'))
 })
 
-test('without root, folders are the user’s', (t) => {
-  const outcome = read({ config: file('') }, {}, { root: false })
+test('without root, folders are the user’s', async (t) => {
+  const outcome = await read({ config: file('') }, {}, { root: false })
   t.is(outcome.ok && outcome.value.config.dataDir, '/home/ana/.local/share/godwit')
-  const xdg = read({ config: file('') }, { XDG_DATA_HOME: '/data' }, { root: false })
+  const xdg = await read({ config: file('') }, { XDG_DATA_HOME: '/data' }, { root: false })
   t.is(xdg.ok && xdg.value.config.dataDir, '/data/godwit')
 })
 
-test('a flag wins over a variable, a variable over the file, the file over the default', (t) => {
+test('a flag wins over a variable, a variable over the file, the file over the default', async (t) => {
   const config = file(
     'name: from-file\ndriver: tcg\nlabels: {disk: ssd}\nhttp: {listen: 127.0.0.1:1}\nmdns: false\n',
   )
-  const outcome = read(
+  const outcome = await read(
     { config, name: 'from-flag', listen: ['/ip4/10.0.0.1/tcp/5000'] },
     { GODWIT_NAME: 'from-env', GODWIT_DRIVER: 'none', GODWIT_CAPACITY_CPUS: '3' },
   )
@@ -79,10 +79,10 @@ test('a flag wins over a variable, a variable over the file, the file over the d
   t.deepEqual(got.joinListen, ['/ip4/10.0.0.1/tcp/5001'])
 })
 
-test('paths are relative to where they were written', (t) => {
-  const inFile = read({ config: file('dataDir: peer') })
+test('paths are relative to where they were written', async (t) => {
+  const inFile = await read({ config: file('dataDir: peer') })
   t.is(inFile.ok && inFile.value.config.dataDir, join(folder, 'peer'))
-  const typed = read({ config: file(''), 'data-dir': 'peer' })
+  const typed = await read({ config: file(''), 'data-dir': 'peer' })
   t.is(typed.ok && typed.value.config.dataDir, '/srv/peer')
 })
 
@@ -110,8 +110,8 @@ const faults: [what: string, flags: Flags, env: Record<string, string>, text: st
   ['a socket that is too long', { socket: `/${'a'.repeat(107)}` }, {}, '', /is 108 bytes long/],
 ]
 for (const [what, flags, env, text, said] of faults) {
-  test(`refuses ${what}`, (t) => {
-    const outcome = read({ config: file(text), ...flags }, env)
+  test(`refuses ${what}`, async (t) => {
+    const outcome = await read({ config: file(text), ...flags }, env)
     t.false(outcome.ok)
     if (outcome.ok) return
     t.regex(describeFailure(outcome.failure), said)
@@ -119,8 +119,8 @@ for (const [what, flags, env, text, said] of faults) {
   })
 }
 
-test('a file that was named must be there', (t) => {
-  const outcome = read({ config: join(folder, 'none.yaml') })
+test('a file that was named must be there', async (t) => {
+  const outcome = await read({ config: join(folder, 'none.yaml') })
   t.false(outcome.ok)
   t.regex(outcome.ok ? '' : describeFailure(outcome.failure), /none\.yaml: no such file/)
 })

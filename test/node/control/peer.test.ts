@@ -10,12 +10,12 @@ import { up } from '../../../node/peer.ts'
 import { GodwitError } from '../../../protocols/errors.ts'
 import { fakePeer, VERSION } from '../cli/support.ts'
 
-const configIn = (folder: string, http = '127.0.0.1:0') =>
-  must(readConfig({ 'data-dir': folder, http, config: '/dev/null' }, {})).config
+const configIn = async (folder: string, http = '127.0.0.1:0') =>
+  must(await readConfig({ 'data-dir': folder, http, config: '/dev/null' }, {})).config
 
 test('up serves its faces, and drains them before and after the peer', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'godwit-up-'))
-  const config = configIn(folder)
+  const config = await configIn(folder)
   const peer = fakePeer()
   const told: string[] = []
   const stop = Promise.withResolvers<string>()
@@ -45,16 +45,16 @@ test('a peer that does not start is a failure; a face that does not, stops the p
   const folder = mkdtempSync(join(tmpdir(), 'godwit-up-'))
   const never = new Promise<string>(() => {})
   const failing = (): Promise<never> => Promise.reject(new GodwitError({ code: 'DATA_MISSING', folder }))
-  t.like(await up(configIn(folder), silentLog, failing, never), { failure: { code: 'DATA_MISSING' } })
+  t.like(await up(await configIn(folder), silentLog, failing, never), { failure: { code: 'DATA_MISSING' } })
 
   const first = fakePeer()
   const stop = Promise.withResolvers<string>()
   const ready = Promise.withResolvers<void>()
   const log = { ...silentLog, info: (_: object, text: string) => void (text === 'ready' && ready.resolve()) }
-  const running = up(configIn(folder, 'off'), log, () => Promise.resolve(first), stop.promise)
+  const running = up(await configIn(folder, 'off'), log, () => Promise.resolve(first), stop.promise)
   await ready.promise
   const second = fakePeer()
-  const outcome = await up(configIn(folder, 'off'), silentLog, () => Promise.resolve(second), never)
+  const outcome = await up(await configIn(folder, 'off'), silentLog, () => Promise.resolve(second), never)
   t.like(outcome, { failure: { code: 'DATA_LOCKED' } })
   t.true(second.stopped)
   t.false(first.stopped)
