@@ -17,8 +17,9 @@ import { VERSION } from '../version.ts'
 import type { Log } from '../log.ts'
 import { type Method, OPERATIONS } from '../operations.ts'
 import { SCHEMA_VERSION } from '../views.ts'
+import { HEADERS } from './server.ts'
 
-type Serving = { readonly peer: Peer; readonly log: Log; readonly ready: () => boolean }
+type Serving = { readonly peer: Peer; readonly log: Log }
 
 /** Requests in hand; a peer has better things to do than to be watched by more. */
 const REQUESTS_MAX = 64
@@ -68,13 +69,13 @@ export function listener(serving: Serving): RequestListener {
   return (request, response) => void handle(request, response)
 }
 
-function app({ log, peer, ready }: Serving): OpenAPIHono {
+function app({ log, peer }: Serving): OpenAPIHono {
   const app = new OpenAPIHono()
   const fail = (c: Context, failure: Failure): Response =>
     c.json(errorEnvelope(failure, ''), STATUS_OF[failure.code] ?? 500)
 
   app.use('*', guard(fail))
-  health(app, ready)
+  health(app)
 
   for (const [name, { path, changes }] of Object.entries(OPERATIONS)) {
     if (path === undefined || changes) continue
@@ -133,19 +134,17 @@ function guard(fail: (c: Context, failure: Failure) => Response) {
     } finally {
       inHand--
     }
-    c.header('cache-control', 'no-store')
-    c.header('x-content-type-options', 'nosniff')
+    for (const [name, value] of Object.entries(HEADERS)) c.header(name, value)
     return undefined
   }
 }
 
-function health(app: OpenAPIHono, ready: () => boolean): void {
+/** What server.ts answers without us. */
+function health(app: OpenAPIHono): void {
   app.openAPIRegistry.registerPath(plain('/healthz', 'the process answers'))
-  app.get('/healthz', (c) => c.text('ok\n'))
   app.openAPIRegistry.registerPath(
     plain('/readyz', 'the peer takes part; 503 until it does and while it drains'),
   )
-  app.get('/readyz', (c) => (ready() ? c.text('ready\n') : c.text('not ready\n', 503)))
 }
 
 /** One file without anything from elsewhere; the policy names its own script and style by their hashes. */

@@ -1,8 +1,15 @@
 /**
  * The status endpoint's listener: read-only, on loopback unless told otherwise, bounded in connections and in time.
- * Until somebody asks, nothing but the listener is loaded: an idle peer does not pay for its page.
+ * Health is answered here; the rest is loaded when somebody asks for it: an idle peer does not pay for its page, also
+ * when a supervisor looks at it every few seconds.
  */
-import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
 import { type AddressInfo, isIP } from 'node:net'
 import { failureOf, GodwitError } from '../../protocols/errors.ts'
 import type { Peer } from '../control/peer.ts'
@@ -21,6 +28,9 @@ const CONNECTIONS_MAX = 256
 const REQUEST_MS_MAX = 10_000
 const HEADER_BYTES_MAX = 8 * 1024
 
+/** On every answer: what is shown is of now, and is what it says. */
+export const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }
+
 type Serving = { readonly address: string; readonly peer: Peer; readonly log: Log }
 
 /** @throws GodwitError ADDRESS_IN_USE, or IO when the address cannot be listened on. */
@@ -29,9 +39,7 @@ export async function serveStatus({ address, peer, log }: Serving): Promise<Stat
   let draining = false
   let loading: Promise<RequestListener> | undefined
   const load = (): Promise<RequestListener> => {
-    loading ??= import('./app.ts').then(({ listener }) =>
-      listener({ peer, log, ready: () => !draining && peer.ready() }),
-    )
+    loading ??= import('./app.ts').then(({ listener }) => listener({ peer, log }))
     return loading
   }
   const loopback = isLoopback(host)
@@ -43,6 +51,7 @@ export async function serveStatus({ address, peer, log }: Serving): Promise<Stat
         res.writeHead(421).end()
         return
       }
+      if (health(req, res, !draining && peer.ready())) return
       load().then(
         (handle) => handle(req, res),
         (error: unknown) => {
@@ -66,6 +75,16 @@ export async function serveStatus({ address, peer, log }: Serving): Promise<Stat
         server.closeAllConnections()
       }),
   }
+}
+
+/** Answers /healthz (the process answers) and /readyz (the peer takes part, and does not drain); false for the rest. */
+function health({ method, url }: IncomingMessage, res: ServerResponse, ready: boolean): boolean {
+  if (method !== 'GET' && method !== 'HEAD') return false
+  const path = url?.replace(/\?.*/, '')
+  if (path !== '/healthz' && path !== '/readyz') return false
+  const [status, text] = path === '/healthz' ? [200, 'ok\n'] : ready ? [200, 'ready\n'] : [503, 'not ready\n']
+  res.writeHead(status, { ...HEADERS, 'content-type': 'text/plain; charset=UTF-8' }).end(text)
+  return true
 }
 
 const isLoopback = (host: string): boolean =>
