@@ -40,6 +40,7 @@ export type Peer = {
 }
 
 export type PeerOptions = {
+  readonly cpus?: number
   readonly memoryMiB?: number
   readonly driver?: 'tcg' | 'none'
   readonly folder?: string
@@ -68,7 +69,7 @@ export class Mesh {
 
   /** A peer that has a configuration and nothing else yet. */
   async peer(name: string, site: string, options: PeerOptions = {}): Promise<Peer> {
-    const { address = '127.0.0.1', driver = 'none', memoryMiB = 512, prefix = [] } = options
+    const { address = '127.0.0.1', cpus = 8, driver = 'none', memoryMiB = 512, prefix = [] } = options
     const folder = options.folder ?? join(this.folder, name)
     const config = join(this.folder, `${name}.yaml`)
     const [listen, door, http] = await freePorts(3)
@@ -83,7 +84,7 @@ export class Mesh {
         `http: { listen: '127.0.0.1:${ports.http}' }`,
         'mdns: false',
         `driver: ${driver}`,
-        `capacity: { cpus: 8, memoryMiB: ${memoryMiB}, diskGiB: 64 }`,
+        `capacity: { cpus: ${cpus}, memoryMiB: ${memoryMiB}, diskGiB: 64 }`,
         '',
       ].join('\n'),
     )
