@@ -229,16 +229,19 @@ function want(
     if (!outcome.ok) return done(outcome)
     vms.asked(vm.id)
     const endMs = ports.clock.nowMs() + SETTLE_MS
+    // The answer may come from the leader before its entry is here: what this peer's copy says counts from then on.
+    let heard = false
     const look = (): void => {
       const agreed = agreement.site.state.vms[vm.id]
+      heard ||= agreed === undefined || agreed.wanted === wanted
       if (agreed === undefined) return done(failed({ code: 'NOT_FOUND', what: 'vm', name: vm.name }))
       const view = showVm(context, agreed)
-      if (view.state === wanted || !here) return done(ok(view))
-      if (agreed.wanted !== wanted)
+      if (heard && (view.state === wanted || !here)) return done(ok(view))
+      if (heard && agreed.wanted !== wanted)
         return done(
           failed({ code: 'BUSY', vm: vm.name, by: `a later command: it is wanted ${agreed.wanted}` }),
         )
-      if (view.state === 'failed') return done(failed({ code: 'HYPERVISOR', vm: vm.name, why: view.why }))
+      if (heard && view.state === 'failed') return done(failed({ code: 'HYPERVISOR', vm: vm.name, why: view.why }))
       if (ports.clock.nowMs() > endMs)
         return done(failed({ code: 'TIMEOUT', what: `${vm.name} ${wanted}`, afterMs: SETTLE_MS }))
       ports.clock.after(LOOK_MS, look)

@@ -148,6 +148,8 @@ export const FIND_SOURCES_PATIENCE_MS = 5_000
 /** A lost source is tried again after this, doubling up to the second number. */
 export const RECONNECT_MS_MIN = 500
 export const RECONNECT_MS_MAX = 8_000
+/** A source that was asked this long ago and has nothing to give leaves its place to another. */
+export const IDLE_SOURCE_MS = 2_000
 /** A peer that sent a bad chunk is not asked again for this long; an operator needs minutes to mend a disk. */
 export const BAN_MS = 600_000
 /** Channels that a peer serves chunks on at once: a site's neighbours and a swarm; more are refused. */

@@ -211,7 +211,7 @@ export class Operators {
       method,
       wanted === 'running' ? { name } : { name, kill: false },
       (outcome: Outcome<unknown>) => {
-        if (outcome.ok) told(true)
+      if (outcome.ok) told(true)
         // Agreed on, and then not seen so in time: the agreement stands.
         else if (!OPEN.has(outcome.failure.code) && outcome.failure.code !== 'HYPERVISOR') told(false)
         if (outcome.ok) done()

@@ -118,6 +118,7 @@ export class Job {
     // While it is not known whether anything is missing, nobody is called.
     const calling = this.#findAtMs > 0 && (this.#phase === 'looking' || this.#phase === 'fetching')
     if (calling) {
+      this.#makeRoom(nowMs)
       this.#links.connect(nowMs)
       if (nowMs >= this.#findAtMs) this.#find(nowMs)
     }
@@ -125,6 +126,20 @@ export class Job {
       return this.#finish(failed({ code: 'NO_SOURCE', image: this.#image, missing: 1 }))
     if (this.#phase === 'fetching') this.#step({ kind: 'tick' })
     this.#show(nowMs)
+  }
+
+  #makeRoom(nowMs: number): void {
+    const idle = (peer: PeerId): boolean => {
+      // Whoever lacks the manifest is of no use before it is here.
+      if (this.#download === undefined) return this.#links.get(peer)?.unknown === true
+      const source = this.#download.sources.find((each) => each.peer === peer)
+      return source === undefined || (source.dry && source.asked.size === 0)
+    }
+    this.#links.makeRoom(nowMs, (peer) => {
+      if (!idle(peer)) return false
+      this.#step({ kind: 'lost', peer })
+      return true
+    })
   }
 
   /** Calls sources, from now on. */

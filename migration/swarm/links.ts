@@ -3,7 +3,7 @@
  * ones again after a while, banned ones never.
  */
 import type { PeerId } from '../../protocols/ids.ts'
-import { RECONNECT_MS_MAX, RECONNECT_MS_MIN, SOURCES_MAX } from '../../protocols/limits.ts'
+import { IDLE_SOURCE_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN, SOURCES_MAX } from '../../protocols/limits.ts'
 import { PROTOCOL } from '../../protocols/swarm/messages.ts'
 import { Conversation, type Heard } from './conversation.ts'
 import type { SwarmPorts } from './swarm.ts'
@@ -89,6 +89,30 @@ export class Links {
         used++
         this.#dial(link)
       }
+  }
+
+  /**
+   * Hangs up on sources that have nothing to give while others wait for a place: with more peers in sight than places,
+   * the one that holds the rest would never be called (found by the simulator's mesh, seed 8).
+   */
+  makeRoom(nowMs: number, isIdle: (peer: PeerId) => boolean): void {
+    const links = [...this.#links.values()]
+    if (
+      links.filter(({ opening, conversation }) => opening || conversation !== undefined).length < SOURCES_MAX
+    )
+      return
+    let waiting = links.filter(
+      ({ peer, opening, conversation, retryAtMs }) =>
+        !opening && conversation === undefined && retryAtMs <= nowMs && !this.#isBanned(peer),
+    ).length
+    for (const link of links) {
+      if (waiting === 0) return
+      const called =
+        link.conversation !== undefined && link.helloMs > 0 && nowMs - link.helloMs > IDLE_SOURCE_MS
+      if (!called || !isIdle(link.peer)) continue
+      this.hangUp(link)
+      waiting--
+    }
   }
 
   /** Hangs up, and tries again later. */

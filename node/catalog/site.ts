@@ -8,7 +8,14 @@
  * While `move` is set the VM is granted to nobody else, and no other command takes it.
  */
 import { codec } from '../../protocols/codec.ts'
-import { epoch, type Epoch, FIRST_EPOCH, nextHome, nextPlacement } from '../../protocols/epoch.ts'
+import {
+  compareEpochs,
+  epoch,
+  type Epoch,
+  FIRST_EPOCH,
+  nextHome,
+  nextPlacement,
+} from '../../protocols/epoch.ts'
 import type { Failure } from '../../protocols/errors.ts'
 import { imageId, name, type PeerId, peerId, siteId, ulid, vmId } from '../../protocols/ids.ts'
 import {
@@ -246,9 +253,9 @@ function adopt(state: SiteState, command: SiteCommand & { kind: 'vm-adopt' }): O
   const { kind: _, m, vm, ...rest } = command
   if (state.reservations[vm]?.m === m) delete state.reservations[vm]
   const known = state.vms[vm]
-  if (known !== undefined && !same(known.epoch, rest.epoch) && known.epoch[1] >= rest.epoch[1])
-    return ok(known.epoch)
-  state.vms[vm] ??= { id: vm, ...rest, kill: false, deleting: false }
+  // What it was when it lived here before is history, even when the log never heard that it had left.
+  if (known !== undefined && compareEpochs(known.epoch, rest.epoch) >= 0) return ok(known.epoch)
+  state.vms[vm] = { id: vm, ...rest, kill: false, deleting: false }
   return ok(rest.epoch)
 }
 

@@ -31,12 +31,19 @@ export type Around = {
   readonly pull: Pull
 }
 
-/** How move m of a VM ended, when its log says so: the mesh's between sites, the site's inside one. */
+/**
+ * How move m of a VM ended, when its log says so: the mesh's between sites, the site's inside one. The mesh keeps the
+ * newest move of a VM only; that an older one was taken shows in its home, which has moved on since.
+ */
 export function endOf({ agreement }: Around, vm: string, m: string): 'taken' | 'cancelled' | undefined {
-  const move = agreement.mesh.state.moves[vm]
+  const { moves, homes } = agreement.mesh.state
+  const move = moves[vm]
   if (move?.m === m) return move.state === 'intended' ? undefined : move.state
   const here = agreement.site.state.vms[vm]
-  return here?.ended?.m === m ? here.ended.how : undefined
+  if (here?.ended?.m === m) return here.ended.how
+  const home = homes[vm]
+  const left = here?.move?.m === m && home !== undefined && home.epoch[1] > here.epoch[1]
+  return left ? 'taken' : undefined
 }
 
 /** Things in hand, by name. */

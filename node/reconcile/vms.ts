@@ -285,7 +285,9 @@ export class Vms {
         if (!outcome.ok) return this.#failed(local, outcome.failure)
         if (local.grant === undefined || compareEpochs(local.grant.epoch, grant.epoch) !== 0) {
           this.#note(grant.vm, 'granted', `may run ${grant.name} under ${printEpoch(grant.epoch)}`)
-          local.images = false
+          // Whatever went wrong or was switched off under an older grant is history.
+          const fresh = { images: false, poweredOff: false, failures: 0, failure: undefined, notBeforeMs: 0 }
+          Object.assign(local, fresh)
         }
         local.grant = grant
         this.#advance(local)
@@ -463,13 +465,10 @@ export class Vms {
     if (local.machine !== undefined && compareEpochs(local.machine.epoch, event.epoch) !== 0) return
     local.machine = undefined
     this.#note(event.vm, 'exited', `the guest ended: ${event.why}`)
-    // Powered off from inside: it stays off, as a machine on a desk would. A crash is tried again, later and later.
-    if (
-      event.why === 'shutdown' &&
-      local.busy === undefined &&
-      local.grant?.wanted === 'running' &&
-      !this.#wanted(local).moving
-    ) {
+    // Powered off from inside: it stays off, as a machine on a desk would. What ended while no peer was here may have
+    // been stopped by a move, which only the catalog can tell, and that has not caught up yet: it is started again.
+    const byItself = event.why === 'shutdown' && local.busy === undefined && this.#ready
+    if (byItself && local.grant?.wanted === 'running' && !this.#wanted(local).moving) {
       local.poweredOff = true
       this.#around.wantStopped(event.vm)
     }

@@ -157,6 +157,13 @@ test('a take gives the next placement and the captured disks', (t) => {
   t.is(vms[vm(1)]?.move, undefined)
 })
 
+test('a VM that comes back takes the place of what it was here before (found by mesh, seed 3)', (t) => {
+  const back = { ...adopt, epoch: [0, 3, 0, 1] as const, host: b }
+  const { vms } = after([...placed, move(later, there, 'cora11111111111111'), reserve(), back])
+  t.like(vms[vm(1)], { host: b, epoch: [0, 3, 0, 1] })
+  t.is(vms[vm(1)]?.move, undefined)
+})
+
 test('a cancel leaves the VM where it was, under its epoch', (t) => {
   t.like(after([...placed, move(), cancel()]).vms[vm(1)], { host: a, epoch: one, disks })
 })
