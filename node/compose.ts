@@ -16,6 +16,7 @@ import { homeOf } from './catalog/mesh.ts'
 import type { Context, NodeConfig, Ports } from './context.ts'
 import { Counts, figures } from './figures.ts'
 import { handlers } from './handlers.ts'
+import { PROBING } from './hypervisor.ts'
 import { Jobs } from './jobs.ts'
 import { render } from './metrics.ts'
 import { Moves } from './moving/moves.ts'
@@ -204,14 +205,16 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
 
   /** This host's capacity as the site's group should have it. */
   function mindCapacity(): void {
+    const agreed = agreement.site.state.hosts[identity.peer]
+    const { driver } = ports.hypervisor
     const host = {
       id: identity.peer,
       name: identity.peerName,
       ...config.capacity,
-      driver: ports.hypervisor.driver,
+      // Mostly the probe ends as it did before: no entry to say so, and none to say that it is under way.
+      driver: driver === PROBING ? (agreed?.driver ?? driver) : driver,
       labels: { ...config.labels },
     }
-    const agreed = agreement.site.state.hosts[identity.peer]
     if (agreed !== undefined && JSON.stringify(sorted(agreed)) === JSON.stringify(sorted(host))) return
     agreement.proposeSite({ kind: 'host-commit', ...host }, () => {})
   }

@@ -39,8 +39,14 @@ export type MachineEvent =
       readonly why: 'shutdown' | 'killed' | 'crashed'
     }
 
+/** Not known yet which driver runs guests. */
+export const PROBING = 'probing'
+
 export type Hypervisor = {
-  /** Which driver runs guests here: 'kvm' or 'tcg' by a probe that ran one, 'sim' in the simulator, 'none'. */
+  /**
+   * Which driver runs guests here: 'kvm' or 'tcg' by a probe that ran one, 'sim' in the simulator, 'none'; PROBING until
+   * it is known, which a start waits for.
+   */
   readonly driver: string
   /** Guests that are running or paused, also those that an earlier life of this peer started (adoption). */
   inspect(done: Done<Machine[]>): void

@@ -2,6 +2,7 @@
  * The hard conditions of placement: one row each, in the order they are asked. A row lets a host pass, or says why not.
  * Everything is in the units of the spec; what is counted is what was promised to VMs, not what they use right now.
  */
+import { PROBING } from '../hypervisor.ts'
 import type { Host, PlaceRequest } from './place.ts'
 
 /**
@@ -26,6 +27,7 @@ export const FILTERS: readonly Filter[] = [
     refuse: ({ capacity: { driver } }, request) => {
       if (driver === 'none') return 'cannot run guests: it has no hypervisor'
       if (request.driver === undefined || request.driver === driver) return undefined
+      if (driver === PROBING) return 'has yet to find out by what it runs guests'
       return `runs guests by ${driver}, not by ${request.driver}`
     },
   },

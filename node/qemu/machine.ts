@@ -10,7 +10,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { compareEpochs, printEpoch } from '../../protocols/epoch.ts'
 import { GodwitError } from '../../protocols/errors.ts'
 import type { VmId } from '../../protocols/ids.ts'
-import type { Hypervisor, Machine, MachineConfig, MachineEvent, MachineUsage } from '../hypervisor.ts'
+import {
+  type Hypervisor,
+  type Machine,
+  type MachineConfig,
+  type MachineEvent,
+  type MachineUsage,
+  PROBING,
+} from '../hypervisor.ts'
 import { answer } from './answer.ts'
 import { commandLine, type Accelerator } from './command-line.ts'
 import { dropGroup, makeGroup } from './control-group.ts'
@@ -55,7 +62,6 @@ export type HypervisorOptions = {
 }
 
 export type QemuHypervisor = Hypervisor & {
-  readonly probed: Probed
   /** Ends this process's part; guests go on under their keepers. */
   close(): Promise<void>
 }
@@ -63,12 +69,20 @@ export type QemuHypervisor = Hypervisor & {
 export async function openHypervisor(options: HypervisorOptions): Promise<QemuHypervisor> {
   const { folder, driver = 'auto', note = () => {} } = options
   await mkdir(folder, { recursive: true, mode: 0o700 })
-  const probed = driver === 'auto' ? await probe(join(folder, 'probe.json')) : { driver, why: '' }
-  if (probed.why !== '') note(`guests run under ${probed.driver}: ${probed.why}`)
-  const machines = new Machines(folder, probed.driver, note)
+  const closing = new AbortController()
+  let known: Probed['driver'] | typeof PROBING = driver === 'auto' ? PROBING : driver
+  // Only a start waits for it: a probe takes longer than everything else that a peer does before it is ready.
+  const probed =
+    driver === 'auto'
+      ? probe(join(folder, 'probe.json'), { note, signal: closing.signal }).then(
+          ({ driver }) => (known = driver),
+        )
+      : Promise.resolve(driver)
+  const machines = new Machines(folder, probed, note)
   return {
-    driver: probed.driver,
-    probed,
+    get driver() {
+      return known
+    },
     inspect: (done) => answer(machines.inspect(), done),
     start: (machine, done) => answer(machines.start(machine), done),
     powerOff: (vm, graceMs, done) => answer(machines.powerOff(vm, graceMs), done),
@@ -77,14 +91,17 @@ export async function openHypervisor(options: HypervisorOptions): Promise<QemuHy
     serialLog: (vm, lines, done) => answer(machines.serialLog(vm, lines), done),
     usage: (done) => answer(machines.usage(), done),
     forget: (vm, done) => answer(machines.forget(vm), done),
-    close: () => machines.close(),
+    close: async () => {
+      closing.abort()
+      await Promise.all([probed, machines.close()])
+    },
   }
 }
 
 class Machines {
   readonly handlers: ((event: MachineEvent) => void)[] = []
   readonly #root: string
-  readonly #driver: Probed['driver']
+  readonly #driver: Promise<Probed['driver']>
   readonly #note: (text: string) => void
   readonly #guests = new Map<VmId, Guest>()
   /** VMs with a start, an adoption or a forgetting in hand. */
@@ -92,7 +109,7 @@ class Machines {
   #toldOfGroups = false
   #closed = false
 
-  constructor(root: string, driver: Probed['driver'], note: (text: string) => void) {
+  constructor(root: string, driver: Promise<Probed['driver']>, note: (text: string) => void) {
     this.#root = root
     this.#driver = driver
     this.#note = note
@@ -134,12 +151,12 @@ class Machines {
   }
 
   async start(machine: MachineConfig): Promise<Machine> {
-    const driver = this.#driver
-    if (driver === 'none') throw missing(PROGRAM)
     const { vm, name, epoch } = machine
     const folder = machineFolder(this.#root, vm)
     if (this.#guests.has(vm)) throw running(name, 'started')
     return this.#hold(vm, 'start', async () => {
+      const driver = await this.#driver
+      if (driver === 'none') throw missing(PROGRAM)
       await mkdir(folder.path, { recursive: true, mode: 0o700 })
       // Free: whatever ran here is gone, to its keeper, and what an earlier life began will not start.
       if (!(await revokePermit(folder, LOCK_SECONDS))) throw running(name, 'started')

@@ -33,8 +33,19 @@ const cacheSchema = z.object({
   why: z.string(),
 })
 
-/** @param cache File that keeps the answer; made again for another boot or another QEMU. */
-export async function probe(cache: string): Promise<Probed> {
+type ProbeOptions = {
+  /** Told why guests do not run as well as they might; not when that is known from before. */
+  readonly note?: (text: string) => void
+  /** Ends what is tried; what it says then is not kept. */
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Takes a second and more where KVM is there and does not work, tens of milliseconds when the answer is known.
+ *
+ * @param cache File that keeps the answer; made again for another boot or another QEMU.
+ */
+export async function probe(cache: string, { note, signal }: ProbeOptions = {}): Promise<Probed> {
   let version: string
   try {
     const ran = await run('qemu-system-x86_64', ['--version'], VERSION_MS)
@@ -47,7 +58,9 @@ export async function probe(cache: string): Promise<Probed> {
   const known = await readCache(cache)
   if (known?.boot === boot && known.version === version) return { driver: known.driver, why: known.why }
 
-  const probed = await tryDrivers()
+  const probed = await tryDrivers(signal)
+  if (signal?.aborted === true) return probed
+  if (probed.why !== '') note?.(`guests run under ${probed.driver}: ${probed.why}`)
   // Only an answer is kept: what failed for want of memory or disk may work the next time.
   if (probed.driver !== 'none') {
     const text = JSON.stringify({ boot, version, ...probed })
@@ -56,26 +69,27 @@ export async function probe(cache: string): Promise<Probed> {
   return probed
 }
 
-async function tryDrivers(): Promise<Probed> {
-  const folder = await mkdtemp(join(tmpdir(), 'godwit-probe-'))
+async function tryDrivers(signal: AbortSignal | undefined): Promise<Probed> {
+  let folder: string | undefined
   try {
+    folder = await mkdtemp(join(tmpdir(), 'godwit-probe-'))
     const disk = join(folder, 'disk.raw')
     await writeFile(disk, probeDisk())
-    const tcg = await speaks('tcg', disk, TCG_MS)
+    const tcg = await speaks('tcg', disk, TCG_MS, signal)
     if ('why' in tcg) return { driver: 'none', why: tcg.why }
     try {
       await access('/dev/kvm', constants.R_OK | constants.W_OK)
     } catch (error) {
       return { driver: 'tcg', why: `/dev/kvm: ${(error as NodeJS.ErrnoException).code ?? 'unusable'}` }
     }
-    const kvm = await speaks('kvm', disk, Math.max(KVM_MS_MIN, tcg.ms * KVM_SLOWER_MAX))
+    const kvm = await speaks('kvm', disk, Math.max(KVM_MS_MIN, tcg.ms * KVM_SLOWER_MAX), signal)
     if ('why' in kvm)
       return { driver: 'tcg', why: `KVM does not run what TCG boots in ${tcg.ms} ms: ${kvm.why}` }
     return { driver: 'kvm', why: '' }
   } catch (error) {
     return { driver: 'none', why: JSON.stringify(failureOf(error)) }
   } finally {
-    await rm(folder, { recursive: true, force: true })
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true })
   }
 }
 
@@ -97,6 +111,7 @@ function speaks(
   driver: Accelerator,
   disk: string,
   limitMs: number,
+  signal: AbortSignal | undefined,
 ): Promise<{ ms: number } | { why: string }> {
   const options = [
     ['-machine', `${MACHINE_TYPE},accel=${driver}`, '-cpu', 'qemu64', '-m', '16M'],
@@ -106,7 +121,10 @@ function speaks(
   ]
   return new Promise((resolve) => {
     const began = performance.now()
-    const guest = spawn('qemu-system-x86_64', options.flat(), { stdio: ['pipe', 'pipe', 'pipe'] })
+    const guest = spawn('qemu-system-x86_64', options.flat(), {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      ...(signal !== undefined && { signal, killSignal: 'SIGKILL' }),
+    })
     let said = ''
     let spoke: { ms: number } | undefined
     const timer = setTimeout(() => guest.kill('SIGKILL'), limitMs)

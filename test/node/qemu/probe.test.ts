@@ -1,6 +1,8 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
+import { PROBING } from '../../../node/hypervisor.ts'
+import { openHypervisor } from '../../../node/qemu/machine.ts'
 import { probe } from '../../../node/qemu/probe.ts'
 import { folderOf } from '../../storage/folder.ts'
 
@@ -19,4 +21,12 @@ test('a probe finds a driver that runs guests, and asks again only after a boot 
     await writeFile(cache, JSON.stringify({ ...kept, [stale]: 'another' }))
     t.not((await probe(cache)).why, 'kept', stale)
   }
+})
+
+test('nobody waits for a probe, and one that is cut short is not believed', async (t) => {
+  const folder = await folderOf(t)
+  const hypervisor = await openHypervisor({ folder })
+  t.is(hypervisor.driver, PROBING)
+  await hypervisor.close()
+  t.deepEqual(await readdir(folder), [])
 })
