@@ -31,7 +31,7 @@ export function imageHandlers(context: () => Context): Record<string, unknown> {
 }
 
 /** By its name at this site, its id, or the unique beginning of it. */
-export function findImage({ agreement }: Context, typed: string): Outcome<SiteImage> {
+function findImage({ agreement }: Context, typed: string): Outcome<SiteImage> {
   const images = agreement.site.state.images
   const named = images[typed]
   if (named !== undefined) return ok(named)

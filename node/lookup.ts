@@ -41,7 +41,7 @@ export function find<T extends Named>(
 }
 
 /** VMs of the own site as agreed, of other sites as their digests say. */
-export function allVms({ agreement, config, observation }: Context): FoundVm[] {
+function allVms({ agreement, config, observation }: Context): FoundVm[] {
   const own = Object.values(agreement.site.state.vms).map(({ id, name, host }) => ({
     id,
     name,
@@ -60,7 +60,7 @@ export function allVms({ agreement, config, observation }: Context): FoundVm[] {
   return [...own, ...others]
 }
 
-export function allPeers({ agreement }: Context): FoundPeer[] {
+function allPeers({ agreement }: Context): FoundPeer[] {
   const { peers, sites } = agreement.mesh.state
   return Object.values(peers).map(({ id, name, site }) => ({
     id,

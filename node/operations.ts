@@ -93,4 +93,3 @@ export const OPERATIONS: { readonly [M in Method]: Operation } = rows
 
 export type Method = keyof typeof rows
 export type Params<M extends Method> = z.output<(typeof rows)[M]['params']>
-export type Answer<M extends Method> = z.output<(typeof rows)[M]['answer']>

@@ -211,11 +211,10 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
 const ruleOf = (failure: Failure): Rule<Code> => RULES[failure.code] as unknown as Rule<Code>
 
 /** One line for people: what failed and why. */
-export const describeFailure = (failure: Failure): string => ruleOf(failure).say(failure as never)
+export const describeFailure = (failure: Failure): string => ruleOf(failure).say(failure)
 /** The next command to try, or undefined. */
-export const nextStep = (failure: Failure): string | undefined => ruleOf(failure).next?.(failure as never)
+export const nextStep = (failure: Failure): string | undefined => ruleOf(failure).next?.(failure)
 export const exitOf = (failure: Failure): number => ruleOf(failure).exit
-export const mayRetry = (failure: Failure): boolean => ruleOf(failure).retry
 
 /** The one error class. Branch on `failure.code`; the message is for people, and may change. */
 export class GodwitError extends Error {

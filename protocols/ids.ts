@@ -18,7 +18,6 @@ export const ulid = matching(/^[0-9A-HJKMNP-TV-Z]{26}$/, 'a ULID')
 export const siteId = matching(/^[0-9a-z]{8}$/, 'a site id of 8 characters')
 export const vmId = matching(/^[0-9a-z]{8}-[0-9A-HJKMNP-TV-Z]{26}$/, 'a VM id')
 export const imageId = matching(/^[0-9a-f]{64}$/, 'an image id of 64 hex digits')
-export const chunkId = matching(/^[0-9a-f]{64}$/, 'a chunk id of 64 hex digits')
 /** Names of peers, sites, VMs and images: a DNS label, so that they can be host names. */
 export const name = matching(
   new RegExp(`^[a-z0-9]([a-z0-9-]{0,${NAME_LENGTH_MAX - 2}}[a-z0-9])?$`),

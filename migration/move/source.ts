@@ -165,10 +165,6 @@ export function stepSource(source: Source, event: SourceEvent): SourceEffect[] {
 
 export const sourceEnded = ({ phase }: Source): boolean => phase === 'done' || phase === 'cancelled'
 
-/** The guest belongs to the move now: nobody else starts or stops it. */
-export const holdsGuest = ({ phase }: Source): boolean =>
-  ['stopping', 'capturing', 'promising', 'offering', 'cancelling'].includes(phase)
-
 /** What each phase waits for, asked for (again). */
 function ask(source: Source): SourceEffect[] {
   const { m, vm, name, scope, from, epoch, spec, wanted, images, base } = source

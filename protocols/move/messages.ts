@@ -11,7 +11,7 @@ const counter = integer(0, 2 ** 52)
 const images = list(record({ image: imageId, bytes: integer(0, IMAGE_BYTES_MAX) }), DISKS_MAX)
 
 /** What one pull has cost so far, in bytes; never decreases. */
-export const cost = record({
+const cost = record({
   doneBytes: counter,
   totalBytes: counter,
   dedupBytes: counter,

@@ -77,7 +77,7 @@ const cli = (...args: string[]): { status: number | null; stdout: string; stderr
   })
 
 test('the command lists scenarios, refuses nonsense, and prints one line of JSON per seed', (t) => {
-  t.regex(cli('--help').stdout, /scenarios:\n {2}links /)
+  t.regex(cli('--help').stdout, /scenarios:\n(.*\n)* {2}links /)
   t.is(cli('nothing').status, 2)
   t.is(cli('links', '--peers', 'x').status, 2)
   const { status, stdout, stderr } = cli('links', '--peers', '6', '--seed', '2', '--seeds', '2', '--json')
