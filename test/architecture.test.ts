@@ -29,7 +29,6 @@ const OWNERS: readonly [name: string, files: RegExp][] = [
   ['zod', /^(test\/)?node\//],
   ['ava', /^test\//],
   ['@fast-check/ava', /^test\//],
-  ['fast-check', /^test\//],
 ]
 
 /** Folders named after what they speak to: a package, a file system, a program, a person, a browser. */

@@ -54,3 +54,12 @@ test('without apt, one line says what to install', (t) => {
   t.is(status, 2)
   t.regex(stderr, /^setup: qemu-system-\w+, qemu-img missing: .*qemu-utils\)?\n$/)
 })
+
+test('no script starts node as its shell remembers it from before set-up, which may have brought another', (t) => {
+  const manifest = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as {
+    scripts: Record<string, string>
+  }
+  const afterSetup = Object.values(manifest.scripts).flatMap((script) => script.split('setup.mjs').slice(1))
+  t.true(afterSetup.length > 0)
+  for (const rest of afterSetup) t.notRegex(rest, /&& node /)
+})
