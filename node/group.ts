@@ -3,7 +3,8 @@
  * are applied. The core decides everything; this shell only keeps its promises:
  *
  *   - a `send` with `after` leaves only when that write is durable;
- *   - a failed write (full disk) is tried again, in order: until it is durable nothing that depends on it leaves;
+ *   - a failed write (full disk) is tried again, in order: until it is durable nothing that depends on it leaves, who
+ *     waits for it is told why, and nothing new is proposed; what was proposed may still be carried out later;
  *   - committed entries are applied in order, exactly once in a life; state is rebuilt from snapshot and log at start.
  */
 import type { Clock, Dice, Timer } from '../protocols/clock.ts'
@@ -76,6 +77,8 @@ export class Group<State, Command> {
   readonly #waiting = new Map<number, Message[]>()
   /** Writes that are not durable yet, in order: their tokens. */
   readonly #unstored = new Set<number>()
+  /** Why the newest write failed; undefined once one came through. */
+  #unwritable: Failure | undefined
   readonly #timers = new Set<Timer>()
   #snapshotIndex: number
   #nextToken = 1
@@ -149,6 +152,7 @@ export class Group<State, Command> {
 
   #ask(done: Done<unknown>, event: (token: number) => RaftEvent): void {
     if (this.#stopped) return done(failed({ code: 'STOPPING', peer: 'this peer' }))
+    if (this.#unwritable !== undefined) return done(failed(this.#unwritable))
     if (this.#asked.size + this.#pending.size >= PROPOSALS_MAX) {
       return done(failed({ code: 'PROPOSAL_DROPPED', group: this.name, why: 'too many proposals wait' }))
     }
@@ -206,7 +210,12 @@ export class Group<State, Command> {
   #write(token: number, ops: readonly Op[]): void {
     this.#ports.store.write(ops, true, (outcome) => {
       if (this.#stopped) return
-      if (!outcome.ok) return this.#later(WRITE_AGAIN_MS, () => this.#write(token, ops))
+      if (!outcome.ok) {
+        this.#unwritable = outcome.failure
+        this.#refuseAll(outcome.failure)
+        return this.#later(WRITE_AGAIN_MS, () => this.#write(token, ops))
+      }
+      this.#unwritable = undefined
       this.#unstored.delete(token)
       for (const message of this.#waiting.get(token) ?? []) this.#ports.send(message)
       this.#waiting.delete(token)
