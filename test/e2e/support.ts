@@ -175,8 +175,8 @@ export class Mesh {
     return outcome.value
   }
 
-  /** Ends what this mesh started. */
-  async close(): Promise<void> {
+  /** Ends what this mesh started; `before` the folder goes. */
+  async close(before: () => Promise<void> = () => Promise.resolve()): Promise<void> {
     await Promise.all([...this.#children].map((child) => stopped(child, 'SIGKILL')))
     for (const { folder } of this.peers) {
       for (const { keeper, guest } of await machinesIn(folder))
@@ -188,6 +188,7 @@ export class Mesh {
         await Promise.all(left.flatMap(({ keeper, guest }) => [isAlive(keeper), isAlive(guest)]))
       ).includes(true)
     })
+    await before()
     rmSync(this.folder, { recursive: true, force: true })
   }
 

@@ -1,0 +1,82 @@
+/** A data folder on a file system without room: what needs room fails with its reason, and nothing else is touched. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import type { ImageView, StatusView, VmView } from '../../node/views.ts'
+import { counted, createGuest, guestsOn, importGuest, newest, vmNamed } from './guests.ts'
+import { Mesh, must, type Peer, until } from './support.ts'
+
+const MIB = 1024 ** 2
+const DISK_MIB = 96
+const mesh = new Mesh()
+const root = process.getuid?.() === 0
+const disk = join(mesh.folder, 'disk')
+const filler = join(disk, 'filler')
+let crane: Peer
+let vm: VmView
+
+/** Leaves that much room, to the page. */
+function fill(leaveBytes: number): void {
+  rmSync(filler, { force: true })
+  const { bavail, bsize } = statfsSync(disk)
+  writeFileSync(filler, Buffer.alloc(bavail * bsize - leaveBytes))
+}
+
+function unmounted(): boolean {
+  return spawnSync('umount', [disk]).status === 0
+}
+
+const when = root ? test.serial : test.serial.skip
+if (!root) process.stderr.write('SKIPPED: a full disk needs a file system of its own, and so root\n')
+
+test.before(async () => {
+  if (!root) return
+  mkdirSync(disk)
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'godwit-e2e', disk])
+  crane = await mesh.peer('crane', 'harbour', { driver: 'tcg', folder: join(disk, 'crane') })
+  await mesh.form(crane)
+  await importGuest(mesh, crane, 'guest')
+  vm = await createGuest(mesh, crane, 'counter', 'guest')
+})
+test.after.always(async () => {
+  // What ran there may need a moment to be gone.
+  await mesh.close(() => until('the disk to be free', () => !root || unmounted()))
+})
+
+when('an import that does not fit fails with its reason; the peer and its VM live on', async (t) => {
+  const path = join(mesh.folder, 'large.raw')
+  writeFileSync(path, randomBytes(16 * MIB))
+  fill(6 * MIB)
+  const [pid] = await guestsOn(crane)
+  const ran = await mesh.godwit(crane, ['image', 'import', 'large', path, '-o', 'json'])
+  t.is(ran.code, 1, ran.err)
+  t.is(ran.error?.code, 'DISK_FULL', ran.err)
+  t.regex(ran.error?.message ?? '', /no room left on the disk of /)
+  t.true((await mesh.ask<StatusView>(crane, 'status')).ready)
+  t.deepEqual(await guestsOn(crane), [pid])
+  await counted(crane, vm.id, newest(crane, vm.id) + 3)
+  t.is((await mesh.ask<ImageView[]>(crane, 'image.list')).length, 1)
+
+  rmSync(filler)
+  must(await mesh.godwit(crane, ['image', 'import', 'large', path]))
+  must(await mesh.godwit(crane, ['image', 'verify', 'large']))
+})
+
+when(
+  'with no room at all commands are refused with the reason, and work again once there is room',
+  async (t) => {
+    fill(0)
+    const [pid] = await guestsOn(crane)
+    const refused = await mesh.godwit(crane, ['token', 'create', '-o', 'json'])
+    t.log(refused.err)
+    t.is(refused.error?.code, 'DISK_FULL', refused.err)
+    t.true((await mesh.ask<StatusView>(crane, 'status')).ready)
+    t.deepEqual(await guestsOn(crane), [pid])
+    t.is((await vmNamed(mesh, crane, 'counter'))?.state, 'running')
+    rmSync(filler)
+    await until('tokens to be made again', async () => (await mesh.try(crane, 'token.create')).ok)
+    await counted(crane, vm.id, newest(crane, vm.id) + 3)
+  },
+)
