@@ -62,12 +62,20 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     clock.after(0, () => {
       looking = false
       if (stopped) return
-      mindPeers()
+      mindMesh()
       context.moves.look()
       context.vms.reconcile()
-      context.observation.members()
-      mindDoor(context)
     })
+  }
+
+  /** Who is admitted, and which tokens are open, changes with the mesh's entries only. */
+  let minded = -1
+  const mindMesh = (): void => {
+    if (agreement.mesh.appliedIndex === minded) return
+    minded = agreement.mesh.appliedIndex
+    mindPeers()
+    context.observation.members()
+    mindDoor(context)
   }
 
   const agreement = new Agreement(identity, { ...ports, transport }, { changed, role: () => changed() })
@@ -223,6 +231,8 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     if (stopped) return
     mindAddresses()
     mindCapacity()
+    // Tokens expire without an entry.
+    mindDoor(context)
     changed()
     clock.after(MIND_MS, mind)
   }

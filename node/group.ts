@@ -183,6 +183,7 @@ export class Group<State, Command> {
         this.state = this.#machine.state.decode(effect.snapshot.data)
         this.appliedIndex = effect.snapshot.index
         this.#snapshotIndex = effect.snapshot.index
+        this.#loseProposals()
         this.#events.restored()
         return
       case 'proposed': {
@@ -200,6 +201,8 @@ export class Group<State, Command> {
       case 'refused':
         return this.#refuse(effect.token, refusal(this.name, effect))
       case 'role':
+        // What this peer proposed as leader may be overwritten, or committed by the next one: the asker cannot know.
+        if (this.role === 'leader' && effect.role !== 'leader') this.#loseProposals()
         this.role = effect.role
         this.leader = effect.leader
         this.#events.role(effect.role, effect.leader)
@@ -248,6 +251,12 @@ export class Group<State, Command> {
     this.#asked.delete(token)
     this.#reads.delete(token)
     asked?.(failed(failure))
+  }
+
+  #loseProposals(): void {
+    const pending = [...this.#pending.values()]
+    this.#pending.clear()
+    for (const { done } of pending) done(failed(lost(this.name)))
   }
 
   #refuseAll(failure: Failure): void {

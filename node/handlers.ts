@@ -101,10 +101,8 @@ function vmHandlers(context: () => Context): Record<string, unknown> {
           ),
         LOGS_MS,
       ),
-    'vm.move': ({ name, to, mode, dryRun }: Params<'vm.move'>, done: Done<unknown>, hops: number) =>
-      atHost(context(), name, 'vm.move', { to, mode, dryRun }, done, hops, (vm) =>
-        moveVm(context(), vm, to, done),
-      ),
+    'vm.move': ({ name, to, mode }: Params<'vm.move'>, done: Done<unknown>, hops: number) =>
+      atHost(context(), name, 'vm.move', { to, mode }, done, hops, (vm) => moveVm(context(), vm, to, done)),
     'move.reserve': (params: ReserveParams, done: Done<unknown>, hops: number) => {
       const { agreement, asking, moves } = context()
       const { leader } = agreement.site
@@ -177,6 +175,8 @@ function createVm(context: Context, params: Params<'vm.create'>, done: Done<unkn
     return asking.there(site.leader, 'vm.create', params, done, hops)
   }
   const { spec } = params
+  // Accepted by the schema, which stays; not acted on yet, so it is not promised either.
+  if (spec.failover === 'automatic') refuse({ code: 'UNSUPPORTED', what: 'automatic failover' })
   const disks = spec.disks.map(({ image }) => {
     const named =
       site.state.images[image] ?? Object.values(site.state.images).find((each) => each.image === image)
@@ -241,7 +241,8 @@ function want(
         return done(
           failed({ code: 'BUSY', vm: vm.name, by: `a later command: it is wanted ${agreed.wanted}` }),
         )
-      if (heard && view.state === 'failed') return done(failed({ code: 'HYPERVISOR', vm: vm.name, why: view.why }))
+      if (heard && view.state === 'failed')
+        return done(failed({ code: 'HYPERVISOR', vm: vm.name, why: view.why }))
       if (ports.clock.nowMs() > endMs)
         return done(failed({ code: 'TIMEOUT', what: `${vm.name} ${wanted}`, afterMs: SETTLE_MS }))
       ports.clock.after(LOOK_MS, look)

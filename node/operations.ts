@@ -43,7 +43,6 @@ const rows = {
     params: named.extend({
       to: z.string().min(1).max(256).describe('a peer, a site, or auto'),
       mode: z.enum(['auto', 'cold']).default('auto'),
-      dryRun: z.boolean().default(false),
     }),
     answer: job,
   },

@@ -169,6 +169,12 @@ async function nextBoot(store: LevelStore): Promise<number> {
   return boot
 }
 
+/** The door of an announced address is one port higher, as it is where it listens by default. */
+const announcedDoor = (config: Config): string[] =>
+  config.announce.map((address) =>
+    address.replace(/\/tcp\/(\d+)/, (_, port: string) => `/tcp/${Number(port) + 1}`),
+  )
+
 function doorOf(config: Config, privateKey: Uint8Array, log: Log, closers: (() => Promise<void>)[]): Door {
   type Opened = Awaited<ReturnType<typeof openDoor>>
   let door: Promise<Opened> | undefined
@@ -184,6 +190,7 @@ function doorOf(config: Config, privateKey: Uint8Array, log: Log, closers: (() =
       door ??= openDoor({
         privateKey,
         listen: config.joinListen,
+        announce: announcedDoor(config),
         handler: (from, hello, remoteAddress, reply) => {
           log.info(
             { peer: from, site: hello.site, name: hello.name, from: remoteAddress },

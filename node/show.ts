@@ -33,6 +33,7 @@ export function showPeer(context: Context, id: PeerId): PeerView {
     diskFreeBytes: sample?.diskFreeBytes ?? null,
     vms: peer?.site === config.identity.site ? vmsOn(context, id) : (sample?.vms.length ?? 0),
     version: self ? config.version : (sample?.version ?? ''),
+    labels: host?.labels ?? (self ? { ...config.labels } : {}),
     ageMs,
     stale: ageMs > STALE_MS,
   }
@@ -107,6 +108,7 @@ export function showVm(context: Context, vm: SiteVm): VmView {
     why: here ? (view?.why ?? '') : (told?.why ?? ''),
     cpus: spec.cpus,
     memoryMiB: spec.memoryMiB,
+    labels: spec.labels,
     job: vm.move?.m ?? '',
     cpuSeconds: told?.cpuSeconds ?? null,
     memoryBytes: told?.memoryBytes ?? null,
@@ -138,6 +140,7 @@ export function showVms(context: Context): VmView[] {
               why: '',
               cpus: vm.cpus,
               memoryMiB: vm.memoryMiB,
+              labels: {},
               job: '',
               cpuSeconds: null,
               memoryBytes: null,

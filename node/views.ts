@@ -30,6 +30,7 @@ export const peerView = z.object({
   diskFreeBytes: z.number().nullable(),
   vms: z.number(),
   version: z.string(),
+  labels: z.record(z.string(), z.string()),
   ageMs: age,
   stale,
 })
@@ -70,6 +71,9 @@ export const vmView = z.object({
   why: z.string().describe('why it is not as wanted; empty when it is'),
   cpus: z.number(),
   memoryMiB: z.number(),
+  labels: z
+    .record(z.string(), z.string())
+    .describe('labels its host must carry; empty when only a digest is known'),
   job: z.string().describe('job that has it in hand; empty when none'),
   cpuSeconds: z.number().nullable(),
   memoryBytes: z.number().nullable(),

@@ -172,28 +172,23 @@ export class Operators {
       this.#moment('move cancelled or refused')
       refused()
     }
-    this.#cluster.ask<{ job: string }>(
-      host,
-      'vm.move',
-      { name, to, mode: 'cold', dryRun: false },
-      (outcome) => {
-        if (!outcome.ok) return not()
-        const { job } = outcome.value
-        this.#jobs.set(job, { vm: name, by: host, to })
-        const look = (): void => {
-          const view = this.#cluster.hosts
-            .map(({ node }) => node?.context.jobs.get(job))
-            .find((each) => each !== undefined)
-          if (view?.state === 'failed' || view?.state === 'cancelled') return not()
-          if (view?.state === 'done') {
-            this.#moved++
-            return moved()
-          }
-          this.#cluster.world.after(LOOK_MS, look)
+    this.#cluster.ask<{ job: string }>(host, 'vm.move', { name, to, mode: 'cold' }, (outcome) => {
+      if (!outcome.ok) return not()
+      const { job } = outcome.value
+      this.#jobs.set(job, { vm: name, by: host, to })
+      const look = (): void => {
+        const view = this.#cluster.hosts
+          .map(({ node }) => node?.context.jobs.get(job))
+          .find((each) => each !== undefined)
+        if (view?.state === 'failed' || view?.state === 'cancelled') return not()
+        if (view?.state === 'done') {
+          this.#moved++
+          return moved()
         }
-        look()
-      },
-    )
+        this.#cluster.world.after(LOOK_MS, look)
+      }
+      look()
+    })
   }
 
   #want(site: string, name: string, wanted: 'running' | 'stopped', done: () => void): void {
@@ -211,7 +206,7 @@ export class Operators {
       method,
       wanted === 'running' ? { name } : { name, kill: false },
       (outcome: Outcome<unknown>) => {
-      if (outcome.ok) told(true)
+        if (outcome.ok) told(true)
         // Agreed on, and then not seen so in time: the agreement stands.
         else if (!OPEN.has(outcome.failure.code) && outcome.failure.code !== 'HYPERVISOR') told(false)
         if (outcome.ok) done()

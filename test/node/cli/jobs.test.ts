@@ -47,7 +47,7 @@ test('a move waits, shows how it goes, and ends with its figures', async (t) => 
   )
   t.deepEqual(peer.peer.asked[0], {
     method: 'vm.move',
-    params: { name: 'web', to: 'hill', mode: 'cold', dryRun: false },
+    params: { name: 'web', to: 'hill', mode: 'cold' },
   })
   const shares = [...said.stderr.matchAll(/\((\d+)%\)/g)].map(([, share]) => Number(share))
   t.deepEqual(

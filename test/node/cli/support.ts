@@ -40,6 +40,7 @@ export const peerView: PeerView = {
   diskFreeBytes: 10 * 1024 ** 3,
   vms: 1,
   version: VERSION,
+  labels: {},
   ageMs: 0,
   stale: false,
 }
@@ -84,6 +85,7 @@ export const vmView: VmView = {
   why: '',
   cpus: 2,
   memoryMiB: 2_048,
+  labels: {},
   job: '',
   cpuSeconds: 12.5,
   memoryBytes: 1_073_741_824,

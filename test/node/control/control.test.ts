@@ -45,7 +45,7 @@ test('params are checked before the peer hears of them, and defaults filled in',
   }
   t.deepEqual(peer.asked, [])
   await client.ask('vm.move', { name: 'web', to: 'hill' }, 1_000)
-  t.deepEqual(peer.asked[0]?.params, { name: 'web', to: 'hill', mode: 'auto', dryRun: false })
+  t.deepEqual(peer.asked[0]?.params, { name: 'web', to: 'hill', mode: 'auto' })
   client.close()
   await end()
 })
