@@ -115,6 +115,13 @@ test('lists are filtered, sorted and cut into pages', async (t) => {
   t.regex(first.stderr, /there is more/)
 })
 
+test('labels choose, and images carry none to choose by', async (t) => {
+  t.regex((await type(peer, ['vm', 'list', '-l', 'disk=ssd'])).stdout, /^(?!.*web)/s)
+  const said = await type(peer, ['image', 'list', '-l', 'disk=ssd'])
+  t.is(said.exit, 2)
+  t.regex(said.stderr, /choosing these by label is not provided yet/)
+})
+
 test('what cannot be chosen by is refused with the choices', async (t) => {
   const rows: [argv: string[], said: RegExp][] = [
     [['--filter', 'colour=red'], /no column or field colour; there are name, site, host/],
@@ -125,7 +132,7 @@ test('what cannot be chosen by is refused with the choices', async (t) => {
     [['--page-token', 'x'], /--page-token: what it stood for is gone/],
     [['-o', 'xml'], /-o xml: there are table, wide, json, jsonl, yaml, csv, name/],
     [['--timeout', 'soon'], /--timeout soon: write a duration/],
-    [['--label', 'disk=ssd'], /choosing these by label is not provided yet/],
+    [['--label', 'ssd'], /--label ssd: write label=value/],
   ]
   for (const [argv, wanted] of rows) {
     const said = await type(peer, ['vm', 'list', ...argv])
