@@ -304,6 +304,7 @@ function blaming(transport: Transport, counts: Counts): Transport {
     connected: () => transport.connected(),
     watch: (handler) => transport.watch(handler),
     rttMs: (peer) => transport.rttMs(peer),
+    path: (peer) => transport.path(peer),
     addresses: () => transport.addresses(),
     blame: (peer, why) => transport.blame(peer, why),
     serve(protocol, service) {

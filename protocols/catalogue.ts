@@ -8,6 +8,7 @@ import { FRAME_BYTES_MAX, GOSSIP_BYTES_MAX } from './limits.ts'
 import { message as membership, PROTOCOL as SWIM } from './membership/messages.ts'
 import { message as move, PROTOCOL as MOVE } from './move/messages.ts'
 import { message as raft, PROTOCOL as RAFT } from './raft/messages.ts'
+import { PROTOCOL as REACH, reachAnswer, reachAsk } from './reach/messages.ts'
 import { PROTOCOL as SWARM } from './swarm/messages.ts'
 import { digest, meshTopic, sample, siteTopic } from './telemetry/messages.ts'
 
@@ -125,6 +126,16 @@ export const CONVERSATIONS: readonly Conversation[] = [
     source: 'protocols/swarm/messages.ts',
   },
   {
+    name: 'reach',
+    id: REACH,
+    version: '1',
+    over: 'requests',
+    between: 'a peer → some that it is connected with, every few minutes',
+    what: 'whether they can dial it; if one cannot, it takes slots at relays',
+    frames: [reachAsk, reachAnswer],
+    source: 'protocols/reach/messages.ts',
+  },
+  {
     name: 'kad',
     id: '/godwit/kad/1',
     version: '1',
@@ -158,6 +169,42 @@ export const CONVERSATIONS: readonly Conversation[] = [
     over: 'library',
     between: 'connected peers, once for each connection',
     what: '@libp2p/identify: protocols that the other side serves, its addresses',
+    frames: [],
+  },
+  {
+    name: 'relay',
+    id: '/libp2p/circuit/relay/0.2.0/hop',
+    version: '0.2.0',
+    over: 'library',
+    between: 'a peer that others cannot dial, or who wants to reach it → its relay',
+    what: '@libp2p/circuit-relay-v2: slots and circuits, for admitted peers only; the relay sees ciphertext',
+    frames: [],
+  },
+  {
+    name: 'relayed',
+    id: '/libp2p/circuit/relay/0.2.0/stop',
+    version: '0.2.0',
+    over: 'library',
+    between: 'a relay → the peer that has a slot',
+    what: '@libp2p/circuit-relay-v2: somebody dials you through me',
+    frames: [],
+  },
+  {
+    name: 'dcutr',
+    id: '/libp2p/dcutr',
+    version: '1',
+    over: 'library',
+    between: 'two peers that are connected through a relay',
+    what: '@libp2p/dcutr: both dial each other at once, so that their NATs let them through',
+    frames: [],
+  },
+  {
+    name: 'autonat',
+    id: '/libp2p/autonat/1.0.0',
+    version: '1.0.0',
+    over: 'library',
+    between: 'a peer with a public address of its own → others',
+    what: '@libp2p/autonat: whether that address can be dialled',
     frames: [],
   },
   {

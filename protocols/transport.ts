@@ -39,6 +39,8 @@ export type Transport = {
   watch(handler: (peer: PeerId, up: boolean) => void): void
   /** Smoothed round-trip time in ms to a connected peer, once measured. */
   rttMs(peer: PeerId): number | undefined
+  /** How a connected peer is reached now: straight, or through another peer that relays. */
+  path(peer: PeerId): Path | undefined
   /** The addresses under which others may reach this peer, as multiaddrs with its peer id. */
   addresses(): string[]
   /**
@@ -47,6 +49,8 @@ export type Transport = {
    */
   blame(peer: PeerId, why: string): void
 }
+
+export type Path = 'direct' | 'relay'
 
 export type Service = {
   readonly frame?: (from: PeerId, frame: Uint8Array) => void

@@ -9,7 +9,7 @@ import {
   SEND_QUEUE_FRAMES_MAX,
 } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
-import type { Channel, Service, Transport } from '../protocols/transport.ts'
+import type { Channel, Path, Service, Transport } from '../protocols/transport.ts'
 import { SimChannel } from './channel.ts'
 import type { Connection, End } from './connection.ts'
 import type { Life } from './life.ts'
@@ -142,6 +142,11 @@ export class SimTransport implements Transport {
     const connection = this.#connections.get(peer)
     if (connection === undefined) return undefined
     return 2 * this.#network.links.latencyMs(connection.dialler.port, connection.listener.port)
+  }
+
+  /** No NAT here: nobody needs a relay. */
+  path(peer: PeerId): Path | undefined {
+    return this.#connections.has(peer) ? 'direct' : undefined
   }
 
   addresses(): string[] {

@@ -33,6 +33,8 @@ export const gossip = (gate: Gate): ((components: GossipSubComponents) => Gossip
     allowPublishToZeroTopicPeers: true,
     ignoreDuplicatePublishError: true,
     doPX: false,
+    // Through a relay as well.
+    runOnLimitedConnection: true,
     // Small meshes: 3 to 30 peers on a topic. Full degree 5 reaches 30 peers in three hops.
     D: 5,
     Dlo: 3,

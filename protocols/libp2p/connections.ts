@@ -3,7 +3,8 @@
  *
  * Two kinds to each peer. The oldest that carries no bulk is for everything small; bulk has one of its own, so that a
  * heartbeat never waits behind a disk in the same TCP queue. Failed dials back off, doubling, so that a dead peer costs
- * one dial in DIAL_BACKOFF_MS_MAX however often it is written to.
+ * one dial in DIAL_BACKOFF_MS_MAX however often it is written to. A direct connection goes before a relayed one wherever
+ * there are both; while there is only a relayed one, the direct way is tried now and then.
  */
 import { hash } from 'node:crypto'
 import type { Connection, Libp2p, PeerId as Libp2pPeerId } from '@libp2p/interface'
@@ -13,6 +14,7 @@ import { GodwitError } from '../errors.ts'
 import type { PeerId } from '../ids.ts'
 import { DIAL_MS_MAX, PEERS_KEPT_MAX } from '../limits.ts'
 import type { Gate } from './gate.ts'
+import { isRelayed } from './relay.ts'
 
 const DIAL_BACKOFF_MS_MIN = 500
 const DIAL_BACKOFF_MS_MAX = 15_000
@@ -29,6 +31,15 @@ const FAILURES_BEFORE_LOOKUP = 2
 const LOOKUP_MS = 2_000
 /** Bulk connections that carry nothing are closed after this long: dialling one again costs six round trips. */
 const BULK_IDLE_MS = 60_000
+/** A direct dial of a peer that can also be had through a relay: two round trips of the slowest link, and a lost SYN. */
+const DIRECT_MS = 1_500
+/** A direct dial that failed is not tried again for this long while there is a relay: the first time, and at most. */
+const DIRECT_AGAIN_MS_MIN = 10_000
+const DIRECT_AGAIN_MS_MAX = 5 * 60_000
+/** What is under way on a relayed connection has this long to end once there is a direct one. */
+const RELAYED_LINGER_MS = 2_000
+/** Ways through relays that one dial tries: a peer has two, and may just have changed them. */
+const RELAYED_DIALS_MAX = 4
 
 type Dial = {
   failures: number
@@ -37,6 +48,9 @@ type Dial = {
   current: Promise<Connection> | undefined
   /** When this peer may dial without being asked: the other side has its turn first, or has had it. */
   keepFromMs: number | undefined
+  /** Direct dials that failed in a row, while there was a relay. */
+  directFailures: number
+  directNotBeforeMs: number
 }
 
 export class Connections {
@@ -48,6 +62,8 @@ export class Connections {
   readonly #bulk = new WeakSet<Connection>()
   readonly #bulkDials = new Map<PeerId, Promise<Connection>>()
   readonly #bulkIdleSinceMs = new WeakMap<Connection, number>()
+  /** Made by dialling an address that a peer listens on, and not by both ends at once through their NATs. */
+  readonly #dialled = new WeakSet<Connection>()
   readonly #keeper: NodeJS.Timeout
   #closed = false
 
@@ -64,9 +80,34 @@ export class Connections {
     clearInterval(this.#keeper)
   }
 
-  /** The connection for everything that is not bulk. */
+  /** The connection for everything that is not bulk: the oldest direct one, else one through a relay. */
   control(peer: PeerId): Connection | undefined {
     return this.#open(peer).find((connection) => !this.#bulk.has(connection))
+  }
+
+  /** Open connections, the oldest direct one first. */
+  to(peer: PeerId): readonly Connection[] {
+    return this.#open(peer)
+  }
+
+  /** Whether an open connection shows that this peer can be dialled. */
+  dialled(peer: PeerId): boolean {
+    return this.#open(peer).some((connection) => this.#dialled.has(connection))
+  }
+
+  /** Whether a peer answers at one of these addresses. The connection that shows it is one to keep, or it is closed. */
+  async tryDirect(peer: PeerId, addresses: readonly string[], timeoutMs: number): Promise<boolean> {
+    const targets = addresses.flatMap((each) => parsed(withPeer(each, peer)))
+    if (targets.length === 0) return false
+    try {
+      const connection = await this.#dialDirect(targets, timeoutMs)
+      const spare =
+        this.control(peer) !== connection && !this.#bulk.has(connection) && !this.#bulkDials.has(peer)
+      if (spare) connection.close().catch(() => {})
+      return true
+    } catch {
+      return false
+    }
   }
 
   /**
@@ -74,7 +115,8 @@ export class Connections {
    * other end falls back to when it cannot dial.
    */
   markBulk(connection: Connection): void {
-    if (this.#open(connection.remotePeer.toString()).length > 1) this.#bulk.add(connection)
+    if (connection.direct && this.#direct(connection.remotePeer.toString()).length > 1)
+      this.#bulk.add(connection)
   }
 
   /** The control connection, dialled when there is none. `urgent` shortens the back-off. */
@@ -97,6 +139,7 @@ export class Connections {
     const control = await this.connect(peer, true)
     const open = this.#open(peer).find((connection) => this.#bulk.has(connection))
     if (open !== undefined) return open
+    if (performance.now() < this.#dialOf(peer).directNotBeforeMs) return control
     let dial = this.#bulkDials.get(peer)
     if (dial === undefined) {
       dial = this.#dialBulk(peer, control).finally(() => this.#bulkDials.delete(peer))
@@ -111,10 +154,12 @@ export class Connections {
     for (const connection of this.#libp2p.getConnections(this.#idOf(peer))) connection.abort(new Error(why))
   }
 
-  /** New addresses, or a peer that was just seen: the next dial need not wait. */
-  hint(peer: PeerId): void {
+  /** New addresses, or a peer that was just seen: the next dial need not wait; nor need a direct one, if that is new. */
+  hint(peer: PeerId, direct = true): void {
     const dial = this.#dials.get(peer)
-    if (dial !== undefined) dial.notBeforeMs = Math.min(dial.notBeforeMs, dial.failedMs + DIAL_BACKOFF_MS_MIN)
+    if (dial === undefined) return
+    dial.notBeforeMs = Math.min(dial.notBeforeMs, dial.failedMs + DIAL_BACKOFF_MS_MIN)
+    if (direct) dial.directNotBeforeMs = 0
   }
 
   /** Looks at once at who should be connected; told when that may have changed. */
@@ -131,7 +176,11 @@ export class Connections {
     return this.#libp2p
       .getConnections(this.#idOf(peer))
       .filter(({ status }) => status === 'open')
-      .sort((a, b) => a.timeline.open - b.timeline.open)
+      .sort((a, b) => Number(b.direct) - Number(a.direct) || a.timeline.open - b.timeline.open)
+  }
+
+  #direct(peer: PeerId): Connection[] {
+    return this.#open(peer).filter(({ direct }) => direct)
   }
 
   #idOf(peer: PeerId): Libp2pPeerId {
@@ -143,7 +192,15 @@ export class Connections {
   #dialOf(peer: PeerId): Dial {
     let dial = this.#dials.get(peer)
     if (dial === undefined) {
-      dial = { failures: 0, notBeforeMs: 0, failedMs: -Infinity, current: undefined, keepFromMs: undefined }
+      dial = {
+        failures: 0,
+        notBeforeMs: 0,
+        failedMs: -Infinity,
+        current: undefined,
+        keepFromMs: undefined,
+        directFailures: 0,
+        directNotBeforeMs: 0,
+      }
       this.#dials.set(peer, dial)
     }
     return dial
@@ -151,12 +208,7 @@ export class Connections {
 
   async #dial(peer: PeerId, dial: Dial, startedMs: number): Promise<Connection> {
     try {
-      const target = await this.#targetOf(peer, dial.failures >= FAILURES_BEFORE_LOOKUP)
-      // `force`, because what is left may be a bulk connection, which libp2p would hand out instead.
-      const connection = await this.#libp2p.dial(target, {
-        force: true,
-        signal: AbortSignal.timeout(DIAL_MS_MAX),
-      })
+      const connection = await this.#dialEither(peer, dial, startedMs)
       connection.addEventListener('close', () => this.#ended(dial, connection), { once: true })
       return connection
     } catch {
@@ -182,7 +234,41 @@ export class Connections {
     dial.keepFromMs = undefined
   }
 
-  async #targetOf(peer: PeerId, lookUp: boolean): Promise<Multiaddr[] | Libp2pPeerId> {
+  async #dialEither(peer: PeerId, dial: Dial, startedMs: number): Promise<Connection> {
+    const { direct, relayed } = await this.#targetsOf(peer, dial.failures >= FAILURES_BEFORE_LOOKUP)
+    if (relayed.length === 0)
+      return this.#dialDirect(direct.length > 0 ? direct : this.#idOf(peer), DIAL_MS_MAX)
+    const connection = await this.#upgrade(dial, direct)
+    if (connection !== undefined) return connection
+    const leftMs = Math.ceil(Math.max(DIRECT_MS, DIAL_MS_MAX - (performance.now() - startedMs)))
+    return this.#libp2p.dial(relayed, { force: true, signal: AbortSignal.timeout(leftMs) })
+  }
+
+  /** A direct connection to a peer that a relay reaches as well, when it is time to try. */
+  async #upgrade(dial: Dial, direct: Multiaddr[]): Promise<Connection | undefined> {
+    if (direct.length === 0 || performance.now() < dial.directNotBeforeMs) return undefined
+    try {
+      const connection = await this.#dialDirect(direct, DIRECT_MS)
+      dial.directFailures = 0
+      return connection
+    } catch {
+      const afterMs = Math.min(DIRECT_AGAIN_MS_MAX, DIRECT_AGAIN_MS_MIN * 2 ** dial.directFailures++)
+      dial.directNotBeforeMs = performance.now() + afterMs
+      return undefined
+    }
+  }
+
+  /** `force`, because what there is may be relayed or for bulk, and libp2p would hand that out instead. */
+  async #dialDirect(target: Multiaddr[] | Libp2pPeerId, timeoutMs: number): Promise<Connection> {
+    const connection = await this.#libp2p.dial(target, {
+      force: true,
+      signal: AbortSignal.timeout(timeoutMs),
+    })
+    if (connection.direct && connection.direction === 'outbound') this.#dialled.add(connection)
+    return connection
+  }
+
+  async #targetsOf(peer: PeerId, lookUp: boolean): Promise<{ direct: Multiaddr[]; relayed: Multiaddr[] }> {
     const id = this.#idOf(peer)
     const known = await this.#libp2p.peerStore.get(id).then(
       ({ addresses }) => addresses.map((address) => address.multiaddr.toString()),
@@ -194,22 +280,27 @@ export class Connections {
           () => [],
         )
       : []
-    const all = new Set(
-      [...this.#gate.addressesOf(peer), ...known, ...found].map((each) => withPeer(each, peer)),
-    )
-    const dialable = [...all].flatMap((each) => parsed(each))
-    return dialable.length > 0 ? dialable : id
+    const all = [
+      ...new Set([...this.#gate.addressesOf(peer), ...known, ...found].map((each) => withPeer(each, peer))),
+    ]
+    const self = this.#libp2p.peerId.toString()
+    const relays = all.filter((each) => isRelayed(each) && !each.includes(self)).slice(0, RELAYED_DIALS_MAX)
+    return {
+      direct: all.filter((each) => !isRelayed(each)).flatMap(parsed),
+      relayed: relays.flatMap(parsed),
+    }
   }
 
   async #dialBulk(peer: PeerId, control: Connection): Promise<Connection> {
     try {
-      const target = await this.#targetOf(peer, false)
-      const connection = await this.#libp2p.dial(target, {
-        force: true,
-        signal: AbortSignal.timeout(DIAL_MS_MAX),
-      })
+      const { direct, relayed } = await this.#targetsOf(peer, false)
+      const connection =
+        relayed.length === 0
+          ? await this.#dialDirect(direct.length > 0 ? direct : this.#idOf(peer), DIAL_MS_MAX)
+          : await this.#upgrade(this.#dialOf(peer), direct)
+      if (connection === undefined || !connection.direct) return control
       // libp2p lets two dials of one peer share their result: then this is the control connection.
-      if (connection !== this.control(peer) || this.#open(peer).length > 1) this.#bulk.add(connection)
+      if (connection !== this.control(peer) || this.#direct(peer).length > 1) this.#bulk.add(connection)
       return connection
     } catch {
       this.#log(`${peer}: bulk shares the control connection`)
@@ -219,13 +310,27 @@ export class Connections {
 
   #keep(): void {
     for (const peer of this.#kept()) {
-      if (this.control(peer) !== undefined) continue
+      const control = this.control(peer)
+      if (control?.direct === true) continue
       const dial = this.#dialOf(peer)
+      if (control !== undefined) {
+        this.#keepTrying(peer, dial)
+        continue
+      }
       const yields = this.#libp2p.peerId.toString() > peer
       dial.keepFromMs ??= performance.now() + (yields ? YIELD_MS : 0)
       if (performance.now() >= dial.keepFromMs) this.connect(peer, false).catch(() => {})
     }
     for (const connection of this.#libp2p.getConnections()) this.#closeIdle(connection)
+  }
+
+  #keepTrying(peer: PeerId, dial: Dial): void {
+    if (dial.current !== undefined || performance.now() < dial.directNotBeforeMs) return
+    dial.current = this.#targetsOf(peer, false)
+      .then(({ direct }) => this.#upgrade(dial, direct))
+      .then((connection) => connection ?? Promise.reject(unreachable(peer, 0)))
+      .finally(() => (dial.current = undefined))
+    dial.current.catch(() => {})
   }
 
   /** All allowed peers, or in a large mesh those that a hash of both ids puts first: the same pairs at both ends. */
@@ -242,6 +347,7 @@ export class Connections {
   }
 
   #closeIdle(connection: Connection): void {
+    if (!connection.direct) return this.#closeReplaced(connection)
     if (!this.#bulk.has(connection) || connection.direction !== 'outbound') return
     const busy = connection.streams.some(({ protocol }) => protocol.endsWith(CHANNEL))
     const nowMs = performance.now()
@@ -249,6 +355,14 @@ export class Connections {
     if (busy) this.#bulkIdleSinceMs.delete(connection)
     else if (nowMs - sinceMs < BULK_IDLE_MS) this.#bulkIdleSinceMs.set(connection, sinceMs)
     else connection.close().catch(() => connection.abort(new Error('idle')))
+  }
+
+  /** A relayed connection ends when there is a direct one, and its channels have ended. */
+  #closeReplaced(relayed: Connection): void {
+    const control = this.control(relayed.remotePeer.toString())
+    if (control?.direct !== true || Date.now() - control.timeline.open < RELAYED_LINGER_MS) return
+    if (relayed.streams.some(({ protocol }) => protocol.endsWith(CHANNEL))) return
+    relayed.close().catch(() => relayed.abort(new Error('there is a direct one')))
   }
 }
 

@@ -77,6 +77,11 @@ export class Gate {
       denyOutboundEncryptedConnection: deny,
       denyInboundUpgradedConnection: deny,
       denyOutboundUpgradedConnection: deny,
+      // As a relay: slots and circuits are for the admitted, at both ends. As an end: it proves its id through the relay
+      // and is asked for again above; here a stranger does not get as far as that.
+      denyInboundRelayReservation: deny,
+      denyOutboundRelayedConnection: (source, destination) => deny(source) || deny(destination),
+      denyInboundRelayedConnection: (relay, remote) => deny(relay) || deny(remote),
     }
   }
 }

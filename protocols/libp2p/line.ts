@@ -64,6 +64,7 @@ export class Line {
       const connection = await this.#options.connect(dial)
       const stream = await connection.newStream(this.#options.protocol, {
         signal: AbortSignal.timeout(DIAL_MS_MAX),
+        runOnLimitedConnection: true,
       })
       this.#opening = false
       this.#attach(stream)

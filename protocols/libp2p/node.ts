@@ -13,6 +13,9 @@ import { gossip, GossipBroadcast } from './broadcast.ts'
 import { kademlia, KadDirectory } from './directory.ts'
 import { Gate } from './gate.ts'
 import { loadPrivateKey, peerIdOf } from './identity.ts'
+import { boundedAutoNat, holePunching, listening, OnePort } from './nat.ts'
+import { Reach } from './reach.ts'
+import { Relays, relayServer, relayTransport } from './relay.ts'
 import { connectionManager, stack } from './stack.ts'
 import { Libp2pTransport } from './transport.ts'
 
@@ -26,6 +29,8 @@ export type NetworkConfig = {
   readonly announce?: readonly string[]
   /** Whether peers on the same LAN look for each other. Default true. */
   readonly mdns?: boolean
+  /** Whether two peers behind NATs try to open them for each other. Default true. */
+  readonly holePunching?: boolean
   /** Whom to allow from the start, and where they were last. */
   readonly peers?: ReadonlyMap<PeerId, readonly string[]>
   /** One line per event worth knowing: dials that fail, peers dropped, bad frames. */
@@ -51,9 +56,12 @@ const PINGS = { maxInboundStreams: 8, maxOutboundStreams: 8 }
 export async function openNetwork(config: NetworkConfig): Promise<Network> {
   const { listen = LISTEN, announce = [], log = () => {} } = config
   const gate = new Gate(peerIdOf(config.privateKey))
+  const onePort = await OnePort.open()
+  const circuits = relayTransport()
   const libp2p = await startedOn(listen, () =>
     createLibp2p({
       ...stack,
+      transports: [onePort.transport, circuits.transport],
       privateKey: loadPrivateKey(config.privateKey),
       addresses: { listen: [...listen], announce: [...announce], announceFilter: reachable },
       connectionGater: gate.gater(),
@@ -63,10 +71,27 @@ export async function openNetwork(config: NetworkConfig): Promise<Network> {
         config.mdns === false
           ? []
           : [mdns({ serviceTag: `_godwit-${config.meshId.toLowerCase()}._udp.local` })],
-      services: { identify: identify(), ping: ping(PINGS), kad: kademlia, gossip: gossip(gate) },
+      services: {
+        identify: identify(),
+        ping: ping(PINGS),
+        kad: kademlia,
+        gossip: gossip(gate),
+        relay: relayServer,
+        autonat: boundedAutoNat,
+        dcutr: config.holePunching === false ? () => undefined : holePunching(onePort),
+        listening,
+      },
     }),
   )
-  const transport = new Libp2pTransport(libp2p, gate, log)
+  libp2p.services.listening.confirm()
+  libp2p.addEventListener('peer:identify', ({ detail }) => onePort.saw(detail))
+  const transport: Libp2pTransport = new Libp2pTransport(libp2p, gate, log, () =>
+    relays.addresses(transport.self),
+  )
+  const { connections } = transport
+  const relays = new Relays({ slots: circuits.slots, connectionsTo: (peer) => connections.to(peer), log })
+  const ownAddresses = (): string[] => transport.ownAddresses()
+  const reach = new Reach({ transport, connections, relays, ownAddresses })
   const directory = new KadDirectory(libp2p.services.kad, transport.self, gate)
   const blame = (peer: PeerId, why: string): void => transport.blame(peer, why)
   const broadcast = new GossipBroadcast({ gossip: libp2p.services.gossip, gate, blame, log })
@@ -79,6 +104,7 @@ export async function openNetwork(config: NetworkConfig): Promise<Network> {
     broadcast,
     directory,
     async close() {
+      reach.close()
       directory.close()
       transport.close()
       // Timers of libp2p's own that stop() leaves (a heartbeat, an address update) run out within a second.

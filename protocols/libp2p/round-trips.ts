@@ -70,7 +70,7 @@ export class RoundTrips {
 
 async function pingOnce(connection: Connection): Promise<number> {
   const signal = AbortSignal.timeout(ANSWER_MS)
-  const stream = await connection.newStream(PING, { signal })
+  const stream = await connection.newStream(PING, { signal, runOnLimitedConnection: true })
   try {
     const answered = Promise.withResolvers<void>()
     let heard = 0

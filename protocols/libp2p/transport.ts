@@ -6,13 +6,14 @@ import { failureOf, type Failure } from '../errors.ts'
 import type { PeerId } from '../ids.ts'
 import { DIAL_MS_MAX, FRAME_BYTES_MAX, INBOUND_STREAMS_MAX } from '../limits.ts'
 import { failed, ok, type Done, type Outcome } from '../outcome.ts'
-import type { Channel, Service, Transport } from '../transport.ts'
+import type { Channel, Path, Service, Transport } from '../transport.ts'
 import { channelOn } from './channel.ts'
 import { CHANNEL, Connections, FRAME, REQUEST, unreachable } from './connections.ts'
 import { packFrame } from './frames.ts'
 import type { Gate } from './gate.ts'
 import { readFrames } from './inbound.ts'
 import { failureOfOpening, Line } from './line.ts'
+import { isRelayed } from './relay.ts'
 import { answerRequests, Asker, InHand } from './requests.ts'
 import { RoundTrips } from './round-trips.ts'
 
@@ -23,7 +24,8 @@ export class Libp2pTransport implements Transport {
   readonly #libp2p: Libp2p
   readonly #gate: Gate
   readonly #log: Log
-  readonly #connections: Connections
+  readonly connections: Connections
+  readonly #relayed: () => string[]
   readonly #roundTrips: RoundTrips
   readonly #asked = new InHand()
   readonly #answering = new InHand()
@@ -33,21 +35,23 @@ export class Libp2pTransport implements Transport {
   readonly #up = new Set<PeerId>()
   #closed = false
 
-  constructor(libp2p: Libp2p, gate: Gate, log: Log) {
+  /** `relayed` gives addresses of this peer through its relays. */
+  constructor(libp2p: Libp2p, gate: Gate, log: Log, relayed: () => string[] = () => []) {
     this.self = libp2p.peerId.toString()
     this.#libp2p = libp2p
     this.#gate = gate
     this.#log = log
-    this.#connections = new Connections(libp2p, gate, log)
-    this.#roundTrips = new RoundTrips(this.#connections)
+    this.#relayed = relayed
+    this.connections = new Connections(libp2p, gate, log)
+    this.#roundTrips = new RoundTrips(this.connections)
     libp2p.addEventListener('peer:connect', ({ detail }) => this.#saw(detail.toString(), true))
     libp2p.addEventListener('peer:disconnect', ({ detail }) => this.#saw(detail.toString(), false))
-    libp2p.addEventListener('peer:discovery', ({ detail }) => this.#connections.hint(detail.id.toString()))
+    libp2p.addEventListener('peer:discovery', ({ detail }) => this.connections.hint(detail.id.toString()))
   }
 
   close(): void {
     this.#closed = true
-    this.#connections.close()
+    this.connections.close()
     this.#roundTrips.close()
     for (const asker of this.#askers.values()) asker.close({ code: 'STOPPING', peer: this.self })
     for (const line of this.#lines.values()) line.abort('closed')
@@ -88,20 +92,25 @@ export class Libp2pTransport implements Transport {
       })
     if (service.channel !== undefined)
       this.#handle(protocol + CHANNEL, (stream, peer, blame, connection) => {
-        this.#connections.markBulk(connection)
+        this.connections.markBulk(connection)
         service.channel?.(peer, channelOn(stream, peer, blame))
       })
   }
 
   allow(peers: ReadonlyMap<PeerId, readonly string[]>): void {
-    const before = new Set([...this.#gate.peers(), ...this.#up])
+    const before = new Map(
+      [...this.#gate.peers(), ...this.#up].map((peer) => [peer, this.#gate.addressesOf(peer)]),
+    )
     this.#gate.allow(peers)
-    for (const peer of before) if (!this.#gate.admits(peer)) this.#part(peer, 'not allowed any more')
+    for (const peer of before.keys()) if (!this.#gate.admits(peer)) this.#part(peer, 'not allowed any more')
     for (const peer of this.#gate.peers()) {
+      const [known, now] = [before.get(peer) ?? [], this.#gate.addressesOf(peer)]
+      if (before.has(peer) && String(known) === String(now)) continue
       this.#remember(peer)
-      if (!before.has(peer)) this.#connections.hint(peer)
+      const news = now.filter((address) => !known.includes(address))
+      this.connections.hint(peer, !before.has(peer) || news.some((address) => !isRelayed(address)))
     }
-    this.#connections.kick()
+    this.connections.kick()
   }
 
   connected(): PeerId[] {
@@ -117,7 +126,20 @@ export class Libp2pTransport implements Transport {
   }
 
   addresses(): string[] {
-    return this.#libp2p.getMultiaddrs().map(String)
+    return [...this.ownAddresses(), ...this.#relayed()]
+  }
+
+  /** Where it listens itself. */
+  ownAddresses(): string[] {
+    return this.#libp2p
+      .getMultiaddrs()
+      .map(String)
+      .filter((address) => !isRelayed(address))
+  }
+
+  path(peer: PeerId): Path | undefined {
+    const connection = this.connections.control(peer)
+    return connection === undefined ? undefined : connection.direct ? 'direct' : 'relay'
   }
 
   blame(peer: PeerId, why: string): void {
@@ -156,17 +178,18 @@ export class Libp2pTransport implements Transport {
   }
 
   #connect(peer: PeerId, dial: boolean, urgent: boolean): Promise<Connection> {
-    const connection = this.#connections.control(peer)
+    const connection = this.connections.control(peer)
     if (connection !== undefined) return Promise.resolve(connection)
-    return dial ? this.#connections.connect(peer, urgent) : Promise.reject(unreachable(peer, 0))
+    return dial ? this.connections.connect(peer, urgent) : Promise.reject(unreachable(peer, 0))
   }
 
   async #openStream(to: PeerId, protocol: string): Promise<Outcome<Channel>> {
     try {
-      const connection = await this.#connections.bulk(to)
+      const connection = await this.connections.bulk(to)
       const stream = await connection.newStream(protocol + CHANNEL, {
         signal: AbortSignal.timeout(DIAL_MS_MAX),
         maxOutboundStreams: INBOUND_STREAMS_MAX,
+        runOnLimitedConnection: true,
       })
       return ok(channelOn(stream, to, (why) => this.blame(to, why)))
     } catch (error) {
@@ -183,7 +206,11 @@ export class Libp2pTransport implements Transport {
       if (!this.#gate.admits(peer)) return stream.abort(new Error('not allowed'))
       handler(stream, peer, (why) => this.blame(peer, why), connection)
     }
-    const options = { maxInboundStreams: INBOUND_STREAMS_MAX, maxOutboundStreams: INBOUND_STREAMS_MAX }
+    const options = {
+      maxInboundStreams: INBOUND_STREAMS_MAX,
+      maxOutboundStreams: INBOUND_STREAMS_MAX,
+      runOnLimitedConnection: true,
+    }
     this.#libp2p.handle(protocol, onStream, options).catch((error: unknown) => {
       if (!this.#closed) this.#log(`${protocol}: not served, ${failureOf(error).code}`)
     })
@@ -205,8 +232,8 @@ export class Libp2pTransport implements Transport {
   #part(peer: PeerId, why: string): void {
     for (const lines of [this.#lines, this.#askers])
       for (const key of lines.keys()) if (key.startsWith(`${peer} `)) this.#forget(lines, key, peer)
-    this.#connections.drop(peer, why)
-    this.#connections.forget(peer)
+    this.connections.drop(peer, why)
+    this.connections.forget(peer)
   }
 
   #forget(lines: Map<string, Line | Asker>, key: string, peer: PeerId): void {
