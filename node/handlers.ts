@@ -57,6 +57,7 @@ const refuse = (failure: Failure): never => {
 }
 
 function vmHandlers(context: () => Context): Record<string, unknown> {
+  const settling: Settling = new Map()
   return {
     'vm.list': (_: unknown, done: Done<unknown>) => done(ok(showVms(context()))),
     'vm.plan': (_: unknown, done: Done<unknown>) =>
@@ -75,11 +76,11 @@ function vmHandlers(context: () => Context): Record<string, unknown> {
       createVm(context(), params, done, hops),
     'vm.start': ({ name }: Params<'vm.start'>, done: Done<unknown>, hops: number) =>
       atHost(context(), name, 'vm.start', {}, done, hops, (vm) =>
-        want(context(), vm, 'running', false, done),
+        want(context(), vm, { wanted: 'running', kill: false }, settling, done),
       ),
     'vm.stop': ({ name, kill }: Params<'vm.stop'>, done: Done<unknown>, hops: number) =>
       atHost(context(), name, 'vm.stop', { kill }, done, hops, (vm) =>
-        want(context(), vm, 'stopped', kill, done),
+        want(context(), vm, { wanted: 'stopped', kill }, settling, done),
       ),
     'vm.delete': ({ name }: Params<'vm.delete'>, done: Done<unknown>, hops: number) =>
       atSite(context(), name, 'vm.delete', {}, done, hops, (vm) =>
@@ -102,7 +103,9 @@ function vmHandlers(context: () => Context): Record<string, unknown> {
         LOGS_MS,
       ),
     'vm.move': ({ name, to, mode }: Params<'vm.move'>, done: Done<unknown>, hops: number) =>
-      atHost(context(), name, 'vm.move', { to, mode }, done, hops, (vm) => moveVm(context(), vm, to, done)),
+      atHost(context(), name, 'vm.move', { to, mode }, done, hops, (vm) =>
+        moveVm(context(), vm, to, settling, done),
+      ),
     'move.reserve': (params: ReserveParams, done: Done<unknown>, hops: number) => {
       const { agreement, asking, moves } = context()
       const { leader } = agreement.site
@@ -215,15 +218,26 @@ function inSight({ config, observation }: Context, host: PeerId): { available: b
   return { available, why: available ? '' : `is ${state}` }
 }
 
+/** VMs of this host whose start or stop is being waited for, by that command's own mark: a move is told to wait. */
+type Settling = Map<string, { readonly command: string }>
+
 /** Agrees on what is wanted, then waits until it is so, has failed, or time is up. */
 function want(
   context: Context,
   vm: SiteVm,
-  wanted: 'running' | 'stopped',
-  kill: boolean,
-  done: Done<VmView>,
+  { wanted, kill }: { wanted: 'running' | 'stopped'; kill: boolean },
+  settling: Settling,
+  answer: Done<VmView>,
 ): void {
-  const { agreement, ports, vms, config } = context
+  const { agreement, moves, ports, vms, config } = context
+  const move = moves.inHand(vm.id)
+  if (move !== undefined) refuse({ code: 'BUSY', vm: vm.name, by: `move ${move}` })
+  const mark = { command: wanted === 'running' ? 'vm start' : 'vm stop' }
+  settling.set(vm.id, mark)
+  const done: Done<VmView> = (outcome) => {
+    if (settling.get(vm.id) === mark) settling.delete(vm.id)
+    answer(outcome)
+  }
   const here = vm.host === config.identity.peer
   agreement.proposeSite({ kind: 'vm-want', vm: vm.id, wanted, kill }, (outcome) => {
     if (!outcome.ok) return done(outcome)
@@ -252,9 +266,17 @@ function want(
 }
 
 /** On the VM's host: `to` is a peer, a site, or auto. */
-function moveVm(context: Context, vm: SiteVm, to: string, done: Done<{ job: string }>): void {
+function moveVm(
+  context: Context,
+  vm: SiteVm,
+  to: string,
+  settling: Settling,
+  done: Done<{ job: string }>,
+): void {
   const { agreement, config, moves, ports } = context
-  if (vm.move !== undefined) refuse({ code: 'BUSY', vm: vm.name, by: `move ${vm.move.m}` })
+  const move = vm.move?.m ?? moves.inHand(vm.id)
+  const by = move === undefined ? settling.get(vm.id)?.command : `move ${move}`
+  if (by !== undefined) refuse({ code: 'BUSY', vm: vm.name, by })
   const m = newUlid(ports.clock.wallMs(), ports.dice)
   const site = siteNamed(agreement.mesh.state, to)
   const begin = (siteId: string, host: PeerId | undefined): void => {

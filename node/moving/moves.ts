@@ -56,6 +56,12 @@ export class Moves {
     this.#takeNamed()
   }
 
+  /** The move that takes the VM away from here, while it does. */
+  inHand(vm: string): string | undefined {
+    for (const [m, { ended, source }] of this.#out) if (source.vm === vm && !ended) return m
+    return undefined
+  }
+
   ended(vm: string, m: string): 'taken' | 'cancelled' | undefined {
     return endOf(this.#around, vm, m)
   }

@@ -35,8 +35,9 @@ export class Reservations {
   reserve(params: ReserveParams, done: Done<{ host: PeerId }>): void {
     const { agreement } = this.#around
     const { m, vm, name, spec, epoch, bytes } = params
-    const known = agreement.site.state.reservations[vm]
-    const hosts = hostsForPlacement(agreement.site.state).filter(
+    const { [vm]: known, ...reservations } = agreement.site.state.reservations
+    // What an older move of this VM left behind makes room for this one.
+    const hosts = hostsForPlacement({ ...agreement.site.state, reservations }).filter(
       ({ id }) => params.host === null || id === params.host,
     )
     const asked = requestOf({ spec, disks: [] })
