@@ -21,8 +21,14 @@ export async function importGuest(
 }
 
 /** Creates a VM that counts, and waits until it does. */
-export async function createGuest(mesh: Mesh, peer: Peer, name: string, image: string): Promise<VmView> {
-  const flags = ['--image', image, '--memory', '32MiB', '--cpus', '1', '-o', 'json']
+export async function createGuest(
+  mesh: Mesh,
+  peer: Peer,
+  name: string,
+  image: string,
+  memory = '32MiB',
+): Promise<VmView> {
+  const flags = ['--image', image, '--memory', memory, '--cpus', '1', '-o', 'json']
   const { id } = itemOf<{ id: string }>(must(await mesh.godwit(peer, ['vm', 'create', name, ...flags])))
   const vm = (await mesh.ask<VmView[]>(peer, 'vm.list')).find((each) => each.id === id)
   if (vm === undefined) throw new Error(`${name} is created and not listed`)
