@@ -216,6 +216,8 @@ testProp(
         highest.set(id, epoch.join())
       }
     }
+    // All that was drawn may be adoptions without room, which never come.
+    t.pass()
   },
 )
 
