@@ -25,6 +25,22 @@ export const REFUSED_MS = 60_000
 /** Peers with whom a connection is kept at all times; in a larger mesh, a subset that a hash chooses. */
 export const PEERS_KEPT_MAX = 64
 
+// Relays ---------------------------------------------------------------------------------------------------------
+
+/** Peers that one relay keeps reachable: all of a mesh of the usual size; more find another. */
+export const RELAY_SLOTS_MAX = 256
+/** Circuits of one peer through one relay at a time: control with every peer kept, as many again while they change. */
+export const CIRCUITS_MAX = 2 * PEERS_KEPT_MAX
+/** Then a circuit is cut and must be dialled anew, which tries the direct way first. */
+export const CIRCUIT_MS_MAX = 2 * 3_600_000
+/** Both directions of one circuit: hours of agreement and telemetry, or a guest's disk in a few turns. */
+export const CIRCUIT_BYTES_MAX = 4 * 1024 ** 3
+/** Bulk that one channel sends over a relay, in a second: a third of a 100 Mbit/s line, which the relay pays twice. */
+export const CIRCUIT_BULK_BYTES_PER_S = 4 * 1024 ** 2
+/** Peers asked whether they can dial this one, and dials made for askers at once. */
+export const REACH_ASKED_MAX = 8
+export const REACH_DIALS_MAX = 4
+
 // Time -----------------------------------------------------------------------------------------------------------
 
 /** Dialling a peer over a 300 ms link takes 6 round trips; a dead one must not hold anybody up. */
