@@ -1,5 +1,7 @@
 /** What of the adapter is a rule: framing, the gate's counting, attempts at the door, keys. */
 import { fc, testProp } from '@fast-check/ava'
+import type { PeerId } from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
 import test from 'ava'
 import { BAD_FRAMES_PER_MINUTE_MAX, FRAME_BYTES_MAX, REFUSED_MS } from '../../../protocols/limits.ts'
 import { Attempts } from '../../../protocols/libp2p/door.ts'
@@ -62,6 +64,28 @@ test('a peer that is removed and allowed again starts without a past', (t) => {
   gate.allow(new Map())
   gate.allow(allowed)
   t.true(gate.admits('a'))
+})
+
+test('a relay gives slots and circuits to the admitted only, and no end takes a stranger from it', async (t) => {
+  const [a, b, stranger] = [1, 2, 3].map(() => peerIdFromString(peerIdOf(newPrivateKey()))) as [
+    PeerId,
+    PeerId,
+    PeerId,
+  ]
+  const gate = new Gate('self')
+  gate.allow(new Map([a, b].map((peer) => [peer.toString(), []])))
+  const gater = gate.gater()
+  t.false(await gater.denyInboundRelayReservation?.(a))
+  t.true(await gater.denyInboundRelayReservation?.(stranger))
+  const circuits: [from: PeerId, to: PeerId, denied: boolean][] = [
+    [a, b, false],
+    [a, stranger, true],
+    [stranger, b, true],
+  ]
+  for (const [from, to, denied] of circuits) {
+    t.is(await gater.denyOutboundRelayedConnection?.(from, to), denied)
+    t.is(await gater.denyInboundRelayedConnection?.(from, to), denied)
+  }
 })
 
 const attempts: [what: string, address: (n: number) => string, admitted: number][] = [
