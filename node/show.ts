@@ -23,6 +23,7 @@ export function showPeer(context: Context, id: PeerId): PeerView {
     self,
     state: self ? 'alive' : observation.peerState(id),
     connected: self || ports.transport.connected().includes(id),
+    path: self ? null : (ports.transport.path(id) ?? null),
     rttMs: self ? 0 : (ports.transport.rttMs(id) ?? null),
     addresses: peer?.addresses ?? (self ? ports.transport.addresses() : []),
     driver: self ? ports.hypervisor.driver : (host?.driver ?? sample?.driver ?? ''),

@@ -19,6 +19,8 @@ export const peerView = z.object({
   self: z.boolean(),
   state: z.enum(['alive', 'suspect', 'unreachable', 'lost', 'unknown']),
   connected: z.boolean(),
+  /** How it is connected: straight, or through a peer that relays; null while it is not, and of a peer itself. */
+  path: z.enum(['direct', 'relay']).nullable(),
   rttMs: z.number().nullable(),
   addresses: z.array(z.string()),
   driver: z.string(),

@@ -105,6 +105,7 @@ const peer: View<PeerView> = {
     age,
     { key: 'id', wide: true, value: (v) => v.id },
     { key: 'connected', wide: true, value: (v) => v.connected, text: (v) => (v.connected ? 'yes' : 'no') },
+    { key: 'path', wide: true, value: (v) => v.path, text: (v) => v.path ?? '-' },
     { key: 'cpus', wide: true, right: true, value: (v) => v.cpus },
     { ...memory, wide: true },
     {

@@ -271,6 +271,8 @@ const peers: [what: string, check: Check][] = [
       await until(() => a.rttMs(b.self) !== undefined && b.rttMs(a.self) !== undefined, PATIENCE_MS)
       t.true((a.rttMs(b.self) ?? -1) >= 0)
       t.is(a.rttMs(STRANGER), undefined)
+      t.is(a.path(b.self), 'direct')
+      t.is(a.path(STRANGER), undefined)
       t.true(a.addresses().length > 0)
       for (const address of a.addresses()) t.true(address.endsWith(`/p2p/${a.self}`), address)
     },

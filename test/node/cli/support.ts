@@ -30,6 +30,7 @@ export const peerView: PeerView = {
   self: true,
   state: 'alive',
   connected: true,
+  path: null,
   rttMs: 0,
   addresses: ['/ip4/10.0.0.1/tcp/4710'],
   driver: 'tcg',
