@@ -14,6 +14,7 @@ import type { Transport } from '../protocols/transport.ts'
 import { recover } from '../storage/raft-log.ts'
 import type { Identity } from '../storage/records.ts'
 import type { Store } from '../storage/store.ts'
+import { answered } from './asking.ts'
 import {
   applyMesh,
   emptyMesh,
@@ -70,6 +71,8 @@ export class Agreement {
   readonly #identity: Identity
   readonly #ports: Ports
   readonly #timers = new Set<Timer>()
+  /** Askers that wait for a leader, and what they are told when this peer stops. */
+  readonly #waiting = new Set<() => void>()
   #stopped = false
 
   /** @throws GodwitError DATA_CORRUPT when a log on disk is not what was written. */
@@ -125,6 +128,7 @@ export class Agreement {
   stop(): void {
     this.#stopped = true
     for (const timer of this.#timers) timer.cancel()
+    for (const tell of this.#waiting) tell()
     this.mesh.stop()
     this.site.stop()
   }
@@ -157,7 +161,7 @@ export class Agreement {
         return again({ code: 'NO_LEADER', group: group.name, afterMs: PROPOSE_MS })
       const asked = proposal.encode({ group: group.name, command: frame, hops: hops + 1 })
       transport.request(group.leader, PROPOSE, asked, REQUEST_MS, (outcome) =>
-        settle(outcome.ok ? ok(JSON.parse(answer.decode(outcome.value).json) as unknown) : outcome),
+        settle(outcome.ok ? answered(outcome.value) : outcome),
       )
     }
     const settle = (outcome: Outcome<unknown>): void => {
@@ -167,7 +171,12 @@ export class Agreement {
     }
     const again = (failure: Failure): void => {
       if (clock.nowMs() + LEADER_AGAIN_MS > endMs || hops >= HOPS_MAX) return done(failed(failure))
-      this.#later(LEADER_AGAIN_MS, attempt)
+      const waiting = (): void => done(failed({ code: 'STOPPING', peer: this.#identity.peerName }))
+      this.#waiting.add(waiting)
+      this.#later(LEADER_AGAIN_MS, () => {
+        this.#waiting.delete(waiting)
+        attempt()
+      })
     }
     attempt()
   }

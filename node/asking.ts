@@ -6,25 +6,30 @@ import { answer, ASK, ask, HOPS_MAX } from '../protocols/ask/messages.ts'
 import { failureOf, GodwitError } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { REQUEST_MS } from '../protocols/limits.ts'
-import { type Done, failed, ok } from '../protocols/outcome.ts'
+import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import type { Transport } from '../protocols/transport.ts'
 
 /** `hops` is how often the question was passed on already. */
 export type Handler = (params: never, done: Done<unknown>, hops: number) => void
 
+/** The params of a method as its handler takes them. @throws GodwitError when they are not. */
+export type Check = (method: string, params: unknown) => unknown
+
 export class Asking {
   readonly #transport: Transport
   readonly #handlers: Readonly<Record<string, Handler>>
+  readonly #check: Check
 
-  constructor(transport: Transport, handlers: Readonly<Record<string, Handler>>) {
+  constructor(transport: Transport, handlers: Readonly<Record<string, Handler>>, check: Check) {
     this.#transport = transport
     this.#handlers = handlers
+    this.#check = check
     transport.serve(ASK, {
       request: (_from, frame, reply) => {
         const { method, params, hops } = ask.decode(frame)
         this.here(
           method,
-          JSON.parse(params),
+          this.#check(method, parsed(params, 'ask.params')),
           (outcome) => {
             if (!outcome.ok) return reply(outcome)
             try {
@@ -65,7 +70,25 @@ export class Asking {
       return done(failed({ code: 'STALE', what: 'who answers', expected: 'one peer', found: 'a circle' }))
     const frame = ask.encode({ method, params: JSON.stringify(params), hops: hops + 1 })
     this.#transport.request(peer, ASK, frame, timeoutMs, (outcome) =>
-      done(outcome.ok ? ok(JSON.parse(answer.decode(outcome.value).json) as unknown) : outcome),
+      done(outcome.ok ? answered(outcome.value) : outcome),
     )
+  }
+}
+
+/** @throws GodwitError FRAME_INVALID */
+function parsed(json: string, at: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch (cause) {
+    throw new GodwitError({ code: 'FRAME_INVALID', at, expected: 'JSON' }, { cause })
+  }
+}
+
+/** What came back from another peer: its value, or that it cannot be read. */
+export function answered(frame: Uint8Array): Outcome<unknown> {
+  try {
+    return ok(parsed(answer.decode(frame).json, 'answer.json'))
+  } catch (error) {
+    return failed(failureOf(error))
   }
 }

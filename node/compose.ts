@@ -15,10 +15,11 @@ import type { Epoch } from '../protocols/epoch.ts'
 import { homeOf } from './catalog/mesh.ts'
 import type { Context, NodeConfig, Ports } from './context.ts'
 import { Counts, figures } from './figures.ts'
-import { handlers } from './handlers.ts'
+import { checkParams, handlers } from './handlers.ts'
 import { PROBING } from './hypervisor.ts'
 import { Jobs } from './jobs.ts'
 import { render } from './metrics.ts'
+import { InHand } from './moving/around.ts'
 import { Moves } from './moving/moves.ts'
 import { Observation } from './observation.ts'
 import { Pulling } from './pulling.ts'
@@ -86,6 +87,7 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
       () => context,
       () => ready,
     ),
+    checkParams,
   )
   const near = (peer: string): boolean => agreement.mesh.state.peers[peer]?.site === identity.site
   const pulling = new Pulling(
@@ -93,6 +95,7 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     () => transport.connected().toSorted((a, b) => Number(near(b)) - Number(near(a))),
     near,
   )
+  const told = new InHand()
   const vms = new Vms(
     {
       self: identity.peer,
@@ -118,13 +121,13 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
           () => {},
           (outcome) => done(outcome.ok ? ok(undefined) : outcome),
         ),
+      moveHolds: (vm) => context.moves.holds(vm),
       wantStopped: (vm) =>
-        agreement.proposeSite({ kind: 'vm-want', vm, wanted: 'stopped', kill: false }, () => {}),
-      gone: (vm, epoch) =>
-        repeat(
-          () => agreement.site.state.vms[vm] === undefined,
-          (done) => agreement.proposeSite({ kind: 'vm-gone', vm, epoch }, done),
+        told.once(`stopped ${vm}`, (done) =>
+          agreement.proposeSite({ kind: 'vm-want', vm, wanted: 'stopped', kill: false }, done),
         ),
+      gone: (vm, epoch) =>
+        told.once(`gone ${vm}`, (done) => agreement.proposeSite({ kind: 'vm-gone', vm, epoch }, done)),
       changed: () => {
         context.observation.hurry()
         changed()
@@ -164,12 +167,6 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     return home.site === identity.site || agreement.mesh.state.homes[vm] === undefined
       ? undefined
       : home.epoch
-  }
-
-  /** Asks for something agreed until it is so. */
-  function repeat(until: () => boolean, propose: (done: Done<unknown>) => void): void {
-    if (stopped || until()) return
-    propose(() => void clock.after(MIND_MS, () => repeat(until, propose)))
   }
 
   // Peers that the mesh admitted, or was known to have admitted when this peer last ran.

@@ -9,7 +9,7 @@
  */
 import type { Clock, Dice, Timer } from '../protocols/clock.ts'
 import type { Codec } from '../protocols/codec.ts'
-import type { Failure } from '../protocols/errors.ts'
+import { type Failure, GodwitError } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import {
   ELECTION_TICKS,
@@ -243,7 +243,12 @@ export class Group<State, Command> {
   #compact(): void {
     if (this.appliedIndex - this.#snapshotIndex < SNAPSHOT_EVERY_ENTRIES) return
     this.#snapshotIndex = this.appliedIndex
-    this.#feed({ kind: 'compact', index: this.appliedIndex, data: this.#machine.state.encode(this.state) })
+    try {
+      this.#feed({ kind: 'compact', index: this.appliedIndex, data: this.#machine.state.encode(this.state) })
+    } catch (error) {
+      // A state that has outgrown a snapshot keeps its log: slower to start, but nothing is lost.
+      if (!(error instanceof GodwitError)) throw error
+    }
   }
 
   #refuse(token: number, failure: Failure): void {

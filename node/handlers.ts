@@ -2,8 +2,10 @@
  * Operations, one function each: who answers, and what is agreed on before the answer. Rows of operations.ts, and the
  * questions peers ask each other (`move.reserve`, `job.find`). What a handler throws on purpose is its answer.
  */
+import { z } from 'zod'
 import { type Failure, GodwitError } from '../protocols/errors.ts'
 import { newUlid, type PeerId, short } from '../protocols/ids.ts'
+import { NAME_LENGTH_MAX, SPEC_BYTES_MAX } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import type { Handler } from './asking.ts'
 import { peersOfSite, siteNamed } from './catalog/mesh.ts'
@@ -12,7 +14,7 @@ import type { Context } from './context.ts'
 import { imageHandlers } from './images.ts'
 import { findPeer, findVm, type FoundVm, nameOfPeer } from './lookup.ts'
 import type { ReserveParams } from './moving/reservations.ts'
-import type { Params } from './operations.ts'
+import { type Method, OPERATIONS, type Params } from './operations.ts'
 import { place } from './placement/place.ts'
 import { showGroups, showJobs, showPeer, showPeers, showSites, showStatus, showVm, showVms } from './show.ts'
 import { tokenHandlers } from './tokens.ts'
@@ -22,6 +24,31 @@ import type { JobView, VmView } from './views.ts'
 const SETTLE_MS = 90_000
 const LOOK_MS = 200
 const LOGS_MS = 10_000
+
+const reserveParams = z.strictObject({
+  m: z.string().length(26),
+  vm: z.string().max(64),
+  name: z.string().min(1).max(NAME_LENGTH_MAX),
+  spec: z.string().max(SPEC_BYTES_MAX),
+  host: z.string().max(64).nullable(),
+  epoch: z.tuple([z.int(), z.int(), z.int(), z.int()]),
+  bytes: z.number().min(0),
+})
+
+/** What another peer asks is checked here as what a person asks is at the socket. @throws GodwitError */
+export function checkParams(method: string, params: unknown): unknown {
+  const own = Object.hasOwn(OPERATIONS, method) ? OPERATIONS[method as Method].params : undefined
+  const schema = method === 'move.reserve' ? reserveParams : own
+  if (schema === undefined) throw new GodwitError({ code: 'UNSUPPORTED', what: method.slice(0, 64) })
+  const checked = schema.safeParse(params)
+  if (checked.success) return checked.data
+  const path = checked.error.issues[0]?.path.join('.') ?? ''
+  throw new GodwitError({
+    code: 'FRAME_INVALID',
+    at: `${method}.${path}`.slice(0, 200),
+    expected: 'as its schema says',
+  })
+}
 
 /** Handlers see the context lazily: it is complete only after they are made. */
 export function handlers(context: () => Context, ready: () => boolean): Record<string, Handler> {

@@ -53,6 +53,7 @@ export type Failure =
   | { code: 'HYPERVISOR'; vm: string; why: string }
   | { code: 'MOVE_REFUSED'; vm: string; why: string }
   | { code: 'MOVE_CANCELLED'; vm: string; why: string }
+  | { code: 'MOVE_TAKEN'; vm: string; by: string }
   // Images
   | { code: 'IMAGE_INVALID'; path: string; why: string }
   | { code: 'IMAGE_IN_USE'; image: string; by: string }
@@ -193,6 +194,7 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
   },
   MOVE_REFUSED: { retry: false, exit: 4, say: (f) => `${f.vm} cannot move: ${f.why}` },
   MOVE_CANCELLED: { retry: true, exit: 1, say: (f) => `the move of ${f.vm} was cancelled: ${f.why}` },
+  MOVE_TAKEN: { retry: false, exit: 4, say: (f) => `the move of ${f.vm} was taken by ${f.by}` },
   IMAGE_INVALID: { retry: false, exit: 2, say: (f) => `${f.path} is no image that can be taken: ${f.why}` },
   IMAGE_IN_USE: { retry: false, exit: 4, say: (f) => `image ${f.image} is used by ${f.by}` },
   CHUNK_MISSING: { retry: true, exit: 4, say: (f) => `image ${f.image} lacks ${f.chunks} chunks here` },

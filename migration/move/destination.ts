@@ -23,6 +23,8 @@ export type Destination = {
   spent: Cost
   /** The pull in hand. */
   current: Cost
+  /** Why it was refused; empty when it was not. */
+  why: string
   /** The guest was seen running (or placed, when it was not wanted running). */
   up: boolean
 }
@@ -65,6 +67,7 @@ export function startDestination(message: Message & { kind: 'seed' | 'offer' }):
     spent: NOTHING,
     current: NOTHING,
     up: false,
+    why: '',
   }
 }
 
@@ -98,8 +101,8 @@ export function stepDestination(destination: Destination, event: DestinationEven
       // A take that is refused is settled by the log; anything else the source has to know of.
       if (phase === 'taking' || phase === 'taken' || phase === 'dropped') return []
       destination.phase = 'dropped'
-      const why = describeFailure(event.failure).slice(0, 300)
-      return [{ kind: 'drop' }, { kind: 'send', message: { kind: 'refused', m: destination.m, why } }]
+      destination.why = describeFailure(event.failure).slice(0, 300)
+      return [{ kind: 'drop' }, refused(destination)]
     }
 
     case 'outcome':
@@ -112,13 +115,15 @@ export function stepDestination(destination: Destination, event: DestinationEven
       return phase === 'taken' ? [{ kind: 'send', message: running(destination) }] : []
 
     case 'tick':
-      return phase === 'taking' && destination.offer !== undefined
-        ? [{ kind: 'take', offer: destination.offer }]
-        : []
+      if (destination.offer === undefined) return []
+      if (phase === 'preparing') return [{ kind: 'prepare', offer: destination.offer }]
+      return phase === 'taking' ? [{ kind: 'take', offer: destination.offer }] : []
   }
 }
 
 function hear(destination: Destination, message: Message): DestinationEffect[] {
+  // A refusal gets lost like any other frame: whoever asks again is told again.
+  if (destination.phase === 'dropped' && destination.why !== '') return [refused(destination)]
   switch (message.kind) {
     case 'seed':
       if (destination.phase === 'seeding' && destination.current === NOTHING) {
@@ -156,6 +161,11 @@ function progress(destination: Destination): DestinationEffect {
 const seeded = (destination: Destination): DestinationEffect => ({
   kind: 'send',
   message: { kind: 'seeded', m: destination.m, cost: costs(destination) },
+})
+
+const refused = ({ m, why }: Destination): DestinationEffect => ({
+  kind: 'send',
+  message: { kind: 'refused', m, why },
 })
 
 const running = (destination: Destination): Message => ({

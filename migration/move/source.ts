@@ -41,8 +41,8 @@ export type Source = {
   readonly wanted: 'running' | 'stopped'
   /** What the disks were made from: the destination fetches these while the guest still runs. */
   readonly base: readonly DiskImage[]
-  /** When an offer that nobody took is withdrawn, by the source's own clock. */
-  readonly deadlineMs: number
+  /** How long nothing may come of it before it is withdrawn, ms. */
+  readonly patienceMs: number
   phase: Phase
   /** The disks as they were when the guest had stopped. */
   images: readonly DiskImage[]
@@ -53,6 +53,8 @@ export type Source = {
   standstillMs: number
   why: string
   failure: Failure | undefined
+  /** When it last got anywhere. */
+  movedMs: number
   /** Set by the driver before each event. */
   nowMs: number
 }
@@ -91,7 +93,7 @@ const CONFIRM_MS = 60_000
 export function startSource(
   terms: Omit<
     Source,
-    'phase' | 'images' | 'cost' | 'remote' | 'stoppedAtMs' | 'standstillMs' | 'why' | 'failure'
+    'phase' | 'movedMs' | 'images' | 'cost' | 'remote' | 'stoppedAtMs' | 'standstillMs' | 'why' | 'failure'
   >,
   recovered?: { readonly images: readonly DiskImage[] | undefined },
 ): Source {
@@ -106,6 +108,7 @@ export function startSource(
   return {
     ...terms,
     phase,
+    movedMs: terms.nowMs,
     images: recovered?.images ?? [],
     cost: { doneBytes: 0, totalBytes: 0, dedupBytes: 0, compressedBytes: 0, wireBytes: 0, sources: 0 },
     remote: '',
@@ -156,14 +159,22 @@ export function stepSource(source: Source, event: SourceEvent): SourceEffect[] {
 
     case 'tick':
       if (source.phase === 'taken' && source.nowMs - source.stoppedAtMs > CONFIRM_MS) source.phase = 'done'
-      if (source.nowMs >= source.deadlineMs && canTurnBack(source)) {
-        return giveUp(source, { code: 'TIMEOUT', what: `the move of ${source.name}`, afterMs: 0 })
+      if (source.nowMs - source.movedMs >= source.patienceMs && canTurnBack(source)) {
+        const what = `the move of ${source.name}`
+        return giveUp(source, { code: 'TIMEOUT', what, afterMs: source.patienceMs })
       }
       return ask(source)
   }
 }
 
 export const sourceEnded = ({ phase }: Source): boolean => phase === 'done' || phase === 'cancelled'
+
+/**
+ * The guest is in the move's hands: nobody else starts or stops it. From the offer on the promise keeps it from starting;
+ * before the stop, and in a cancel without a promise, it may run: nobody can have been offered it.
+ */
+export const holdsGuest = ({ phase }: Source): boolean =>
+  phase === 'stopping' || phase === 'capturing' || phase === 'promising'
 
 /** What each phase waits for, asked for (again). */
 function ask(source: Source): SourceEffect[] {
@@ -200,6 +211,7 @@ function ask(source: Source): SourceEffect[] {
 
 function enter(source: Source, phase: Phase): SourceEffect[] {
   if (phase === 'stopping') source.stoppedAtMs = source.nowMs
+  source.movedMs = source.nowMs
   source.phase = phase
   return ask(source)
 }
@@ -208,6 +220,8 @@ function hear(source: Source, message: Message): SourceEffect[] {
   if (message.m !== source.m || sourceEnded(source)) return []
   switch (message.kind) {
     case 'progress':
+      if (message.phase !== source.remote || message.cost.doneBytes > source.cost.doneBytes)
+        source.movedMs = source.nowMs
       source.remote = message.phase
       source.cost = atLeast(source.cost, message.cost)
       return []

@@ -10,7 +10,7 @@
  */
 import { codec } from '../../protocols/codec.ts'
 import { compareEpochs, epoch, type Epoch, nextHome } from '../../protocols/epoch.ts'
-import type { Failure } from '../../protocols/errors.ts'
+import { type Failure, GodwitError } from '../../protocols/errors.ts'
 import {
   imageId,
   name,
@@ -28,6 +28,7 @@ import {
   PEERS_MAX,
   PROPOSAL_BYTES_MAX,
   SITES_MAX,
+  SNAPSHOT_BYTES_MAX,
   SPEC_BYTES_MAX,
   TOKENS_MAX,
 } from '../../protocols/limits.ts'
@@ -39,10 +40,34 @@ import {
   matching,
   type Of,
   oneOf,
+  optional,
   record,
+  type Shape,
   tagged,
   text,
 } from '../../protocols/shape.ts'
+
+/**
+ * A VM spec as checked JSON. It was checked in full where it was written (vm/spec.ts); here only what `apply` reads, so
+ * that no entry of any log can make it throw.
+ */
+const specFields = record({
+  cpus: integer(1, 65_536),
+  memoryMiB: integer(1, 2 ** 30),
+  disks: list(record({ sizeMiB: optional(integer(1, 2 ** 40)) }), DISKS_MAX),
+  labels: dictionary(text(256, 0), 64),
+})
+export const specText: Shape<string> = (value, at) => {
+  const checked = text(SPEC_BYTES_MAX)(value, at)
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(checked)
+  } catch {
+    throw new GodwitError({ code: 'FRAME_INVALID', at, expected: 'JSON' })
+  }
+  specFields(parsed, at)
+  return checked
+}
 
 const addresses = list(text(256), 16)
 const wallMs = integer(0, 2 ** 48)
@@ -84,11 +109,12 @@ const commandShape = tagged({
     source: peerId,
     host: peerId,
     epoch,
-    spec: text(SPEC_BYTES_MAX),
+    spec: specText,
     wanted: oneOf('running', 'stopped'),
   }),
   'move-take': record({ m: ulid, vm: vmId, host: peerId, disks }),
-  'move-cancel': record({ m: ulid, vm: vmId, why: text(300) }),
+  /** `epoch`: that of the intent, so that a cancel of what never came about, or is long over, has an answer too. */
+  'move-cancel': record({ m: ulid, vm: vmId, epoch, why: text(300) }),
 })
 
 export type MeshCommand = Of<typeof commandShape>
@@ -104,7 +130,8 @@ const moveShape = record({
   host: peerId,
   /** Held by the source; the destination's is `nextHome(epoch)`. */
   epoch,
-  spec: text(SPEC_BYTES_MAX),
+  /** Empty once the move was cancelled: nobody will start from it. */
+  spec: text(SPEC_BYTES_MAX, 0),
   wanted: oneOf('running', 'stopped'),
   state: oneOf('intended', 'taken', 'cancelled'),
   why: text(300, 0),
@@ -138,8 +165,7 @@ const stateShape = record({
 
 /** Plain data; dictionaries by id. Owned by its group, changed by `applyMesh` only. */
 export type MeshState = Of<typeof stateShape>
-/** 64 MiB: a mesh of thousands of sites; it travels in parts. */
-export const meshState = codec('mesh state', stateShape, 64 * 1024 * 1024)
+export const meshState = codec('mesh state', stateShape, SNAPSHOT_BYTES_MAX)
 
 export const emptyMesh = (): MeshState => ({
   mesh: '',
@@ -195,22 +221,17 @@ export function applyMesh(state: MeshState, command: MeshCommand): Outcome<Admis
       const move = state.moves[command.vm]
       // Said twice by the same host: the first stands, and is what it wanted to hear.
       if (move?.m === command.m && move.state === 'taken' && move.host === command.host) return ok(undefined)
-      if (move?.m !== command.m || move.state !== 'intended') return failed(ended(command.vm, move))
-      if (move.host !== command.host)
+      if (move?.m !== command.m || move.state !== 'intended') return failed(cancelled(command.vm, move))
+      if (move.host !== command.host) {
         return failed({ code: 'NOT_GRANTED', vm: move.name, why: 'another host was named' })
+      }
       move.state = 'taken'
       move.disks = command.disks
       state.homes[command.vm] = { site: move.to, epoch: nextHome(move.epoch) }
       return ok(undefined)
     }
-    case 'move-cancel': {
-      const move = state.moves[command.vm]
-      if (move?.m === command.m && move.state === 'cancelled') return ok(undefined)
-      if (move?.m !== command.m || move.state !== 'intended') return failed(ended(command.vm, move))
-      move.state = 'cancelled'
-      move.why = command.why
-      return ok(undefined)
-    }
+    case 'move-cancel':
+      return cancel(state, command)
   }
 }
 
@@ -278,7 +299,8 @@ function admit(state: MeshState, command: MeshCommand & { kind: 'admit' }): Outc
 function intend(state: MeshState, command: MeshCommand & { kind: 'move-intend' }): Outcome<undefined> {
   const { kind: _, ...move } = command
   const newest = state.moves[move.vm]
-  if (newest?.m === move.m) return ok(undefined)
+  if (newest?.m === move.m)
+    return newest.state === 'intended' ? ok(undefined) : failed(cancelled(move.vm, newest))
   if (newest?.state === 'intended') return failed({ code: 'BUSY', vm: move.name, by: `move ${newest.m}` })
   const home = homeOf(state, move.vm)
   if (home.site !== move.from) {
@@ -297,13 +319,23 @@ function intend(state: MeshState, command: MeshCommand & { kind: 'move-intend' }
   return ok(undefined)
 }
 
+/** Ok: m does not stand, and never will under that epoch. MOVE_TAKEN: it was first. */
+function cancel(
+  state: MeshState,
+  { m, vm, epoch: under, why }: MeshCommand & { kind: 'move-cancel' },
+): Outcome<undefined> {
+  const move = state.moves[vm]
+  if (move?.m === m && move.state === 'taken')
+    return failed({ code: 'MOVE_TAKEN', vm: move.name, by: move.host })
+  // Only the newest move of a VM is kept. What an older one came to shows in the home.
+  const home = homeOf(state, vm)
+  if (move?.m !== m && home.epoch[1] > under[1]) return failed({ code: 'MOVE_TAKEN', vm, by: home.site })
+  if (move?.m === m && move.state === 'intended') Object.assign(move, { state: 'cancelled', why, spec: '' })
+  return ok(undefined)
+}
+
 const tooMany = (what: string): Failure => ({ code: 'RATE_LIMITED', what, retryAfterMs: 0 })
 
-function ended(vm: VmId, move: MeshMove | undefined): Failure {
-  if (move === undefined) return { code: 'NOT_FOUND', what: 'move', name: vm }
-  return {
-    code: 'MOVE_CANCELLED',
-    vm: move.name,
-    why: move.state === 'taken' ? `taken by ${move.host}` : move.why || move.state,
-  }
+function cancelled(vm: VmId, move: MeshMove | undefined): Failure {
+  return { code: 'MOVE_CANCELLED', vm: move?.name ?? vm, why: move?.why || 'it is over' }
 }

@@ -23,7 +23,7 @@ import {
   PROPOSAL_BYTES_MAX,
   SITE_PEERS_MAX,
   SITE_VMS_MAX,
-  SPEC_BYTES_MAX,
+  SNAPSHOT_BYTES_MAX,
 } from '../../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import {
@@ -37,12 +37,11 @@ import {
   tagged,
   text,
 } from '../../protocols/shape.ts'
-import { disks } from './mesh.ts'
+import { disks, specText as spec } from './mesh.ts'
 import { type Host, place, type PlaceRequest } from '../placement/place.ts'
 import type { VmSpec } from '../vm/spec.ts'
 
 const wanted = oneOf('running', 'stopped')
-const spec = text(SPEC_BYTES_MAX)
 
 const hostShape = record({
   id: peerId,
@@ -69,9 +68,10 @@ const commandShape = tagged({
   'vm-delete': record({ vm: vmId }),
   /** The holder's word that guest, disks and grant are gone. */
   'vm-gone': record({ vm: vmId, epoch }),
-  'vm-move': record({ m: ulid, vm: vmId, to: siteId, host: peerId, epoch }),
+  /** `epoch` and `wanted` as the move began with: what was changed meanwhile is not carried away by it. */
+  'vm-move': record({ m: ulid, vm: vmId, to: siteId, host: peerId, epoch, wanted }),
   'vm-take': record({ m: ulid, vm: vmId, host: peerId, disks }),
-  'vm-move-cancel': record({ m: ulid, vm: vmId, why: text(300) }),
+  'vm-move-cancel': record({ m: ulid, vm: vmId, epoch, why: text(300) }),
   'vm-left': record({ m: ulid, vm: vmId }),
   reserve: record({ m: ulid, vm: vmId, name, spec, host: peerId, epoch }),
   unreserve: record({ m: ulid, vm: vmId }),
@@ -117,7 +117,7 @@ export type SiteVm = Of<typeof vmShape>
 export type SiteImage = Of<typeof imageShape>
 export type Reservation = Of<typeof reservationShape>
 export type SiteState = Of<typeof stateShape>
-export const siteState = codec('site state', stateShape, 256 * 1024 * 1024)
+export const siteState = codec('site state', stateShape, SNAPSHOT_BYTES_MAX)
 
 export const emptySite = (): SiteState => ({ hosts: {}, vms: {}, images: {}, reservations: {} })
 
@@ -162,7 +162,9 @@ export function applySite(state: SiteState, command: SiteCommand): Outcome<Epoch
 function change(state: SiteState, command: ChangeCommand): Outcome<Epoch | undefined> {
   const vm = state.vms[command.vm]
   // Said again after it was done: nothing is left to do.
-  if (vm === undefined && (command.kind === 'vm-gone' || command.kind === 'vm-left')) return ok(undefined)
+  const repeated =
+    command.kind === 'vm-gone' || command.kind === 'vm-left' || command.kind === 'vm-move-cancel'
+  if (vm === undefined && repeated) return ok(undefined)
   if (vm === undefined) return failed({ code: 'NOT_FOUND', what: 'vm', name: command.vm })
 
   switch (command.kind) {
@@ -206,9 +208,10 @@ function change(state: SiteState, command: ChangeCommand): Outcome<Epoch | undef
       return ok(vm.epoch)
 
     case 'vm-move-cancel':
-      if (vm.ended?.m === command.m && vm.ended.how === 'cancelled') return ok(vm.epoch)
-      if (vm.move?.m !== command.m) return failed(notMoving(vm, command.m))
-      endMove(vm, 'cancelled', command.why)
+      // Ok: m does not stand here, and never will under that epoch. MOVE_TAKEN: it was first.
+      if (vm.ended?.m === command.m && vm.ended.how === 'taken') return failed(takenBy(vm))
+      if (vm.move?.m !== command.m && compareEpochs(vm.epoch, command.epoch) > 0) return failed(takenBy(vm))
+      if (vm.move?.m === command.m) endMove(vm, 'cancelled', command.why)
       return ok(vm.epoch)
 
     case 'vm-left':
@@ -238,11 +241,12 @@ function reserve(state: SiteState, command: SiteCommand & { kind: 'reserve' }): 
   const known = state.reservations[reservation.vm]
   if (known?.m === reservation.m && known.host === reservation.host) return ok(nextHome(known.epoch))
   // A newer move of the VM takes the place of what an older one left behind.
-  delete state.reservations[reservation.vm]
+  const others = { ...state, reservations: { ...state.reservations } }
+  delete others.reservations[reservation.vm]
   const refused =
-    nameTaken(state, reservation.vm, reservation.name) ??
-    full(state) ??
-    noRoom(state, reservation.host, { ...reservation, vm: reservation.name, disks: [] })
+    nameTaken(others, reservation.vm, reservation.name) ??
+    full(others) ??
+    noRoom(others, reservation.host, { ...reservation, vm: reservation.name, disks: [] })
   if (refused !== undefined) return failed(refused)
   state.reservations[reservation.vm] = reservation
   return ok(nextHome(reservation.epoch))
@@ -270,6 +274,14 @@ function startMove(state: SiteState, vm: SiteVm, command: SiteCommand & { kind: 
       what: `epoch of ${vm.name}`,
       expected: command.epoch.join('.'),
       found: vm.epoch.join('.'),
+    })
+  }
+  if (vm.wanted !== command.wanted) {
+    return failed({
+      code: 'STALE',
+      what: `wanted state of ${vm.name}`,
+      expected: command.wanted,
+      found: vm.wanted,
     })
   }
   if (command.host === vm.host)
@@ -351,6 +363,7 @@ const full = (state: SiteState): Failure | undefined =>
     : undefined
 
 const same = (a: Epoch, b: Epoch): boolean => a.every((part, index) => part === b[index])
+const takenBy = (vm: SiteVm): Failure => ({ code: 'MOVE_TAKEN', vm: vm.name, by: vm.host })
 const busy = (vm: SiteVm): Failure => ({ code: 'BUSY', vm: vm.name, by: `move ${vm.move?.m ?? ''}` })
 const notMoving = (vm: SiteVm, m: string): Failure => ({
   code: 'MOVE_CANCELLED',

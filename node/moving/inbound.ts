@@ -1,6 +1,8 @@
 /** A move to this host: performs what migration/move/destination.ts decides. */
+import type { Failure } from '../../protocols/errors.ts'
 import type { PeerId } from '../../protocols/ids.ts'
 import { message as moveMessage, type Message, PROTOCOL } from '../../protocols/move/messages.ts'
+import type { Done } from '../../protocols/outcome.ts'
 import {
   type Destination,
   type DestinationEffect,
@@ -17,11 +19,19 @@ export class Inbound {
   readonly #inHand = new InHand()
   readonly #source: PeerId
   #pull: { cancel(): void } | undefined
+  readonly #preparing: InHand
   /** Disks were made here by this move. */
   #prepared = false
 
-  constructor(around: Around, source: PeerId, message: Message & { kind: 'seed' | 'offer' }) {
+  /** `preparing` is shared by the moves of this host: one VM's disks are made by one move at a time. */
+  constructor(
+    around: Around,
+    preparing: InHand,
+    source: PeerId,
+    message: Message & { kind: 'seed' | 'offer' },
+  ) {
     this.#around = around
+    this.#preparing = preparing
     this.#source = source
     this.destination = startDestination(message)
     // Taken in an earlier life of this peer: what is asked now is answered from the grant.
@@ -30,7 +40,8 @@ export class Inbound {
 
   /** Nothing of it is left to be done here. */
   get over(): boolean {
-    return this.destination.phase === 'dropped' && this.#pull === undefined
+    const { phase, up } = this.destination
+    return up || (phase === 'dropped' && this.#pull === undefined)
   }
 
   feed(event: DestinationEvent): void {
@@ -78,8 +89,12 @@ export class Inbound {
       case 'take':
         return this.#inHand.once('take', (done) => {
           const { images, scope } = effect.offer
-          const settle = (): void => {
+          const settle: Done<unknown> = (outcome) => {
             done()
+            // Over, by the log's own word. Taken is believed from this host's copy alone: the grant is made from it.
+            const over =
+              !outcome.ok && ['MOVE_CANCELLED', 'NOT_GRANTED', 'NOT_FOUND'].includes(outcome.failure.code)
+            if (over) this.feed({ kind: 'outcome', outcome: 'cancelled' })
             this.look()
           }
           if (scope === 'mesh')
@@ -93,24 +108,28 @@ export class Inbound {
     }
   }
 
-  /** What lies here of the VM is older than the offer, and nobody runs it: it is kept, out of the way. */
+  /**
+   * What lies here of the VM is older than the offer, and nobody runs it: it is kept, out of the way. Disks that come
+   * after the move is over are removed before another move may make its own: they would be taken for those.
+   */
   #prepare(offer: Offer): void {
     const { disks, vms } = this.#around
-    const { m, vm } = this.destination
-    const prepare = (): void =>
-      disks.prepare(vm, offer.images, (outcome) => {
-        this.#prepared = outcome.ok
-        this.feed(outcome.ok ? { kind: 'prepared' } : { kind: 'failed', failure: outcome.failure })
-      })
-    if (!disks.has(vm)) return prepare()
-    if (vms.grantOf(vm) !== undefined) {
-      return this.feed({
-        kind: 'failed',
-        failure: { code: 'BUSY', vm, by: 'an older grant that is being put away' },
-      })
-    }
-    disks.setAside(vm, `before-${m}`, (outcome) =>
-      outcome.ok ? prepare() : this.feed({ kind: 'failed', failure: outcome.failure }),
-    )
+    const { vm, m } = this.destination
+    this.#preparing.once(vm, (done) => {
+      if (vms.grantOf(vm) !== undefined) return done() // It is being put away: the next tick asks again.
+      const end = (failure?: Failure): void => {
+        done()
+        this.feed(failure === undefined ? { kind: 'prepared' } : { kind: 'failed', failure })
+      }
+      const prepare = (): void =>
+        disks.prepare(vm, offer.images, (outcome) => {
+          if (!outcome.ok) return end(outcome.failure)
+          if (this.destination.phase !== 'preparing') return disks.remove(vm, done)
+          this.#prepared = true
+          end()
+        })
+      if (!disks.has(vm)) return prepare()
+      disks.setAside(vm, `before-${m}`, (outcome) => (outcome.ok ? prepare() : end(outcome.failure)))
+    })
   }
 }

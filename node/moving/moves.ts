@@ -21,6 +21,7 @@ export class Moves {
   readonly #out = new Map<string, Outbound>()
   readonly #in = new Map<string, Inbound>()
   readonly #inHand = new InHand()
+  readonly #preparing = new InHand()
   #stopped = false
 
   constructor(around: Around) {
@@ -56,6 +57,12 @@ export class Moves {
     this.#takeNamed()
   }
 
+  /** A move has the guest in its hands. */
+  holds(vm: string): boolean {
+    for (const outbound of this.#out.values()) if (outbound.source.vm === vm && outbound.holds) return true
+    return false
+  }
+
   /** The move that takes the VM away from here, while it does. */
   inHand(vm: string): string | undefined {
     for (const [m, { ended, source }] of this.#out) if (source.vm === vm && !ended) return m
@@ -78,7 +85,7 @@ export class Moves {
     let inbound = this.#in.get(message.m)
     if (inbound === undefined) {
       if (this.ended(message.vm, message.m) === 'cancelled') return
-      inbound = new Inbound(this.#around, from, message)
+      inbound = new Inbound(this.#around, this.#preparing, from, message)
       this.#in.set(message.m, inbound)
     }
     inbound.feed({ kind: 'message', message })
@@ -95,10 +102,12 @@ export class Moves {
       inbound.feed({ kind: 'tick' })
       inbound.look()
       const { vm } = inbound.destination
-      // A refused one is remembered until its cancel is agreed on, so that it does not begin anew.
+      // A refused one is remembered until its cancel is agreed on, so that it does not begin anew; of a taken one the
+      // grant says all that its source may ask.
       if (inbound.over && this.ended(vm, m) !== undefined) this.#in.delete(m)
     }
     this.#takeUp()
+    this.#withdraw()
     this.#takeNamed()
     this.reservations.tick(this.#around.clock.nowMs())
   }
@@ -115,10 +124,9 @@ export class Moves {
       if (how === 'taken') {
         this.#once(`left ${m}`, (done) => agreement.proposeSite({ kind: 'vm-left', m, vm: id }, done))
       } else if (how === 'cancelled' || known?.ended === true) {
-        const why = jobs.get(m)?.error || 'cancelled'
-        this.#once(`cancel ${m}`, (done) =>
-          agreement.proposeSite({ kind: 'vm-move-cancel', m, vm: id, why: why.slice(0, 300) }, done),
-        )
+        const why = (jobs.get(m)?.error || 'cancelled').slice(0, 300)
+        const cancel = { kind: 'vm-move-cancel', m, vm: id, epoch: vm.epoch, why } as const
+        this.#once(`cancel ${m}`, (done) => agreement.proposeSite(cancel, done))
       } else if (known === undefined && vms.grantOf(id) !== undefined) {
         const promise = vms.promiseOf(id)
         const images = promise?.m === m ? promise.disks : undefined
@@ -127,18 +135,28 @@ export class Moves {
     }
   }
 
+  /** Intents of this host that no move stands behind any more: it was killed before its mark, or they came too late. */
+  #withdraw(): void {
+    const { agreement, self } = this.#around
+    for (const { m, vm, source, state, epoch } of Object.values(agreement.mesh.state.moves)) {
+      if (state !== 'intended' || source !== self || this.#out.get(m)?.ended === false) continue
+      if (agreement.site.state.vms[vm]?.move?.m === m) continue
+      const cancel = { kind: 'move-cancel', m, vm, epoch, why: 'its source was restarted' } as const
+      this.#once(`withdraw ${m}`, (done) => agreement.proposeMesh(cancel, done))
+    }
+  }
+
   /** The mesh's log names this host: it runs on that record alone; its site's log is told. */
   #takeNamed(): void {
     const { agreement, self, site, vms } = this.#around
     for (const move of Object.values(agreement.mesh.state.moves)) {
       if (move.state !== 'taken' || move.host !== self || move.to !== site) continue
-      const { m, vm, name, spec, disks, wanted } = move
+      const { vm, name, spec, disks, wanted } = move
       const epoch = nextHome(move.epoch)
-      // Once it was adopted its reservation is gone, and the site's log is what counts: it may have been deleted since.
-      const fresh =
-        agreement.site.state.reservations[vm]?.m === m || this.#in.get(m)?.destination.up === false
-      const newest = compareEpochs(agreement.mesh.state.homes[vm]?.epoch ?? epoch, epoch) === 0
-      if (!fresh || !newest) continue
+      const here = agreement.site.state.vms[vm]
+      // The site's log has it, or this host gave it up since: then that is what counts.
+      if (vms.gaveUp(vm, epoch) || (here !== undefined && compareEpochs(here.epoch, epoch) >= 0)) continue
+      if (compareEpochs(agreement.mesh.state.homes[vm]?.epoch ?? epoch, epoch) !== 0) continue
       const held = vms.grantOf(vm)
       if (held === undefined || compareEpochs(held.epoch, epoch) < 0) {
         vms.take({ vm, name, epoch, terms: 'held', spec, disks, wanted, deleting: false, boot: '' })
@@ -148,11 +166,10 @@ export class Moves {
   }
 
   #adopt({ m, vm, name, spec, disks, wanted, host, epoch }: MeshMove): void {
-    const { agreement } = this.#around
-    const { vms, reservations } = agreement.site.state
-    if (vms[vm] !== undefined && reservations[vm] === undefined) return
     const adoption = { m, vm, name, spec, disks, host, wanted, epoch: nextHome(epoch) }
-    this.#once(`adopt ${m}`, (done) => agreement.proposeSite({ kind: 'vm-adopt', ...adoption }, done))
+    this.#once(`adopt ${m}`, (done) =>
+      this.#around.agreement.proposeSite({ kind: 'vm-adopt', ...adoption }, done),
+    )
   }
 
   #once(name: string, run: (done: () => void) => void): void {

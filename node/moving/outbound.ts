@@ -2,8 +2,9 @@
 import { describeFailure, type Failure } from '../../protocols/errors.ts'
 import type { PeerId } from '../../protocols/ids.ts'
 import { message as moveMessage, PROTOCOL } from '../../protocols/move/messages.ts'
-import { type Done, failed, type Outcome } from '../../protocols/outcome.ts'
+import { type Done, failed } from '../../protocols/outcome.ts'
 import {
+  holdsGuest,
   type Source,
   type SourceEffect,
   sourceEnded,
@@ -17,8 +18,8 @@ import type { SiteVm } from '../catalog/site.ts'
 import { type Around, endOf, InHand } from './around.ts'
 import type { ReserveParams } from './reservations.ts'
 
-/** A move that nobody took by then is withdrawn: longer than a link mostly stays away, shorter than people forget. */
-const MOVE_MS = 30 * 60_000
+/** A move that gets nowhere for this long is withdrawn: longer than a link mostly stays away, shorter than people forget. */
+const PATIENCE_MS = 30 * 60_000
 
 type Step = 'reserve' | 'intend' | 'mark'
 
@@ -45,8 +46,13 @@ export class Outbound {
     const { id, name, epoch, spec, wanted, disks } = vm
     const scope = to.site === around.site ? 'site' : 'mesh'
     const terms = { m, vm: id, name, scope, from: around.site, epoch, spec, wanted, base: disks } as const
-    this.source = startSource({ ...terms, deadlineMs: nowMs + MOVE_MS, nowMs }, recovered)
+    this.source = startSource({ ...terms, patienceMs: PATIENCE_MS, nowMs }, recovered)
     around.jobs.begin(m, 'move', name, () => this.feed({ kind: 'cancel', why: 'cancelled by the operator' }))
+  }
+
+  /** The guest is in its hands: nobody else starts or stops it. */
+  get holds(): boolean {
+    return holdsGuest(this.source)
   }
 
   get ended(): boolean {
@@ -113,8 +119,9 @@ export class Outbound {
           () => ({ kind: 'promised' }),
         )
       case 'resume':
-        agreement.proposeSite({ kind: 'vm-move-cancel', m, vm, why: why || 'cancelled' }, () =>
-          vms.reconcile(),
+        agreement.proposeSite(
+          { kind: 'vm-move-cancel', m, vm, epoch: this.source.epoch, why: why || 'cancelled' },
+          () => vms.reconcile(),
         )
         return
       case 'release':
@@ -142,7 +149,8 @@ export class Outbound {
       const intent = { m, vm, name, from, to, source: self, host, epoch, spec, wanted }
       return agreement.proposeMesh({ kind: 'move-intend', ...intent }, done)
     }
-    if (step === 'mark') return agreement.proposeSite({ kind: 'vm-move', m, vm, to, host, epoch }, done)
+    if (step === 'mark')
+      return agreement.proposeSite({ kind: 'vm-move', m, vm, to, host, epoch, wanted }, done)
     const peer = this.#peerThere()
     if (peer === undefined) {
       return done(failed({ code: 'MOVE_REFUSED', vm: name, why: 'no peer of that site is in sight' }))
@@ -163,29 +171,20 @@ export class Outbound {
     return peers.find((id) => id === this.#host && connected.has(id)) ?? peers.find((id) => connected.has(id))
   }
 
-  /** Withdraws m where it may stand. Nothing stands there: it is over; else the log's answer comes by `look`. */
+  /** Withdraws m in the owning log, whose answer is the verdict; no answer means that the next tick asks again. */
   #cancel(): void {
     const { agreement } = this.#around
-    const { m, vm, scope, failure } = this.source
+    const { m, vm, epoch, scope, failure } = this.source
     const why = failure === undefined ? 'cancelled' : describeFailure(failure).slice(0, 300)
     this.#once('cancel', (done) => {
-      const settle = (stands: boolean): void => {
+      const settle: Done<unknown> = (outcome) => {
         done()
-        if (!stands) this.feed({ kind: 'outcome', outcome: 'cancelled', why })
-        this.look()
+        if (outcome.ok) this.feed({ kind: 'outcome', outcome: 'cancelled', why })
+        else if (outcome.failure.code === 'MOVE_TAKEN')
+          this.feed({ kind: 'outcome', outcome: 'taken', why: '' })
       }
-      const absent = (outcome: Outcome<unknown>): boolean =>
-        !outcome.ok && outcome.failure.code === 'NOT_FOUND'
-      if (scope === 'mesh') {
-        return agreement.proposeMesh({ kind: 'move-cancel', m, vm, why }, (outcome) =>
-          settle(!absent(outcome)),
-        )
-      }
-      agreement.proposeSite({ kind: 'vm-move-cancel', m, vm, why }, (outcome) => {
-        const here = agreement.site.state.vms[vm]
-        const marked = here?.move?.m === m || here?.ended?.m === m
-        settle(outcome.ok || marked || outcome.failure.code !== 'MOVE_CANCELLED')
-      })
+      if (scope === 'mesh') agreement.proposeMesh({ kind: 'move-cancel', m, vm, epoch, why }, settle)
+      else agreement.proposeSite({ kind: 'vm-move-cancel', m, vm, epoch, why }, settle)
     })
   }
 

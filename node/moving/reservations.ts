@@ -56,8 +56,11 @@ export class Reservations {
 
   tick(nowMs: number): void {
     const { agreement } = this.#around
+    const { reservations } = agreement.site.state
+    for (const m of this.#since.keys())
+      if (!Object.values(reservations).some((each) => each.m === m)) this.#since.delete(m)
     if (agreement.site.role !== 'leader') return
-    for (const { vm, m } of Object.values(agreement.site.state.reservations)) {
+    for (const { vm, m } of Object.values(reservations)) {
       const move = agreement.mesh.state.moves[vm]
       const since = this.#since.get(m) ?? nowMs
       this.#since.set(m, since)

@@ -16,7 +16,7 @@ export type Wanted = {
   /** The highest epoch that any agreed record names, and whether it names this host. */
   readonly agreed: { readonly epoch: Epoch; readonly here: boolean } | undefined
   readonly deleting: boolean
-  /** A move has the guest in hand. */
+  /** A move has the guest in its hands, between its stop and the promise. */
   readonly moving: boolean
   /** The next stop need not be gentle. */
   readonly kill: boolean

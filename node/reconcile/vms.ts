@@ -30,12 +30,14 @@ export type Surroundings = {
   placedHere(): SiteVm[]
   /** The epoch of a home elsewhere, when the mesh's group knows of one. */
   homeElsewhere(vm: VmId): Epoch | undefined
+  /** A move has the guest in its hands. */
+  moveHolds(vm: VmId): boolean
   /** How move m of the VM ended, when its log says so. */
   moveEnded(vm: VmId, m: string): 'taken' | 'cancelled' | undefined
   /** First VM that this one depends on and that is not seen running. */
   unmetDependency(names: readonly string[]): string | undefined
   fetch(vm: VmId, images: readonly { image: string; bytes: number }[], done: Done<void>): void
-  /** The guest powered itself off: it is to stay off. Asked again until it is agreed. */
+  /** The guest powered itself off: it is to stay off. Called until it is agreed; so is `gone`. */
   wantStopped(vm: VmId): void
   /** Guest, disks and grant are gone. */
   gone(vm: VmId, epoch: Epoch): void
@@ -63,6 +65,8 @@ type Local = {
   failure: Failure | undefined
   /** The guest powered itself off while it was wanted running. */
   poweredOff: boolean
+  /** Its power button was pressed since it was started: if it ends by it, however late, that is not by itself. */
+  pressed: boolean
   /** A start was asked for in this boot: autostart no longer matters. */
   asked: boolean
   waitingSinceMs: number
@@ -134,7 +138,10 @@ export class Vms {
   /** Looks at every VM again; cheap when nothing changed. */
   reconcile(): void {
     if (!this.#ready || this.#stopped) return
-    for (const vm of this.#around.placedHere()) this.#adoptAgreed(vm)
+    for (const vm of this.#around.placedHere()) {
+      this.#adoptAgreed(vm)
+      this.#remind(vm)
+    }
     for (const local of this.#vms.values()) this.#voidPromise(local)
     for (const vm of [...this.#vms.keys()].toSorted()) this.#advance(this.#local(vm))
   }
@@ -172,6 +179,12 @@ export class Vms {
     return this.#vms.get(vm)?.machine?.state === 'running'
   }
 
+  /** This host gave that epoch up for good. */
+  gaveUp(vm: VmId, epoch: Epoch): boolean {
+    const local = this.#vms.get(vm)
+    return local !== undefined && givenUp(local, epoch)
+  }
+
   promiseOf(vm: VmId): HolderPromise | undefined {
     return this.#vms.get(vm)?.promise
   }
@@ -201,6 +214,7 @@ export class Vms {
     if (local.busy !== undefined) return done(failed({ code: 'BUSY', vm, by: local.busy }))
     if (local.machine === undefined) return done(ok(undefined))
     local.busy = 'power-off'
+    local.pressed = true
     this.#ports.hypervisor.powerOff(vm, POWER_OFF_MS, (outcome) => {
       local.busy = undefined
       if (outcome.ok) local.machine = undefined
@@ -209,6 +223,8 @@ export class Vms {
   }
 
   capture(vm: VmId, done: Done<CapturedDisk[]>): void {
+    const { busy } = this.#local(vm)
+    if (busy !== undefined) return done(failed({ code: 'BUSY', vm, by: busy }))
     if (this.#local(vm).machine !== undefined)
       return done(failed({ code: 'ILLEGAL_STATE', vm, state: 'running', wanted: 'captured' }))
     this.#ports.disks.capture(vm, done)
@@ -218,6 +234,7 @@ export class Vms {
   promise(vm: VmId, m: string, disks: readonly { image: string; bytes: number }[], done: Done<void>): void {
     const local = this.#local(vm)
     const { grant } = local
+    if (local.busy !== undefined) return done(failed({ code: 'BUSY', vm, by: local.busy }))
     if (grant === undefined) return done(failed({ code: 'NOT_GRANTED', vm, why: 'this host holds no grant' }))
     if (local.machine !== undefined)
       return done(failed({ code: 'ILLEGAL_STATE', vm, state: 'running', wanted: 'given up' }))
@@ -248,11 +265,22 @@ export class Vms {
       failures: 0,
       failure: undefined,
       poweredOff: false,
+      pressed: false,
       asked: false,
       waitingSinceMs: 0,
     }
     this.#vms.set(vm, local)
     return local
+  }
+
+  /** What the site's log has not heard yet, said again: a VM that was deleted here, a guest that powered itself off. */
+  #remind(vm: SiteVm): void {
+    const local = this.#local(vm.id)
+    const gone = vm.deleting && local.grant === undefined && local.machine === undefined
+    if (gone && givenUp(local, vm.epoch) && !this.#ports.disks.has(vm.id)) this.#around.gone(vm.id, vm.epoch)
+    // Once that is agreed, what is wanted says everything, and a later start is somebody's wish.
+    if (vm.wanted === 'stopped') local.poweredOff = false
+    if (local.poweredOff && vm.move === undefined) this.#around.wantStopped(vm.id)
   }
 
   /** The site's group has placed it here: the grant is written, or brought up to date. */
@@ -304,7 +332,7 @@ export class Vms {
     this.#write([{ kind: 'del', key: key('promise', local.vm) }], (outcome) => {
       this.#writing.delete(local.vm)
       if (!outcome.ok) return
-      local.promise = undefined
+      if (local.promise === promise) local.promise = undefined
       this.#advance(local)
     })
   }
@@ -322,7 +350,7 @@ export class Vms {
       promised: local.promise?.epoch,
       agreed: highest,
       deleting: local.grant?.deleting ?? false,
-      moving: agreed?.move !== undefined && agreed.host === this.#around.self,
+      moving: this.#around.moveHolds(local.vm),
       kill: agreed?.kill ?? false,
       wait: this.#wait(local),
     }
@@ -378,6 +406,7 @@ export class Vms {
           done(outcome)
         })
       case 'power-off':
+        local.pressed = true
         return hypervisor.powerOff(vm, POWER_OFF_MS, (outcome) => {
           if (outcome.ok) local.machine = undefined
           done(outcome)
@@ -433,6 +462,7 @@ export class Vms {
         if (!started.ok) return done(started)
         local.machine = started.value
         local.asked = false
+        local.pressed = false
         if (grant.boot !== this.#around.boot && local.grant === grant) {
           this.#save(local, { ...grant, boot: this.#around.boot })
         }
@@ -467,10 +497,9 @@ export class Vms {
     this.#note(event.vm, 'exited', `the guest ended: ${event.why}`)
     // Powered off from inside: it stays off, as a machine on a desk would. What ended while no peer was here may have
     // been stopped by a move, which only the catalog can tell, and that has not caught up yet: it is started again.
-    const byItself = event.why === 'shutdown' && local.busy === undefined && this.#ready
+    const byItself = event.why === 'shutdown' && local.busy === undefined && !local.pressed && this.#ready
     if (byItself && local.grant?.wanted === 'running' && !this.#wanted(local).moving) {
       local.poweredOff = true
-      this.#around.wantStopped(event.vm)
     }
     if (event.why === 'crashed') {
       this.#failed(local, { code: 'HYPERVISOR', vm: local.grant?.name ?? event.vm, why: 'the guest crashed' })

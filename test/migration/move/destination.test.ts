@@ -125,6 +125,14 @@ test('a pull that cannot be done is refused with its reason', (t) => {
   t.is(destination.phase, 'dropped')
 })
 
+test('a refusal that was lost is said again to whoever asks again', (t) => {
+  const destination = at('fetching', { offer })
+  stepDestination(destination, { kind: 'failed', failure })
+  for (const message of [seed, offer]) {
+    t.like(stepDestination(destination, say(message))[0], { kind: 'send', message: { kind: 'refused', m } })
+  }
+})
+
 test('figures of both pulls add up', (t) => {
   const destination = at('seeding')
   stepDestination(destination, { kind: 'pulled', cost })

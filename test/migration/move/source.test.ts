@@ -26,7 +26,7 @@ const terms = {
   spec: '{}',
   wanted: 'running' as const,
   base,
-  deadlineMs: 10_000,
+  patienceMs: 10_000,
   nowMs: 0,
 }
 
@@ -152,7 +152,7 @@ for (const [rule, from, event, to, effects] of rules) {
     const source: Source = {
       ...startSource(terms),
       phase: overdue ? 'offering' : from,
-      nowMs: overdue ? terms.deadlineMs : 0,
+      nowMs: overdue ? terms.patienceMs : 0,
     }
     t.deepEqual(stepSource(source, event), effects)
     t.is(source.phase, to)

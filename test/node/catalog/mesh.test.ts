@@ -16,6 +16,7 @@ const [harbour, hill] = ['harbour1', 'hill1111'] as const
 const secretHash = 'f'.repeat(64)
 const vm = `${harbour}-${ulid(7)}`
 const [m, later] = [ulid(50), ulid(51)]
+const SPEC = JSON.stringify({ cpus: 1, memoryMiB: 64, disks: [{}], labels: {} })
 const disks = [{ image: 'c'.repeat(64), bytes: 4096 }]
 
 const found: MeshCommand = {
@@ -62,11 +63,17 @@ const intend = (move = m, epoch: readonly [number, number, number, number] = [0,
   source: anna,
   host: bob,
   epoch,
-  spec: '{}',
+  spec: SPEC,
   wanted: 'running',
 })
 const take = (move = m, host: string = bob): MeshCommand => ({ kind: 'move-take', m: move, vm, host, disks })
-const cancel = (move = m): MeshCommand => ({ kind: 'move-cancel', m: move, vm, why: 'changed my mind' })
+const cancel = (move = m): MeshCommand => ({
+  epoch: [0, 1, 0, 1],
+  kind: 'move-cancel',
+  m: move,
+  vm,
+  why: 'changed my mind',
+})
 
 const twoSites: MeshCommand[] = [found, token(10), admit(10, bob)]
 
@@ -102,11 +109,26 @@ const rules: [rule: string, before: MeshCommand[], command: MeshCommand, answer:
   ['hears an intent twice', [...twoSites, intend()], intend(), 'ok'],
   ['intends nothing to a stranger', [found], intend(), 'NOT_ADMITTED'],
   ['takes what was intended', [...twoSites, intend()], take(), 'ok'],
-  ['takes nothing that was not', twoSites, take(), 'NOT_FOUND'],
+  ['takes nothing that was not', twoSites, take(), 'MOVE_CANCELLED'],
+  ['cancels what never came about', twoSites, cancel(), 'ok'],
+  ['hears a cancel twice', [...twoSites, intend(), cancel()], cancel(), 'ok'],
+  ['does not intend again what was cancelled', [...twoSites, intend(), cancel()], intend(), 'MOVE_CANCELLED'],
+  [
+    'cancels an older move that no record is left of',
+    [...twoSites, intend(), cancel(), intend(later)],
+    cancel(),
+    'ok',
+  ],
+  [
+    'knows by the home that an older move was taken',
+    [...twoSites, intend(), take()],
+    cancel(later),
+    'MOVE_TAKEN',
+  ],
   ['lets only the named host take', [...twoSites, intend()], take(m, anna), 'NOT_GRANTED'],
   ['hears a take twice', [...twoSites, intend(), take()], take(), 'ok'],
   ['lets a cancel that came first win', [...twoSites, intend(), cancel()], take(), 'MOVE_CANCELLED'],
-  ['lets a take that came first win', [...twoSites, intend(), take()], cancel(), 'MOVE_CANCELLED'],
+  ['lets a take that came first win', [...twoSites, intend(), take()], cancel(), 'MOVE_TAKEN'],
   [
     'moves on from where a VM is, not from where it was',
     [...twoSites, intend(), take()],
@@ -125,6 +147,21 @@ for (const [rule, before, command, answer] of rules) {
     if (!outcome.ok) t.deepEqual(state, untouched, 'a refused command changes nothing')
   })
 }
+
+test('a spec that apply could not read enters no log', (t) => {
+  for (const spec of [
+    '{}',
+    'no json',
+    '[]',
+    JSON.stringify({ cpus: 1, memoryMiB: 'x', disks: [], labels: {} }),
+  ]) {
+    const command = { ...intend(), spec } as MeshCommand
+    t.like(
+      t.throws(() => meshCommand.encode(command)),
+      { failure: { code: 'FRAME_INVALID' } },
+    )
+  }
+})
 
 test('home is the creating site at E 1 until a take says otherwise', (t) => {
   const state = after([...twoSites, intend()])

@@ -56,6 +56,7 @@ const move = (id = m, to: string = here, on: string = b, epoch: Epoch = one): Si
   to,
   host: on,
   epoch,
+  wanted: 'running' as const,
 })
 const take = (id = m, on: string = b): SiteCommand => ({
   kind: 'vm-take',
@@ -64,7 +65,7 @@ const take = (id = m, on: string = b): SiteCommand => ({
   host: on,
   disks: newer,
 })
-const cancel = (id = m): SiteCommand => ({ kind: 'vm-move-cancel', m: id, vm: vm(1), why: 'no' })
+const cancel = (id = m): SiteCommand => ({ kind: 'vm-move-cancel', m: id, vm: vm(1), epoch: one, why: 'no' })
 const reserve = (id = m, name = 'web', memoryMiB = 512): SiteCommand => ({
   kind: 'reserve',
   m: id,
@@ -99,6 +100,14 @@ const rules: [rule: string, before: SiteCommand[], command: SiteCommand, answer:
   ['knows which VMs there are', site, want('stopped'), 'NOT_FOUND'],
   ['marks a VM as moving', placed, move(), 'ok'],
   ['moves under the epoch that stands', placed, move(m, here, b, two), 'STALE'],
+  ['carries away nothing that was asked meanwhile', [...placed, want('stopped')], move(), 'STALE'],
+  ['cancels what was never marked', placed, cancel(), 'ok'],
+  [
+    'knows by the epoch that an older move was taken',
+    [...placed, move(), take()],
+    cancel(later),
+    'MOVE_TAKEN',
+  ],
   ['moves nowhere when it is there', placed, move(m, here, a), 'MOVE_REFUSED'],
   ['moves a VM once at a time', [...placed, move()], move(later), 'BUSY'],
   ['starts and stops nothing that moves', [...placed, move()], want('stopped'), 'BUSY'],
@@ -114,7 +123,7 @@ const rules: [rule: string, before: SiteCommand[], command: SiteCommand, answer:
   ['lets no other host take', [...placed, move()], take(m, a), 'MOVE_CANCELLED'],
   ['hears a take twice', [...placed, move(), take()], take(), 'ok'],
   ['lets a cancel that came first win', [...placed, move(), cancel()], take(), 'MOVE_CANCELLED'],
-  ['lets a take that came first win', [...placed, move(), take()], cancel(), 'MOVE_CANCELLED'],
+  ['lets a take that came first win', [...placed, move(), take()], cancel(), 'MOVE_TAKEN'],
   [
     'lets a VM leave under its move',
     [...placed, move(m, there, 'cora11111111111111')],
