@@ -8,7 +8,7 @@
 import { join } from 'node:path'
 import type { ChunkId } from '../../protocols/ids.ts'
 import { failed, ok, type Done, type Outcome } from '../../protocols/outcome.ts'
-import { unpack } from '../images/chunk-content.ts'
+import { isRawChunk, unpack } from '../images/chunk-content.ts'
 import type { ChunkStore } from '../images/chunk-store.ts'
 import { openChunkIndex, type ChunkIndex } from '../level/chunk-index.ts'
 import { fileFailure } from './durable.ts'
@@ -138,6 +138,8 @@ class SegmentedChunkStore implements FileChunkStore {
   }
 
   async #isSound(id: ChunkId, frame: Uint8Array, chunkBytes: number): Promise<boolean> {
+    const raw = isRawChunk(id, frame, chunkBytes)
+    if (raw !== undefined) return raw
     if (this.#unpacking < UNPACKING_MAX) this.#unpacking++
     else await new Promise<void>((resolve) => this.#waitToUnpack.push(resolve))
     const content = await unpack(id, frame, chunkBytes)

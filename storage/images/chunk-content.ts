@@ -2,10 +2,11 @@
  * A chunk and its frame: one zstd frame of its bytes, level 3 (measured: half the bytes for 7 ms of CPU a MiB).
  * Whoever takes a frame checks here that its content is what its id says, in bounded memory, whatever the frame is.
  */
-import { hash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 import { constants, zstdCompressSync, zstdDecompress, zstdDecompressSync, type ZstdOptions } from 'node:zlib'
 import type { ChunkId } from '../../protocols/ids.ts'
 import { CHUNK_BYTES_MAX, CHUNK_FRAME_SLACK } from '../../protocols/limits.ts'
+import { rawBlocks } from './raw-frame.ts'
 
 export const chunkIdOf = (content: Uint8Array): ChunkId => hash('sha256', content)
 
@@ -39,6 +40,19 @@ export function unpack(id: ChunkId, frame: Uint8Array, chunkBytes: number): Prom
       resolve(error === null ? checked(id, content, chunkBytes) : undefined),
     )
   })
+}
+
+/**
+ * Whether a frame's content is what `id` says, where that can be told without unpacking: bytes that do not compress lie
+ * in it as they are. Undefined for other frames. On the calling thread: 0.2 ms for 256 KiB.
+ */
+export function isRawChunk(id: ChunkId, frame: Uint8Array, chunkBytes: number): boolean | undefined {
+  if (!fits(frame, chunkBytes)) return false
+  const blocks = rawBlocks(frame, chunkBytes)
+  if (blocks === undefined) return undefined
+  const sum = createHash('sha256')
+  for (const block of blocks) sum.update(block)
+  return sum.digest('hex') === id
 }
 
 const fits = (frame: Uint8Array, chunkBytes: number): boolean =>
