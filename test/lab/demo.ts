@@ -3,7 +3,8 @@
  * slow link and back. Everything it starts is gone at its end, unless `--keep`. `--json` ends with one line for machines.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { globSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -12,6 +13,7 @@ import type { JobView, StatusView, VmView } from '../../node/views.ts'
 import { type Lab, openLab } from './lab.ts'
 
 const MIB = 1024 ** 2
+const FORWARD = join(import.meta.dirname, 'forward.ts')
 const LAUNCHER = join(import.meta.dirname, '../../node/godwit.js')
 const LINK = { rateMbit: 50, rttMs: 40 }
 /** Nothing in the demo takes longer; what does is a failure with its name. */
@@ -49,6 +51,7 @@ class Demo {
   readonly folder = mkdtempSync(join(tmpdir(), 'godwit-demo-'))
   readonly peers: Peer[] = []
   lab: Lab | undefined
+  readonly #forwards: (() => void)[] = []
 
   /** Starts a peer of a data folder that init or join has made. */
   async up(peer: Peer): Promise<void> {
@@ -100,8 +103,43 @@ class Demo {
       await this.godwit(peer, ['vm', 'stop', 'counter', '--kill', '--timeout', '10s']).catch(() => {})
     }
     for (const peer of this.peers) await ended(peer.process)
+    for (const forward of this.#forwards) forward()
+    this.#endStrays()
     await this.lab?.close()
     rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  /** The peer's status endpoint on an address of this host: a page is for a browser, which is in no namespace. */
+  async page(peer: Peer): Promise<string> {
+    const { http } = await this.status(peer)
+    const prefix = this.#in(peer)
+    if (prefix.length === 0) return http
+    const socket = join(this.folder, 'page.sock')
+    const [command, ...args] = [...prefix, process.execPath, FORWARD, socket, new URL(http).port]
+    const inside = spawn(command, args, { stdio: 'ignore' })
+    const server: Server = createServer((near) => {
+      const far = connect(socket)
+      near.pipe(far).pipe(near)
+      for (const each of [near, far]) each.on('error', () => [near, far].forEach((end) => end.destroy()))
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    this.#forwards.push(() => {
+      server.close()
+      inside.kill('SIGKILL')
+    })
+    return `http://127.0.0.1:${(server.address() as { port: number }).port}/`
+  }
+
+  /** Guests whose peer could not be asked to end them: they were started here, under this folder. */
+  #endStrays(): void {
+    for (const path of globSync('/proc/[0-9]*/cmdline')) {
+      try {
+        if (readFileSync(path, 'utf8').includes(this.folder))
+          process.kill(Number(path.split('/')[2]), 'SIGKILL')
+      } catch {
+        // It ended by itself meanwhile.
+      }
+    }
   }
 
   #in(peer: Peer): string[] {
@@ -165,11 +203,8 @@ async function main(demo: Demo): Promise<object> {
   say(`and back: ${counterThere} there, ${counterAfter} here`)
   say(`the way back cost ${((100 * back.wireBytes) / there.wireBytes).toFixed(2)} % of the way there`)
 
-  const { http } = await demo.status(quay)
   const prefix = lab.exec('harbour', 'quay').join(' ')
-  say(
-    `status page of harbour/quay: ${http}${prefix === '' ? '' : ` (inside its namespace: ${prefix} curl ${http}/v1/status)`}`,
-  )
+  say(`status page of harbour/quay: ${await demo.page(quay)}`)
   const godwit = `${prefix === '' ? '' : `${prefix} `}node/godwit.js --config ${quay.config}`
   print(
     [
