@@ -74,7 +74,7 @@ export function handlers(context: () => Context, ready: () => boolean): Record<s
 }
 
 /** A failed lookup is the answer. */
-export function must<T>(outcome: Outcome<T>): T {
+function must<T>(outcome: Outcome<T>): T {
   if (outcome.ok) return outcome.value
   throw new GodwitError(outcome.failure)
 }

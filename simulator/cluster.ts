@@ -131,4 +131,8 @@ export class Cluster {
 const LETTERS = 'abcdefghij'
 /** A peer id as ids.ts wants one: base 58 has no 0 and no l. */
 const peerIdOf = (index: number): string =>
-  `Simpeer${String(index).padStart(9, '0').split('').map((digit) => LETTERS[Number(digit)]).join('')}`
+  `Simpeer${String(index)
+    .padStart(9, '0')
+    .split('')
+    .map((digit) => LETTERS[Number(digit)])
+    .join('')}`

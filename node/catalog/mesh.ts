@@ -72,7 +72,7 @@ export const specText: Shape<string> = (value, at) => {
 const addresses = list(text(256), 16)
 const wallMs = integer(0, 2 ** 48)
 const secretHash = matching(/^[0-9a-f]{64}$/, 'a SHA-256 in hex')
-export const disk = record({ image: imageId, bytes: integer(0, IMAGE_BYTES_MAX) })
+const disk = record({ image: imageId, bytes: integer(0, IMAGE_BYTES_MAX) })
 export const disks = list(disk, DISKS_MAX)
 
 const commandShape = tagged({

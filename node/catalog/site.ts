@@ -112,10 +112,8 @@ const stateShape = record({
   reservations: dictionary(reservationShape, SITE_VMS_MAX),
 })
 
-export type SiteHost = Of<typeof hostShape>
 export type SiteVm = Of<typeof vmShape>
 export type SiteImage = Of<typeof imageShape>
-export type Reservation = Of<typeof reservationShape>
 export type SiteState = Of<typeof stateShape>
 export const siteState = codec('site state', stateShape, SNAPSHOT_BYTES_MAX)
 

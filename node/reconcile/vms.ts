@@ -73,7 +73,7 @@ type Local = {
 }
 
 /** How long a guest may take to power off before the one who asked is told. */
-export const POWER_OFF_MS = 60_000
+const POWER_OFF_MS = 60_000
 /** Back-off after a failed operation: doubles from the first to the last. */
 const BACKOFF_MS = { first: 1_000, last: 60_000 }
 /** A dependency that does not come up holds its dependents this long and no longer. */

@@ -14,7 +14,7 @@ export type Row = {
   readonly why?: string
 }
 
-export type Run = {
+type Run = {
   readonly rows: Row[]
   /** What a reader has to know of this run: its setting, what was shrunk. */
   readonly note: string

@@ -9,7 +9,7 @@ import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import type { Channel, Transport } from '../../protocols/transport.ts'
 import { outcomeOf, type Until } from './until.ts'
 
-export type Opened = {
+type Opened = {
   readonly peers: readonly Transport[]
   readonly until: Until
   close(): Promise<void>

@@ -26,7 +26,7 @@ export const PAGES: Readonly<Record<string, () => string>> = {
   'docs/decisions/README.md': decisionsPage,
 }
 
-export const printed = (source: string): string =>
+const printed = (source: string): string =>
   `<!-- Printed from ${source} by \`npm run docs\`. Change it there. -->\n`
 
 /** A value of every field of a failure that reads as the field's name. */

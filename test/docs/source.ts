@@ -9,7 +9,7 @@ export type Constant = {
 }
 
 /** The text of a comment without its signs, as one paragraph per blank line. */
-export function commentText(comment: string): string {
+function commentText(comment: string): string {
   return comment
     .replace(/^\s*\/\*\*?/, '')
     .replace(/\*\/\s*$/, '')

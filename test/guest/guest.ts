@@ -20,7 +20,7 @@ export type GuestImage = {
   readonly count?: number
 }
 
-export const GUEST_IMAGE: GuestImage = { bytes: 256 * MIB, randomBytes: 32 * MIB, seed: 1 }
+const GUEST_IMAGE: GuestImage = { bytes: 256 * MIB, randomBytes: 32 * MIB, seed: 1 }
 
 /** Writes a sparse raw disk; the same options give the same bytes for ever. */
 export async function buildGuestImage(path: string, image: GuestImage = GUEST_IMAGE): Promise<void> {

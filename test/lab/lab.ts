@@ -12,7 +12,7 @@ import { remove, run } from './namespaces.ts'
 import { plan, type Site, type Topology } from './topology.ts'
 
 /** The way between any two sites; with more than two, each way crosses two links of half the delay. */
-export type LinkShape = { readonly rateMbit: number; readonly rttMs: number; readonly lossPercent: number }
+type LinkShape = { readonly rateMbit: number; readonly rttMs: number; readonly lossPercent: number }
 export type LabOptions = Pick<LinkShape, 'rateMbit' | 'rttMs'> &
   Partial<LinkShape> & { readonly sites: readonly Site[]; readonly link?: Means['kind'] }
 

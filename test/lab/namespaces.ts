@@ -58,7 +58,7 @@ export function remove(namespaces: readonly string[]): void {
 }
 
 /** Ids of the processes in these namespaces, whoever started them. */
-export function processesIn(namespaces: readonly string[]): number[] {
+function processesIn(namespaces: readonly string[]): number[] {
   const links = new Set(namespaces.flatMap((name) => inode(name) ?? []).map((number) => `net:[${number}]`))
   // A name that failed to become a namespace of its own must not stand for ours.
   links.delete(readlinkSync('/proc/self/ns/net'))

@@ -23,7 +23,7 @@ import type {
 
 export const VERSION = '0.1.0'
 
-export const peerView: PeerView = {
+const peerView: PeerView = {
   id: '12D3KooWHarbour1',
   name: 'crane',
   site: 'harbour',
@@ -106,7 +106,7 @@ export const stoppedVm: VmView = {
   ageMs: 61_000,
   stale: true,
 }
-export const imageView: ImageView = {
+const imageView: ImageView = {
   id: 'ab'.repeat(32),
   name: 'debian-12',
   bytes: 4 * 1024 ** 3,
@@ -139,7 +139,7 @@ export const jobView: JobView = {
   result: {},
   ageMs: 0,
 }
-export const groupView: GroupView = {
+const groupView: GroupView = {
   group: 'mesh',
   role: 'leader',
   term: 3,
@@ -151,14 +151,14 @@ export const groupView: GroupView = {
   lastIndex: 42,
   snapshotIndex: 0,
 }
-export const tokenView: TokenView = {
+const tokenView: TokenView = {
   id: '01JD0000000000000000TOKEN1',
   site: 'hill',
   expiresAt: '2026-11-21T15:00:00.000Z',
   state: 'open',
   usedBy: '',
 }
-export const statusView: StatusView = {
+const statusView: StatusView = {
   version: VERSION,
   mesh: '01JD00000000000000000MESH1',
   peer: 'crane',
@@ -226,7 +226,7 @@ const REPLIES: Replies = {
   'token.revoke': { ...tokenView, state: 'revoked' },
 }
 
-export type Asked = { readonly method: Method; readonly params: unknown }
+type Asked = { readonly method: Method; readonly params: unknown }
 export type FakePeer = Peer & { readonly asked: Asked[]; isReady: boolean; stopped: boolean }
 
 /** A reply of undefined is never given. */
