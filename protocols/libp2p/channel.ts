@@ -1,9 +1,11 @@
 /**
  * A channel is one stream, written and read by frames. Until somebody listens nothing is read, so what the other side
- * sends waits in the window; what the window does not take waits at the sender, who is told to stop.
+ * sends waits in the window; what the window does not take waits at the sender, who is told to stop. Over a relay the
+ * sender is told to stop by the clock as well: the line is somebody else's, and agreement goes over it, too.
  */
 import type { Stream } from '@libp2p/interface'
 import type { PeerId } from '../ids.ts'
+import { CIRCUIT_BULK_BYTES_PER_S } from '../limits.ts'
 import type { Channel } from '../transport.ts'
 import { packFrame, wireBytes } from './frames.ts'
 import { readFrames } from './inbound.ts'
@@ -13,13 +15,22 @@ import { sendOn } from './line.ts'
 const AHEAD_BYTES_MAX = 1024 * 1024
 /** How long the last frames have to go out after `close`. */
 const CLOSE_MS = 30_000
+/** Over a relay: what may go at once after a silence. */
+const PACE_AHEAD_MS = 100
 
-export function channelOn(stream: Stream, peer: PeerId, blame: (why: string) => void): Channel {
+export function channelOn(
+  stream: Stream,
+  peer: PeerId,
+  relayed: boolean,
+  blame: (why: string) => void,
+): Channel {
   let frameHandler: ((frame: Uint8Array) => void) | undefined
   const drainHandlers: (() => void)[] = []
   const closeHandlers: (() => void)[] = []
   let closed = false
   let full = false
+  /** When all that was sent would have gone at the pace of a relay. */
+  let pacedMs = 0
   let sent = 0
   let received = 0
 
@@ -37,8 +48,23 @@ export function channelOn(stream: Stream, peer: PeerId, blame: (why: string) => 
   }
   const drained = (): void => {
     if (closed || !full || stream.writeBufferLength > AHEAD_BYTES_MAX / 2) return
+    // A timer is set for what is paced.
+    if (pacedMs > performance.now()) return
     full = false
     drainHandlers.forEach((handler) => handler())
+  }
+
+  const pace = (bytes: number): void => {
+    const nowMs = performance.now()
+    pacedMs = Math.max(pacedMs, nowMs - PACE_AHEAD_MS) + (bytes * 1_000) / CIRCUIT_BULK_BYTES_PER_S
+    if (pacedMs <= nowMs || full) return
+    full = true
+    const again = (): void => {
+      const leftMs = pacedMs - performance.now()
+      if (leftMs > 0) setTimeout(again, leftMs)
+      else drained()
+    }
+    again()
   }
 
   pause(stream)
@@ -50,10 +76,16 @@ export function channelOn(stream: Stream, peer: PeerId, blame: (why: string) => 
 
   return {
     peer,
-    send(frame) {
+    send(head, payload) {
       if (closed) return false
-      sent += wireBytes(frame.length)
-      const taken = sendOn(stream, packFrame(frame))
+      const payloadBytes = payload?.length ?? 0
+      const bytes = wireBytes(head.length + payloadBytes)
+      sent += bytes
+      if (relayed) pace(bytes)
+      const packed = packFrame(head, undefined, payloadBytes)
+      // Two messages of the stream, one frame: what is not copied here is no garbage, and that is what bulk costs most.
+      let taken = sendOn(stream, packed)
+      if (payload !== undefined) taken = sendOn(stream, payload)
       if (!taken && stream.writeBufferLength >= AHEAD_BYTES_MAX) full = true
       return !full
     },

@@ -10,10 +10,10 @@ const ENVELOPE_BYTES_MAX = 16
 /** yamux adds this to each piece it sends; a piece is as long as the window has room. */
 const MUXER_HEADER_BYTES = 12
 
-/** One buffer for head and frame: a copy of 256 KiB is cheaper than two more TLS records. */
-export function packFrame(frame: Uint8Array, head: Uint8Array = EMPTY): Uint8Array {
+/** One buffer for head and frame; `restBytes` of the frame follow by themselves. */
+export function packFrame(frame: Uint8Array, head: Uint8Array = EMPTY, restBytes = 0): Uint8Array {
   const packed = Buffer.allocUnsafe(LENGTH_BYTES + head.length + frame.length)
-  packed.writeUInt32BE(head.length + frame.length, 0)
+  packed.writeUInt32BE(head.length + frame.length + restBytes, 0)
   packed.set(head, LENGTH_BYTES)
   packed.set(frame, LENGTH_BYTES + head.length)
   return packed

@@ -60,6 +60,8 @@ export class RoundTrips {
         measured.rttMs = measured.rttMs === undefined ? ms : measured.rttMs + GAIN * (ms - measured.rttMs)
       },
       () => {
+        // What ended with its connection says nothing about the one that took its place.
+        if (connection.status !== 'open') return
         measured.lost++
         if (measured.lost >= LOST_PINGS_MAX && this.#measured.get(peer) === measured)
           this.#connections.drop(peer, 'no answer to pings')

@@ -93,7 +93,7 @@ export class Libp2pTransport implements Transport {
     if (service.channel !== undefined)
       this.#handle(protocol + CHANNEL, (stream, peer, blame, connection) => {
         this.connections.markBulk(connection)
-        service.channel?.(peer, channelOn(stream, peer, blame))
+        service.channel?.(peer, channelOn(stream, peer, !connection.direct, blame))
       })
   }
 
@@ -191,7 +191,7 @@ export class Libp2pTransport implements Transport {
         maxOutboundStreams: INBOUND_STREAMS_MAX,
         runOnLimitedConnection: true,
       })
-      return ok(channelOn(stream, to, (why) => this.blame(to, why)))
+      return ok(channelOn(stream, to, !connection.direct, (why) => this.blame(to, why)))
     } catch (error) {
       return failed(failureOfOpening(error, { peer: to, protocol }))
     }

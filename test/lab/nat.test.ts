@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
+import { CIRCUIT_BULK_BYTES_PER_S } from '../../protocols/limits.ts'
 import { openNat, whyNoNat, type Nat } from './nat.ts'
 
 const why = whyNoNat()
@@ -115,6 +116,8 @@ withNat('two peers behind NAT reach each other through the relay, by requests an
   const ms = await peers.quay.ask('channel', peers.mast.id, String(MIB))
   t.is(typeof ms, 'number', String(ms))
   t.log(`1 MiB there and back through the relay: ${Number(ms).toFixed(0)} ms`)
+  const paceMs = (1_000 * MIB) / CIRCUIT_BULK_BYTES_PER_S
+  t.true(Number(ms) > paceMs / 2, 'bulk keeps to its pace')
   t.is(await path('mast', 'quay'), 'relay')
 })
 
@@ -151,6 +154,7 @@ withNat('two peers behind NAT get a direct connection, which needs the relay no 
   await once(peers.relay.child, 'exit')
   await until('the relay gone', async () => (await path('hill', 'relay')) === null)
   t.is(await peers.moor.ask('request', peers.hill.id, 'still there?'), `${peers.moor.id} said still there?`)
-  t.is(typeof (await peers.hill.ask('channel', peers.moor.id, String(MIB))), 'number')
+  const ms = await peers.hill.ask('channel', peers.moor.id, String(MIB))
+  t.is(typeof ms, 'number', `${String(ms)} ${String(await peers.hill.ask('log'))}`)
   await until('the pair without holes parted', async () => (await path('quay', 'mast')) === null)
 })
