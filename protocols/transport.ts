@@ -62,8 +62,11 @@ export type Service = {
 /** A two-way pipe of frames, in order, with back-pressure. */
 export type Channel = {
   readonly peer: PeerId
-  /** False: full; stop until `onDrain`. The frame was taken all the same. */
-  send(frame: Uint8Array): boolean
+  /**
+   * One frame: `head`, then `payload`, which is not copied and must not change any more. False: full; stop until
+   * `onDrain`. The frame was taken all the same.
+   */
+  send(head: Uint8Array, payload?: Uint8Array): boolean
   onFrame(handler: (frame: Uint8Array) => void): void
   onDrain(handler: () => void): void
   /** Once, when either side closed or the link died; nothing comes after it. */

@@ -44,10 +44,12 @@ export class SimChannel implements Channel {
     return [near, far]
   }
 
-  send(frame: Uint8Array): boolean {
+  send(head: Uint8Array, payload: Uint8Array = new Uint8Array(0)): boolean {
     if (this.#ended) return false
-    const bytes = frame.length + PREFIX_BYTES
-    const copy = Uint8Array.from(frame)
+    const bytes = head.length + payload.length + PREFIX_BYTES
+    const copy = new Uint8Array(head.length + payload.length)
+    copy.set(head)
+    copy.set(payload, head.length)
     this.#sent += bytes
     this.#inFlight += bytes
     this.#connection.carry(this.#end, bytes, true, () => {

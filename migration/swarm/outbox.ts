@@ -19,8 +19,8 @@ export class Outbox {
     })
   }
 
-  send(frame: Uint8Array): void {
-    if (!this.#channel.send(frame)) this.full = true
+  send(head: Uint8Array, payload?: Uint8Array): void {
+    if (!this.#channel.send(head, payload)) this.full = true
   }
 
   stream(frames: Iterable<Uint8Array>): void {

@@ -21,6 +21,7 @@ import {
   type Message,
   parts,
   PIECE_BYTES_MAX,
+  pieceHead,
   PROTOCOL,
 } from '../../protocols/swarm/messages.ts'
 import type { Channel } from '../../protocols/transport.ts'
@@ -164,7 +165,7 @@ export class Server {
       if (!session.closed) {
         if (outcome.ok)
           for (const { at, data } of parts(outcome.value, PIECE_BYTES_MAX))
-            session.outbox.send(encode({ kind: 'piece', index, at, total: outcome.value.length, data }))
+            session.outbox.send(pieceHead({ index, at, total: outcome.value.length }), data)
         // Missing, or the disk has changed it: somebody else may hold it.
         else session.outbox.send(encode({ kind: 'lack', index }))
       }

@@ -96,13 +96,16 @@ const HEAD_BYTES = 13
 export const PIECE_BYTES_MAX = FRAME_BYTES_MAX - HEAD_BYTES
 
 export function encode(said: Message | Piece): Uint8Array {
-  if (said.kind !== 'piece') return message.encode(said)
-  const head = Buffer.allocUnsafe(HEAD_BYTES + said.data.length)
+  return said.kind === 'piece' ? Buffer.concat([pieceHead(said), said.data]) : message.encode(said)
+}
+
+/** A piece up to its data, which goes after it as it is. */
+export function pieceHead({ index, at, total }: Omit<Piece, 'kind' | 'data'>): Uint8Array {
+  const head = Buffer.allocUnsafe(HEAD_BYTES)
   head[0] = PIECE
-  head.writeUInt32BE(said.index, 1)
-  head.writeUInt32BE(said.at, 5)
-  head.writeUInt32BE(said.total, 9)
-  head.set(said.data, HEAD_BYTES)
+  head.writeUInt32BE(index, 1)
+  head.writeUInt32BE(at, 5)
+  head.writeUInt32BE(total, 9)
   return head
 }
 
