@@ -214,6 +214,27 @@ const bulk: [what: string, check: Check][] = [
     },
   ],
   [
+    'makes one frame of a head and its payload, between others',
+    async (t, pair) => {
+      const { near, far } = await channels(t, pair)
+      const heard: Buffer[] = []
+      far.onFrame((frame) => heard.push(Buffer.from(frame)))
+      const said: [head: Uint8Array, payload?: Uint8Array][] = [
+        [frameOf('alone')],
+        [frameOf('head'), patterned(7, 300_000)],
+        [frameOf('empty'), new Uint8Array(0)],
+        [frameOf('last'), patterned(8, 1)],
+      ]
+      for (const [head, payload] of said) near.send(head, payload)
+      await pair.until(() => heard.length === said.length, PATIENCE_MS)
+      const expected = said.map(([head, payload]) => Buffer.concat([head, payload ?? new Uint8Array(0)]))
+      t.true(heard.every((frame, n) => frame.equals(expected[n] as Buffer)))
+      const bytes = expected.reduce((sum, { length }) => sum + length, 0)
+      for (const count of [near.sentBytes(), far.receivedBytes()])
+        t.true(count >= bytes && count <= bytes + said.length * 64, `${count} for ${bytes}`)
+    },
+  ],
+  [
     'says when it is full, keeps what it took, and says when to go on',
     async (t, pair) => {
       const { near, far } = await channels(t, pair)
