@@ -1,0 +1,82 @@
+/** Commands that were acknowledged and then forgotten, or never came to an end. */
+import test from 'ava'
+import { Mesh } from './support.ts'
+
+test('a VM whose host was killed between its last step and its last word is deleted, and its name is free', (t) => {
+  const mesh = new Mesh()
+  mesh.create('web')
+  mesh.create('db')
+  mesh.run(4_000)
+  const vm = mesh.guests().find(({ host }) => host === 'aa-2')?.vm ?? ''
+  const name = mesh.vm('aa-1', vm)?.name ?? ''
+  t.not(name, '')
+  mesh.ask('aa-1', 'vm.delete', { name })
+  mesh.until('its host gave it up', () => mesh.context('aa-2').vms.promiseOf(vm) !== undefined)
+  mesh.host('aa-2').kill()
+  t.is(mesh.vm('aa-1', vm)?.deleting, true)
+  mesh.run(1_000)
+  mesh.host('aa-2').start()
+  mesh.until('it is gone from the catalog', () => mesh.vm('aa-1', vm) === undefined)
+  t.true(mesh.create(name).ok)
+})
+
+test('a VM that is deleted as soon as it has come is gone for good', (t) => {
+  const mesh = new Mesh()
+  const id = mesh.running('web', 'bb-2')
+  mesh.move('bb-2', 'web', 'aa-1')
+  mesh.until('its new site knows of it', () => mesh.vm('aa-1', id) !== undefined)
+  mesh.value('aa-1', 'vm.delete', { name: 'web' })
+  mesh.until('it is gone', () => mesh.vm('aa-1', id) === undefined)
+  mesh.run(30_000)
+  mesh.host('aa-1').kill()
+  mesh.run(1_000)
+  mesh.host('aa-1').start()
+  mesh.run(60_000)
+  t.deepEqual(mesh.whereRuns(id), [])
+  t.is(mesh.vm('aa-1', id), undefined)
+  t.is(mesh.vm('bb-1', id), undefined)
+})
+
+test('its host refuses a stop while a move is in hand, and does not forget it instead', (t) => {
+  const mesh = new Mesh()
+  const id = mesh.running('web', 'bb-2')
+  mesh.cluster.network.cutSite('aa')
+  const job = mesh.move('bb-2', 'web', 'aa')
+  t.is(mesh.job('bb-2', job)?.phase, 'reserving')
+  const stopped = mesh.answer('bb-2', 'vm.stop', { name: 'web', kill: true })
+  mesh.cluster.network.heal()
+  t.like(stopped, { ok: false, failure: { code: 'BUSY' } })
+  mesh.until('the move has ended', () => mesh.job('bb-2', job)?.state !== 'running')
+  mesh.run(2_000)
+  t.is(mesh.whereRuns(id).length, 1)
+})
+
+// Peers of the site that do not see the VM's host take a stop too, and know of no move before its mark.
+test('a stop acknowledged elsewhere before the mark is carried out: the move is refused as stale', (t) => {
+  const mesh = new Mesh([
+    { name: 'aa', peers: 1 },
+    { name: 'bb', peers: 3 },
+  ])
+  const { network } = mesh.cluster
+  const id = mesh.running('web', 'bb-2')
+  network.cut(mesh.host('bb-3').terms.id, mesh.host('bb-2').terms.id)
+  mesh.until(
+    'bb-3 does not see bb-2',
+    () => {
+      const { transport } = mesh.context('bb-3').ports
+      return !transport.connected().includes(mesh.host('bb-2').terms.id)
+    },
+    60_000,
+  )
+  const job = mesh.move('bb-2', 'web', 'aa')
+  const stopped = mesh.answer('bb-3', 'vm.stop', { name: 'web', kill: true })
+  t.true(stopped.ok)
+  t.is(mesh.vm('bb-2', id)?.move, undefined)
+  network.heal()
+  mesh.until('the move has ended', () => mesh.job('bb-2', job)?.state !== 'running')
+  t.like(mesh.job('bb-2', job), { state: 'failed', code: 'STALE' })
+  mesh.run(20_000)
+  t.is(mesh.vm('bb-1', id)?.wanted, 'stopped')
+  t.not(mesh.handOver('aa-1', id)?.state, 'intended')
+  t.deepEqual(mesh.whereRuns(id), [])
+})
