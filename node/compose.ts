@@ -4,13 +4,12 @@
  *
  * Start and stop are in one visible order: what is on disk, then agreement, then guests, then what others may ask.
  */
-import { GodwitError } from '../protocols/errors.ts'
 import { type Done, failed, ok } from '../protocols/outcome.ts'
-import type { Service, Transport } from '../protocols/transport.ts'
 import { key } from '../storage/keyspace.ts'
 import { knownPeer } from '../storage/records.ts'
 import { Agreement } from './agreement.ts'
 import { Asking } from './asking.ts'
+import { blaming } from './blaming.ts'
 import type { Epoch } from '../protocols/epoch.ts'
 import { homeOf } from './catalog/mesh.ts'
 import type { Context, NodeConfig, Ports } from './context.ts'
@@ -273,50 +272,6 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
       agreement.stop()
       // What was handed to the store before this is on disk when this is.
       ports.store.write([], true, () => done())
-    },
-  }
-}
-
-/** A frame that a decoder refuses costs its sender, not us; a reply that cannot be made is the asker's failure. */
-function blaming(transport: Transport, counts: Counts): Transport {
-  /** What the handler threw on purpose, if it did. */
-  const took = (from: string, protocol: string, handle: () => void): GodwitError | undefined => {
-    try {
-      handle()
-      return undefined
-    } catch (error) {
-      if (!(error instanceof GodwitError)) throw error
-      counts.badFrame(protocol)
-      transport.blame(from, error.message)
-      return error
-    }
-  }
-  return {
-    self: transport.self,
-    send: (to, protocol, frame, options) => transport.send(to, protocol, frame, options),
-    request: (to, protocol, frame, timeoutMs, done) =>
-      transport.request(to, protocol, frame, timeoutMs, done),
-    open: (to, protocol, done) => transport.open(to, protocol, done),
-    allow: (peers) => transport.allow(peers),
-    connected: () => transport.connected(),
-    watch: (handler) => transport.watch(handler),
-    rttMs: (peer) => transport.rttMs(peer),
-    path: (peer) => transport.path(peer),
-    addresses: () => transport.addresses(),
-    blame: (peer, why) => transport.blame(peer, why),
-    serve(protocol, service) {
-      const { frame, request, channel } = service
-      const wrapped: Service = {
-        ...(frame && { frame: (from, bytes) => void took(from, protocol, () => frame(from, bytes)) }),
-        ...(channel && { channel: (from, each) => void took(from, protocol, () => channel(from, each)) }),
-        ...(request && {
-          request: (from, bytes, reply) => {
-            const error = took(from, protocol, () => request(from, bytes, reply))
-            if (error !== undefined) reply(failed(error.failure))
-          },
-        }),
-      }
-      transport.serve(protocol, wrapped)
     },
   }
 }
