@@ -8,7 +8,7 @@ import { newUlid, type PeerId, short } from '../protocols/ids.ts'
 import { NAME_LENGTH_MAX, SPEC_BYTES_MAX } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import type { Handler } from './asking.ts'
-import { peersOfSite, siteNamed } from './catalog/mesh.ts'
+import { peersOfSite, siteNamed, specText } from './catalog/mesh.ts'
 import { hostsForPlacement, requestOf, type SiteVm, specOf } from './catalog/site.ts'
 import type { Context } from './context.ts'
 import { imageHandlers } from './images.ts'
@@ -41,7 +41,10 @@ export function checkParams(method: string, params: unknown): unknown {
   const schema = method === 'move.reserve' ? reserveParams : own
   if (schema === undefined) throw new GodwitError({ code: 'UNSUPPORTED', what: method.slice(0, 64) })
   const checked = schema.safeParse(params)
-  if (checked.success) return checked.data
+  if (checked.success) {
+    if (method === 'move.reserve') specText((checked.data as ReserveParams).spec, 'move.reserve.spec')
+    return checked.data
+  }
   const path = checked.error.issues[0]?.path.join('.') ?? ''
   throw new GodwitError({
     code: 'FRAME_INVALID',
