@@ -8,14 +8,18 @@
  */
 import { spawn } from 'node:child_process'
 import module from 'node:module'
+import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const args = process.argv.slice(2)
 
-/** An idle peer takes 111 MiB with these and 140 without; what is short of a new space is a young object, not a chunk. */
-const LEAN = ['--max-semi-space-size=1', '--optimize-for-size']
+/**
+ * An idle peer takes 118 MiB with this and 159 without: Node lets the space for young objects grow to 128 MiB.
+ * `--optimize-for-size` would save 7 more, and costs 15 % of all CPU and a third more of a start's.
+ */
+const LEAN = ['--max-semi-space-size=2']
 const wanted = args.includes('up') ? LEAN : []
 
 if (!recent(process.versions.node)) {
@@ -24,8 +28,7 @@ if (!recent(process.versions.node)) {
   const argv = [process.execPath, ...process.execArgv, ...wanted, fileURLToPath(import.meta.url), ...args]
   process.execve(process.execPath, argv, process.env)
 } else {
-  // Beside the packages, not in a folder that all users of the machine share: code is read back from it.
-  module.enableCompileCache(join(here, '..', 'node_modules', '.cache', 'godwit'))
+  keepCompiled()
   const simulated = args[0] === 'sim'
   if (simulated) process.argv.splice(2, 1)
   await (simulated ? import('../simulator/cli.ts') : import('./main.ts'))
@@ -35,6 +38,19 @@ if (!recent(process.versions.node)) {
 function recent(version) {
   const [major = 0, minor = 0] = version.split('.').map(Number)
   return major === 24 ? minor >= 12 : major >= 26
+}
+
+/**
+ * Without what it has compiled before, a command takes 0.2 s of CPU instead of 0.06, and a peer 17 MiB more, for what
+ * strips types. Kept beside the packages, or by the user who may not write there; never in a folder that all users of
+ * the machine share, because code is read back from it.
+ */
+function keepCompiled() {
+  const { FAILED } = module.constants.compileCacheStatus
+  const { status } = module.enableCompileCache(join(here, '..', 'node_modules', '.cache', 'godwit'))
+  if (status !== FAILED) return
+  const cache = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache')
+  module.enableCompileCache(join(cache, 'godwit'))
 }
 
 function bundledNode() {

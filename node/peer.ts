@@ -3,6 +3,7 @@
  * SIGTERM or SIGINT drains in the opposite order: no longer ready, no new commands, the peer, then what is still open.
  * Guests go on: they are their keepers', not ours.
  */
+import { flushCompileCache } from 'node:module'
 import { type Failure, failureOf } from '../protocols/errors.ts'
 import { failed, ok, type Outcome } from '../protocols/outcome.ts'
 import type { Config } from './config.ts'
@@ -63,6 +64,8 @@ export async function up(
     },
     'ready',
   )
+  // A peer that is killed writes nothing at its end, and would start slowly the next time.
+  flushCompileCache()
   const why = await stopped
   log.info({ why }, 'stopping')
   names.stop()
