@@ -23,6 +23,8 @@ export type FileChunkStore = ChunkStore & {
 /** Frames that only this process knows the place of: what an opening after a crash reads again, at most twice this. */
 const UNINDEXED_BYTES_MAX = 64 * 1024 * 1024
 const UNINDEXED_MAX = 4_096
+/** Chunks remembered as not held, because somebody asked: what is asked and missing is what is written next. 2 MiB. */
+const ABSENT_MAX = 16_384
 /** Frames unpacked at once: half of libuv's threads, so that Raft's fsync always finds one. */
 const UNPACKING_MAX = 2
 
@@ -53,6 +55,9 @@ class SegmentedChunkStore implements FileChunkStore {
   readonly #index: ChunkIndex
   readonly #unindexed: Map<ChunkId, Place>
   #unindexedBytes = 0
+  /** Neither here nor in the index: writing them needs no look-up. */
+  readonly #absent = new Set<ChunkId>()
+  #checkpoints = 0
   /** Writes in hand, by chunk. */
   readonly #writing = new Map<ChunkId, Promise<Outcome<void>>>()
   readonly #inHand = new Set<Promise<unknown>>()
@@ -75,7 +80,11 @@ class SegmentedChunkStore implements FileChunkStore {
       // What a checkpoint moves meanwhile is found at one place or the other.
       const here = ids.map((id) => this.#unindexed.has(id))
       const others = ids.filter((_, i) => here[i] !== true)
+      const checkpoints = this.#checkpoints
       const indexed = await this.#index.has(others)
+      // Without a checkpoint since, all that was written since is still among the unindexed.
+      if (checkpoints === this.#checkpoints)
+        this.#rememberAbsent(others.filter((_, i) => indexed[i] !== true))
       let at = 0
       return ok(here.map((held) => held || indexed[at++] === true))
     })
@@ -126,7 +135,7 @@ class SegmentedChunkStore implements FileChunkStore {
   }
 
   async #writeNew(id: ChunkId, frame: Uint8Array, chunkBytes: number): Promise<Outcome<void>> {
-    if ((await this.#placeOf(id)) !== undefined) return ok(undefined)
+    if (!this.#absent.delete(id) && (await this.#placeOf(id)) !== undefined) return ok(undefined)
     if (!(await this.#isSound(id, frame, chunkBytes)))
       return failed({ code: 'CHUNK_CORRUPT', chunk: id, from: 'its source' })
     const place = await this.#segments.append(id, frame, chunkBytes)
@@ -135,6 +144,12 @@ class SegmentedChunkStore implements FileChunkStore {
     // Whoever writes past the bound waits for the checkpoint.
     if (this.#isUnindexedFull()) await this.#checkpoint(() => this.#isUnindexedFull())
     return ok(undefined)
+  }
+
+  #rememberAbsent(ids: readonly ChunkId[]): void {
+    if (this.#absent.size + ids.length > ABSENT_MAX) this.#absent.clear()
+    for (const id of ids.slice(0, ABSENT_MAX))
+      if (!this.#unindexed.has(id) && !this.#writing.has(id)) this.#absent.add(id)
   }
 
   async #isSound(id: ChunkId, frame: Uint8Array, chunkBytes: number): Promise<boolean> {
@@ -163,6 +178,7 @@ class SegmentedChunkStore implements FileChunkStore {
     return this.#oneByOne(async () => {
       if (!isWanted()) return
       const end = await this.#segments.sync()
+      this.#checkpoints++
       const places = new Map([...this.#unindexed].filter(([, place]) => isBefore(place, end)))
       await this.#index.add(places, end)
       for (const [id, place] of places) {

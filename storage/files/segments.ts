@@ -121,6 +121,8 @@ class SegmentFiles implements Segments {
   }
 
   async #drain(): Promise<void> {
+    // What arrives in this turn of the loop goes in one write.
+    await new Promise(setImmediate)
     while (this.#waiting.length > 0) {
       let bytes = 0
       const over = this.#waiting.findIndex((each) => (bytes += each.bytes) > WRITE_BYTES_MAX)
