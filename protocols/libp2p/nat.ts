@@ -118,6 +118,9 @@ export const holePunching =
   (onePort: OnePort) =>
   (components: Components): unknown => {
     const { addressManager, connectionManager, registrar, transportManager } = components
+    // Both may have dialled each other through relays, and one circuit was enough.
+    const isDirect = (peer: Connection['remotePeer']): boolean =>
+      connectionManager.getConnections(peer).some(({ direct, status }) => direct && status === 'open')
     return dcutr({ timeout: DIAL_MS_MAX, retries: HOLE_TRIES })({
       ...pick(components),
       addressManager: but(addressManager, {
@@ -126,20 +129,51 @@ export const holePunching =
       connectionManager: but(connectionManager, {
         openConnection: (target, options) =>
           Array.isArray(target) && options?.priority !== undefined
-            ? Promise.any(target.map((address) => transportManager.dial(address as never, options as never)))
+            ? firstOf(target, options.signal, (address, signal) =>
+                transportManager.dial(address, { ...options, signal }),
+              )
             : connectionManager.openConnection(target, options),
       }),
       registrar: but(registrar, {
-        handle: (protocol, handler, options) =>
-          registrar.handle(protocol, (stream, connection) => handler(stream, unclosed(connection)), options),
+        handle: (protocol, handler, options) => {
+          const onStream: typeof handler = (stream, connection) =>
+            isDirect(connection.remotePeer)
+              ? stream.abort(new Error('there is a direct connection'))
+              : handler(stream, unclosed(connection))
+          return registrar.handle(protocol, onStream, options)
+        },
         register: (protocol, topology, options) => {
           const onConnect: typeof topology.onConnect = (peer, connection) =>
-            topology.onConnect?.(peer, unclosed(connection))
+            isDirect(peer) ? undefined : topology.onConnect?.(peer, unclosed(connection))
           return registrar.register(protocol, { ...topology, onConnect }, options)
         },
       }),
     })
   }
+
+/** The first connection of several dials; the others end. The deadline is for dialling: it may not end what came of it. */
+async function firstOf(
+  addresses: Multiaddr[],
+  deadline: AbortSignal | undefined,
+  dial: (address: Multiaddr, signal: AbortSignal) => Promise<Connection>,
+): Promise<Connection> {
+  const dials = addresses.map((address) => ({ address, end: new AbortController() }))
+  const abort = (won?: AbortController): void =>
+    dials.forEach(({ end }) => end === won || end.abort(new Error('dialled, or too late')))
+  const late = (): void => abort()
+  deadline?.addEventListener('abort', late, { once: true })
+  try {
+    return await Promise.any(
+      dials.map(async ({ address, end }) => {
+        const connection = await dial(address, end.signal)
+        abort(end)
+        return connection
+      }),
+    )
+  } finally {
+    deadline?.removeEventListener('abort', late)
+  }
+}
 
 const unclosed = (connection: Connection): Connection => but(connection, { close: () => Promise.resolve() })
 

@@ -24,6 +24,12 @@ transport.serve(PROTOCOL, {
   channel: (_, channel) => channel.onFrame((frame) => channel.send(frame)),
 })
 
+/** How often each peer's last connection went down. */
+const parted = new Map<string, number>()
+transport.watch((peer, up) => {
+  if (!up) parted.set(peer, (parted.get(peer) ?? 0) + 1)
+})
+
 type Verb = (...args: string[]) => unknown
 const VERBS: Record<string, Verb> = {
   self: () => transport.self,
@@ -32,7 +38,7 @@ const VERBS: Record<string, Verb> = {
   path: (peer = '') => transport.path(peer) ?? null,
   rtt: (peer = '') => transport.rttMs(peer) ?? null,
   log: () => log,
-  usage: () => ({ rss: process.memoryUsage().rss, cpu: process.cpuUsage() }),
+  parted: (peer = '') => parted.get(peer) ?? 0,
   allow: (peers = '') =>
     transport.allow(new Map(Object.entries(JSON.parse(peers) as Record<string, string[]>))),
   request: (peer = '', said = '') =>

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
-import { CIRCUIT_BULK_BYTES_PER_S } from '../../protocols/limits.ts'
+import { CIRCUIT_BULK_BYTES_PER_S, DIAL_MS_MAX } from '../../protocols/limits.ts'
 import { openNat, whyNoNat, type Nat } from './nat.ts'
 
 const why = whyNoNat()
@@ -150,6 +150,11 @@ withNat('two peers behind NAT get a direct connection, which needs the relay no 
     async () => (await path('hill', 'moor')) === 'direct' && (await path('moor', 'hill')) === 'direct',
   )
   t.is(await peers.hill.ask('request', peers.moor.id, 'hello'), `${peers.hill.id} said hello`)
+  // The deadline of the dial that made it must not end it.
+  const parted = Number(await peers.hill.ask('parted', peers.moor.id))
+  await sleep(DIAL_MS_MAX + 200)
+  t.is(await peers.hill.ask('parted', peers.moor.id), parted)
+  t.is(await path('moor', 'hill'), 'direct')
   peers.relay.child.kill()
   await once(peers.relay.child, 'exit')
   await until('the relay gone', async () => (await path('hill', 'relay')) === null)
