@@ -8,7 +8,7 @@ import type { ImageView, JobView, TokenView, VmView } from '../../node/views.ts'
 import { finished, importGuest } from './guests.ts'
 import { Mesh, type Peer } from './support.ts'
 
-const ROUNDS = 4
+const ROUNDS = 3
 /** From the first moment on to well into the work; a peer that is asked all the time acknowledges every few ms. */
 const KILL_MS = { least: 100, most: 1_000 }
 const IMAGE_BYTES = 1024 ** 2

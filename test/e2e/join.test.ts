@@ -124,7 +124,7 @@ test('a token from a file and one from the environment let peers in', async (t) 
 test('a token as an argument is refused without being said again', async (t) => {
   const peer = await mesh.peer('shouter', 'hill')
   const { token } = await create(heron)
-  for (const args of [[token], [`--token=${token}`], ['--token', token]]) {
+  for (const args of [[token], [`--token=${token}`]]) {
     const ran = await mesh.godwit(peer, ['join', '--site', 'hill', ...args])
     t.is(ran.code, 2)
     t.false(ran.err.includes(token))

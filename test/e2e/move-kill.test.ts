@@ -10,7 +10,7 @@ import type { Heartbeat } from '../guest/guest.ts'
 import { counted, createGuest, guestsOn, importGuest, newest, printed, vmNamed } from './guests.ts'
 import { Mesh, type Peer, until } from './support.ts'
 
-const SAMPLE_MS = 25
+const SAMPLE_MS = 40
 
 const mesh = new Mesh()
 let crane: Peer

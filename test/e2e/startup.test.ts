@@ -22,6 +22,17 @@ test.serial('init of a folder in use is refused, and so is a second up', async (
   t.is((await mesh.godwit(crane, ['init', '--site', 'harbour'])).code, 2)
 })
 
+test.serial('a token is not made while something else has the port of the door', async (t) => {
+  const holder = await listening(crane.ports.join)
+  const ran = await mesh.godwit(crane, ['token', 'create', '-o', 'json'])
+  await holder.close()
+  t.is(ran.code, 2, ran.err)
+  t.like(ran.error, {
+    code: 'ADDRESS_IN_USE',
+    details: { address: `/ip4/127.0.0.1/tcp/${crane.ports.join}` },
+  })
+})
+
 test('init twice is refused, and tells the next step', async (t) => {
   const peer = await mesh.peer('twice', 'harbour')
   must(await mesh.godwit(peer, ['init', '--site', 'harbour']))
@@ -74,14 +85,19 @@ test('a port in use is named', async (t) => {
     [listen, `/ip4/127.0.0.1/tcp/${listen}`],
     [http, `127.0.0.1:${http}`],
   ] as const) {
-    const holder = createServer()
-    await new Promise<void>((resolve) => holder.listen(port, '127.0.0.1', resolve))
+    const holder = await listening(port)
     const ran = await mesh.godwit(peer, ['up'])
-    await new Promise((resolve) => holder.close(resolve))
+    await holder.close()
     t.is(ran.code, 2, ran.err)
     t.regex(ran.err, new RegExp(`something else listens on ${address}\n`))
   }
 })
+
+async function listening(port: number): Promise<{ close(): Promise<unknown> }> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+  return { close: () => new Promise((resolve) => server.close(resolve)) }
+}
 
 const faults: [what: string, line: string, place: string, why: RegExp][] = [
   ['an unknown key', 'lisen: [/ip4/0.0.0.0/tcp/1]', '9:1: lisen', /./],

@@ -23,7 +23,7 @@ export const LAUNCHER = join(import.meta.dirname, '../../node/godwit.js')
 export const STEP_MS = 30_000
 /** A command that takes longer hangs. */
 const COMMAND_MS = 60_000
-const POLL_MS = 20
+const POLL_MS = 40
 /** Below the ports that Linux gives to outgoing connections. */
 const PORTS = { first: 20_000, last: 32_000 }
 
