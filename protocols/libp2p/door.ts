@@ -25,6 +25,7 @@ import { packFrame } from './frames.ts'
 import { loadPrivateKey } from './identity.ts'
 import { readFrames } from './inbound.ts'
 import { sendOn } from './line.ts'
+import { listening } from './nat.ts'
 import { reachable, startedOn } from './node.ts'
 import { connectionManager, stack } from './stack.ts'
 
@@ -64,8 +65,10 @@ export async function openDoor({ privateKey, listen, announce = [], handler }: D
         maxIncomingPendingConnections: CONNECTIONS_MAX,
       },
       connectionGater: { denyDialPeer: () => true },
+      services: { listening },
     }),
   )
+  libp2p.services.listening.confirm()
   libp2p.addEventListener('connection:open', ({ detail }) => limit(detail, open))
   await libp2p.handle(
     PROTOCOL,
