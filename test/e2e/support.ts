@@ -18,9 +18,9 @@ import { VERSION } from '../../node/version.ts'
 import type { StatusView } from '../../node/views.ts'
 import { failed, type Outcome } from '../../protocols/outcome.ts'
 
-export const LAUNCHER = join(import.meta.dirname, '../../node/godwit.js')
+const LAUNCHER = join(import.meta.dirname, '../../node/godwit.js')
 /** What waits for a step of a mesh: many times what it takes on an idle machine. */
-export const STEP_MS = 30_000
+const STEP_MS = 30_000
 /** A command that takes longer hangs. */
 const COMMAND_MS = 60_000
 const POLL_MS = 40
@@ -130,7 +130,7 @@ export class Mesh {
     return this.end(peer, 'SIGKILL')
   }
 
-  /** How long it took, in ms. */
+  /** Sends the signal and waits until the peer is gone. */
   async end(peer: Peer, signal: NodeJS.Signals): Promise<void> {
     const { process } = peer
     if (process === undefined) return
@@ -212,7 +212,7 @@ const command = ({ prefix, config }: Peer): string[] => [
   config,
 ]
 
-export const logOf = ({ config }: Peer): string => config.replace(/yaml$/, 'log')
+const logOf = ({ config }: Peer): string => config.replace(/yaml$/, 'log')
 
 /** The keepers and guests that a data folder names, dead or alive. */
 export async function machinesIn(folder: string): Promise<Processes[]> {
@@ -236,7 +236,6 @@ export function must(ran: Ran): Ran {
 }
 
 export const itemOf = <T>({ out }: Ran): T => (JSON.parse(out) as { item: T }).item
-export const itemsOf = <T>({ out }: Ran): T[] => (JSON.parse(out) as { items: T[] }).items
 
 export async function until(
   what: string,
