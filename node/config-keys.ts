@@ -64,7 +64,7 @@ export const CONFIG_KEYS = [
     env: 'GODWIT_JOIN_LISTEN',
     flag: 'join-listen',
     kind: 'list',
-    summary: 'multiaddrs on which newcomers are heard while a token is open',
+    summary: 'multiaddrs on which newcomers are heard until the last token expires',
     otherwise: 'listen, one port higher',
   },
   {

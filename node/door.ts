@@ -1,4 +1,4 @@
-/** Port: the door through which a peer that is not admitted yet asks to join. Open only while a token of ours is. */
+/** Port: the door through which a peer that is not admitted yet asks to join. Open until the last of our tokens expires, used or not, so that a second use is told why. */
 import type { PeerId } from '../protocols/ids.ts'
 import type { JoinHello, JoinWelcome } from '../protocols/join/messages.ts'
 import type { Done } from '../protocols/outcome.ts'

@@ -41,7 +41,7 @@ export const CONVERSATIONS: readonly Conversation[] = [
     version: '1',
     over: 'door',
     between: 'a stranger → the issuer of its token, once',
-    what: 'a peer asks to be admitted; on a port of its own, while a token is open',
+    what: 'a peer asks to be admitted; on a port of its own, until the last token expires',
     frames: [joinHello, joinAnswer],
     source: 'protocols/join/messages.ts',
   },

@@ -1,7 +1,7 @@
 /**
  * The door: where strangers ask to join. A small libp2p node of its own, on its own port, with the peer's identity and
  * nothing but the join protocol, so that who is not admitted never touches any other. Bounded in every way: few
- * connections, each short, few attempts a minute. Open only while a token is (node decides). See
+ * connections, each short, few attempts a minute. Open until the last token expires (node decides). See
  * docs/decisions/0004-join-door.md.
  */
 import type { Connection, Libp2p, Stream } from '@libp2p/interface'
