@@ -68,9 +68,10 @@ function installTools() {
   if (process.getuid?.() !== 0) fail(`${tools} missing: sudo apt-get install ${packages}`)
 
   say(`installing ${packages} (apt-get)`)
-  const install = () => apt('install', '--no-install-recommends', ...packages.split(' '))
-  // The lists of a fresh machine are empty or old: both show as a failed install.
-  if (install() !== 0 && (apt('update') !== 0 || install() !== 0)) fail(`apt-get install ${packages} failed`)
+  const install = (show) => apt(show, 'install', '--no-install-recommends', ...packages.split(' '))
+  // The lists of a fresh machine are empty or old: both show as a failed install, which need not alarm anybody.
+  if (install(false) !== 0 && (apt(true, 'update') !== 0 || install(true) !== 0))
+    fail(`apt-get install ${packages} failed`)
   const still = TOOLS.filter(([tool]) => !inPath(tool)).map(([tool]) => tool)
   if (still.length > 0) fail(`${still.join(', ')} still missing after apt-get install ${packages}`)
 }
@@ -79,16 +80,18 @@ function emulatorPackage() {
   return process.arch === 'arm64' ? 'qemu-system-arm' : 'qemu-system-x86'
 }
 
-function apt(verb, ...rest) {
-  return run('apt-get', [verb, '-y', '-qq', '-o', `DPkg::Lock::Timeout=${APT_LOCK_SECONDS}`, ...rest], {
+function apt(show, verb, ...rest) {
+  const env = {
     DEBIAN_FRONTEND: 'noninteractive',
     APT_LISTCHANGES_FRONTEND: 'none',
     NEEDRESTART_MODE: 'a',
-  })
+  }
+  const lock = `DPkg::Lock::Timeout=${APT_LOCK_SECONDS}`
+  return run('apt-get', [verb, '-y', '-qq', '-o', lock, ...rest], env, show)
 }
 
-/** Runs quietly: what the program printed shows only when it fails. */
-function run(program, args, env = {}) {
+/** Runs quietly: what the program printed shows only when it fails, and is to show then. */
+function run(program, args, env = {}, show = true) {
   const options = {
     cwd: root,
     env: { ...process.env, ...env },
@@ -99,7 +102,8 @@ function run(program, args, env = {}) {
     ...options,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  if (status !== 0) process.stderr.write(`${stdout ?? ''}${stderr ?? ''}${error ? `${error.message}\n` : ''}`)
+  if (status !== 0 && show)
+    process.stderr.write(`${stdout ?? ''}${stderr ?? ''}${error ? `${error.message}\n` : ''}`)
   return status ?? 1
 }
 
