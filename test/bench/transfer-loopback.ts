@@ -89,6 +89,9 @@ function rowsOf(results: ReadonlyMap<Way, Figures | Error>, mib: number): Row[] 
   return rows
 }
 
+/** What the launcher starts a peer with: young objects are as short of room here as there. */
+const NODE_FLAGS: Readonly<Partial<Record<Way, readonly string[]>>> = { godwit: ['--max-semi-space-size=2'] }
+
 /** Program of each way's two ends: `seed FILE FOLDER KEY OTHER`, then `leech FOLDER HELLO KEY OTHER`. */
 const PROGRAMS: Readonly<Record<Way, string>> = {
   godwit: 'loopback/peer.ts',
@@ -108,7 +111,7 @@ async function copy(
   for (const each of folders) await mkdir(each)
   const children: Child[] = []
   const start = (...args: string[]): Child => {
-    const child = new Child(process.execPath, [program, ...args])
+    const child = new Child(process.execPath, [...(NODE_FLAGS[way] ?? []), program, ...args])
     children.push(child)
     return child
   }
