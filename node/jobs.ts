@@ -84,6 +84,8 @@ export class Jobs {
     const totalBytes = Math.max(view.totalBytes, figures.totalBytes ?? 0, doneBytes)
     Object.assign(view, figures, { doneBytes, totalBytes })
     const nowMs = this.#clock.nowMs()
+    // What is done when the first figures come was here before: zeros, chunks that are held. It is no speed.
+    if (job.rate.bytes === 0 && view.bytesPerSecond === 0) job.rate = { atMs: nowMs, bytes: doneBytes }
     const spanMs = nowMs - job.rate.atMs
     if (spanMs >= 500) {
       const fresh = ((doneBytes - job.rate.bytes) * 1_000) / spanMs

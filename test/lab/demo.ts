@@ -262,7 +262,8 @@ async function move(demo: Demo, from: Peer, to: string): Promise<Move> {
   )
   const job = (JSON.parse(text) as { item: JobView }).item
   const seconds = Math.round(performance.now() - begun) / 1_000
-  const mib = (bytes: number): string => `${(bytes / MIB).toFixed(2)} MiB`
+  const mib = (bytes: number): string =>
+    bytes < MIB / 10 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / MIB).toFixed(2)} MiB`
   say(
     `moved to ${to} in ${seconds.toFixed(1)} s: ${mib(job.logicalBytes)} of disk, ${mib(job.dedupBytes)} after dedup, ` +
       `${mib(job.compressedBytes)} compressed, ${mib(job.wireBytes)} on the wire; stood still for ${job.standstillMs} ms`,
