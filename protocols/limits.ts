@@ -99,7 +99,7 @@ export const SITE_PEERS_MAX = 256
 /** VMs of one site; its digest names the first DIGEST_VMS_MAX of them. */
 export const SITE_VMS_MAX = 4_096
 export const DIGEST_VMS_MAX = 200
-/** Join tokens that are neither used nor expired. */
+/** Join tokens that are remembered: until a day after they expire, so that a late use is told why it is refused. */
 export const TOKENS_MAX = 256
 export const NAME_LENGTH_MAX = 63
 export const LABELS_MAX = 32
