@@ -47,10 +47,10 @@ export async function finished(mesh: Mesh, peer: Peer, job: string): Promise<Job
   return view as JobView
 }
 
-/** All that the guest of a VM ever printed on that host, in order. */
+/** All whole lines that the guest of a VM ever printed on that host, in order: of `count=19`, `count=1` comes first. */
 export function printed({ folder }: Peer, vm: string): Heartbeat[] {
   const log = join(folder, 'machines', vm, 'serial.log')
-  return existsSync(log) ? heartbeats(readFileSync(log, 'latin1').split('\n')) : []
+  return existsSync(log) ? heartbeats(readFileSync(log, 'latin1').split('\n').slice(0, -1)) : []
 }
 
 export const newest = (peer: Peer, vm: string): number => printed(peer, vm).at(-1)?.count ?? -1
