@@ -15,7 +15,7 @@ import { imageHandlers } from './images.ts'
 import { findPeer, findVm, type FoundVm, nameOfPeer } from './lookup.ts'
 import type { ReserveParams } from './moving/reservations.ts'
 import { type Method, OPERATIONS, type Params } from './operations.ts'
-import { place } from './placement/place.ts'
+import { type Host, place } from './placement/place.ts'
 import { showGroups, showJobs, showPeer, showPeers, showSites, showStatus, showVm, showVms } from './show.ts'
 import { tokenHandlers } from './tokens.ts'
 import type { JobView, VmView } from './views.ts'
@@ -103,7 +103,7 @@ function vmHandlers(context: () => Context): Record<string, unknown> {
         done(ok({ vm: showVm(context(), vm), spec: specOf(vm) })),
       ),
     'vm.create': (params: Params<'vm.create'>, done: Done<unknown>, hops: number) =>
-      createVm(context(), params, done, hops),
+      atLeader(context(), 'vm.create', params, done, hops, () => createVm(context(), params, done)),
     'vm.start': ({ name }: Params<'vm.start'>, done: Done<unknown>, hops: number) =>
       atHost(context(), name, 'vm.start', {}, done, hops, (vm) =>
         want(context(), vm, { wanted: 'running', kill: false }, settling, done),
@@ -136,13 +136,10 @@ function vmHandlers(context: () => Context): Record<string, unknown> {
       atHost(context(), name, 'vm.move', { to, mode }, done, hops, (vm) =>
         moveVm(context(), vm, to, settling, done),
       ),
-    'move.reserve': (params: ReserveParams, done: Done<unknown>, hops: number) => {
-      const { agreement, asking, moves } = context()
-      const { leader } = agreement.site
-      if (agreement.site.role === 'leader') return moves.reservations.reserve(params, done)
-      if (leader === '') return done(failed({ code: 'NO_LEADER', group: agreement.siteGroup, afterMs: 0 }))
-      asking.there(leader, 'move.reserve', params, done, hops)
-    },
+    'move.reserve': (params: ReserveParams, done: Done<unknown>, hops: number) =>
+      atLeader(context(), 'move.reserve', params, done, hops, () =>
+        context().moves.reservations.reserve(params, done),
+      ),
   }
 }
 
@@ -199,14 +196,25 @@ function askSite(
   asking.there(peer, method, params, done, hops, SETTLE_MS + 5_000)
 }
 
+/** Runs `here` when this peer leads its site's group; else asks the leader. */
+function atLeader(
+  { agreement, asking }: Context,
+  method: string,
+  params: object,
+  done: Done<unknown>,
+  hops: number,
+  here: () => void,
+): void {
+  const { role, leader } = agreement.site
+  if (role === 'leader') return here()
+  if (leader === '') return done(failed({ code: 'NO_LEADER', group: agreement.siteGroup, afterMs: 0 }))
+  asking.there(leader, method, params, done, hops)
+}
+
 /** At the site's leader: the decision, host included, is what enters the log. */
-function createVm(context: Context, params: Params<'vm.create'>, done: Done<unknown>, hops: number): void {
-  const { agreement, asking, config, ports } = context
+function createVm(context: Context, params: Params<'vm.create'>, done: Done<unknown>): void {
+  const { agreement, config, ports } = context
   const { site } = agreement
-  if (site.role !== 'leader') {
-    if (site.leader === '') return done(failed({ code: 'NO_LEADER', group: agreement.siteGroup, afterMs: 0 }))
-    return asking.there(site.leader, 'vm.create', params, done, hops)
-  }
   const { spec } = params
   // Accepted by the schema, which stays; not acted on yet, so it is not promised either.
   if (spec.failover === 'automatic') refuse({ code: 'UNSUPPORTED', what: 'automatic failover' })
@@ -227,8 +235,7 @@ function createVm(context: Context, params: Params<'vm.create'>, done: Done<unkn
   if (dependency !== undefined) refuse({ code: 'NOT_FOUND', what: 'vm', name: dependency })
   const text = JSON.stringify(spec)
   const sized = disks.map(({ image, bytes }) => ({ image, bytes }))
-  const hosts = hostsForPlacement(site.state).map((host) => ({ ...host, ...inSight(context, host.id) }))
-  const placed = place(requestOf({ name: spec.name, spec: text, disks: sized }), hosts)
+  const placed = place(requestOf({ name: spec.name, spec: text, disks: sized }), hostsInSight(context))
   if (!placed.ok)
     return done(failed({ code: 'NO_HOST', vm: spec.name, reasons: placed.reasons.slice(0, 64) }))
   const vm = `${config.identity.site}-${newUlid(ports.clock.wallMs(), ports.dice)}`
@@ -240,6 +247,10 @@ function createVm(context: Context, params: Params<'vm.create'>, done: Done<unkn
     (outcome) => done(outcome.ok ? ok(told) : outcome),
   )
 }
+
+/** Hosts of this site as a leader may use them now: who is out of sight takes nothing. */
+const hostsInSight = (context: Context): Host[] =>
+  hostsForPlacement(context.agreement.site.state).map((host) => ({ ...host, ...inSight(context, host.id) }))
 
 function inSight({ config, observation }: Context, host: PeerId): { available: boolean; why: string } {
   if (host === config.identity.peer) return { available: true, why: '' }
@@ -315,11 +326,8 @@ function moveVm(
   }
   if (site !== undefined && site.id !== config.identity.site) return begin(site.id, undefined)
   const peer = site === undefined && to !== 'auto' ? must(findPeer(context, to)) : undefined
-  if (peer !== undefined && peer.siteId !== config.identity.site) return begin(peer.siteId, peer.id)
   if (peer !== undefined) return begin(peer.siteId, peer.id)
-  const hosts = hostsForPlacement(agreement.site.state)
-    .filter(({ id }) => id !== vm.host)
-    .map((host) => ({ ...host, ...inSight(context, host.id) }))
+  const hosts = hostsInSight(context).filter(({ id }) => id !== vm.host)
   const placed = place(requestOf(vm), hosts)
   if (!placed.ok) return done(failed({ code: 'NO_HOST', vm: vm.name, reasons: placed.reasons.slice(0, 64) }))
   begin(config.identity.site, placed.host)

@@ -1,18 +1,9 @@
 /** Images brought here one after the other, as moves and reconciliation ask for them; their costs add up. */
 import type { PeerId } from '../protocols/ids.ts'
-import type { Cost } from '../protocols/move/messages.ts'
+import { addCosts, type Cost, NO_COST } from '../protocols/move/messages.ts'
 import { ok } from '../protocols/outcome.ts'
-import { openSwarm, type Progress, type Swarm, type SwarmPorts } from '../migration/swarm/swarm.ts'
+import { openSwarm, type Swarm, type SwarmPorts } from '../migration/swarm/swarm.ts'
 import type { Pull } from './moving/around.ts'
-
-const NOTHING: Cost = {
-  doneBytes: 0,
-  totalBytes: 0,
-  dedupBytes: 0,
-  compressedBytes: 0,
-  wireBytes: 0,
-  sources: 0,
-}
 
 export class Pulling {
   readonly #swarm: Swarm
@@ -28,25 +19,22 @@ export class Pulling {
 
   readonly pull: Pull = (images, holders, onCost, done) => {
     const total = images.reduce((sum, { bytes }) => sum + bytes, 0)
-    let spent: Cost = { ...NOTHING, totalBytes: total }
+    let spent: Cost = { ...NO_COST, totalBytes: total }
     let cancel = (): void => {}
     const next = (index: number): void => {
       const image = images[index]
       if (image === undefined) return done(ok(spent))
-      let last: Progress | undefined
       const download = this.#swarm.download({
         image: image.image,
         sources: [...holders, ...this.#hints().filter((peer) => !holders.includes(peer))],
         near: this.#near,
         onProgress: (progress) => {
-          last = progress
           onCost(plus(spent, progress))
         },
         done: (outcome) => {
           if (!outcome.ok) return done(outcome)
           const { dedupBytes, compressedBytes, wireBytes, sources } = outcome.value.report
           spent = plus(spent, {
-            ...(last ?? NOTHING),
             doneBytes: image.bytes,
             dedupBytes,
             compressedBytes,
@@ -69,13 +57,5 @@ export class Pulling {
 }
 
 /** `totalBytes` is that of all images, known from the start. */
-function plus(a: Cost, b: Omit<Cost, 'totalBytes'>): Cost {
-  return {
-    doneBytes: a.doneBytes + b.doneBytes,
-    totalBytes: a.totalBytes,
-    dedupBytes: a.dedupBytes + b.dedupBytes,
-    compressedBytes: a.compressedBytes + b.compressedBytes,
-    wireBytes: a.wireBytes + b.wireBytes,
-    sources: Math.max(a.sources, b.sources),
-  }
-}
+const plus = (spent: Cost, more: Omit<Cost, 'totalBytes'>): Cost =>
+  addCosts(spent, { ...more, totalBytes: 0 })

@@ -9,7 +9,7 @@
  */
 import type { Failure } from '../../protocols/errors.ts'
 import { describeFailure } from '../../protocols/errors.ts'
-import type { Cost, Message } from '../../protocols/move/messages.ts'
+import { addCosts, type Cost, type Message, NO_COST } from '../../protocols/move/messages.ts'
 import type { DiskImage } from './source.ts'
 
 export type Offer = Message & { kind: 'offer' }
@@ -21,8 +21,8 @@ export type Destination = {
   offer: Offer | undefined
   /** Sum over the pulls of this move that have ended. */
   spent: Cost
-  /** The pull in hand. */
-  current: Cost
+  /** What the pull in hand has cost; undefined when there is none. */
+  current: Cost | undefined
   /** Why it was refused; empty when it was not. */
   why: string
   /** The guest was seen running (or placed, when it was not wanted running). */
@@ -48,15 +48,6 @@ export type DestinationEffect =
   /** Ends a pull in hand and drops what was prepared and nobody owns. */
   | { readonly kind: 'drop' }
 
-const NOTHING: Cost = {
-  doneBytes: 0,
-  totalBytes: 0,
-  dedupBytes: 0,
-  compressedBytes: 0,
-  wireBytes: 0,
-  sources: 0,
-}
-
 /** A destination is born of the first message that asks something of it. */
 export function startDestination(message: Message & { kind: 'seed' | 'offer' }): Destination {
   return {
@@ -64,8 +55,8 @@ export function startDestination(message: Message & { kind: 'seed' | 'offer' }):
     vm: message.vm,
     phase: 'seeding',
     offer: undefined,
-    spent: NOTHING,
-    current: NOTHING,
+    spent: NO_COST,
+    current: undefined,
     up: false,
     why: '',
   }
@@ -82,8 +73,8 @@ export function stepDestination(destination: Destination, event: DestinationEven
       return phase === 'seeding' || phase === 'fetching' ? [progress(destination)] : []
 
     case 'pulled':
-      destination.spent = plus(destination.spent, event.cost)
-      destination.current = NOTHING
+      destination.spent = addCosts(destination.spent, event.cost)
+      destination.current = undefined
       if (phase === 'seeding') {
         destination.phase = 'seeded'
         return [seeded(destination)]
@@ -126,8 +117,8 @@ function hear(destination: Destination, message: Message): DestinationEffect[] {
   if (destination.phase === 'dropped' && destination.why !== '') return [refused(destination)]
   switch (message.kind) {
     case 'seed':
-      if (destination.phase === 'seeding' && destination.current === NOTHING) {
-        destination.current = { ...NOTHING }
+      if (destination.phase === 'seeding' && destination.current === undefined) {
+        destination.current = NO_COST
         return [{ kind: 'pull', images: message.images }]
       }
       return destination.phase === 'seeded' ? [seeded(destination)] : []
@@ -138,7 +129,7 @@ function hear(destination: Destination, message: Message): DestinationEffect[] {
       // An offer to one that was never asked to seed (it restarted): the pull finds what is here.
       if (
         destination.phase !== 'seeded' &&
-        !(destination.phase === 'seeding' && destination.current === NOTHING)
+        !(destination.phase === 'seeding' && destination.current === undefined)
       )
         return []
       destination.offer = message
@@ -150,7 +141,7 @@ function hear(destination: Destination, message: Message): DestinationEffect[] {
   }
 }
 
-const costs = ({ spent, current }: Destination): Cost => plus(spent, current)
+const costs = ({ spent, current }: Destination): Cost => addCosts(spent, current ?? NO_COST)
 
 function progress(destination: Destination): DestinationEffect {
   const { m, phase } = destination
@@ -172,13 +163,4 @@ const running = (destination: Destination): Message => ({
   kind: 'running',
   m: destination.m,
   cost: costs(destination),
-})
-
-const plus = (a: Cost, b: Cost): Cost => ({
-  doneBytes: a.doneBytes + b.doneBytes,
-  totalBytes: a.totalBytes + b.totalBytes,
-  dedupBytes: a.dedupBytes + b.dedupBytes,
-  compressedBytes: a.compressedBytes + b.compressedBytes,
-  wireBytes: a.wireBytes + b.wireBytes,
-  sources: Math.max(a.sources, b.sources),
 })

@@ -11,7 +11,7 @@
  * Frames get lost: what a phase waits for is asked again on every tick, here and nowhere else.
  */
 import type { Failure } from '../../protocols/errors.ts'
-import type { Cost, Message } from '../../protocols/move/messages.ts'
+import { type Cost, type Message, NO_COST } from '../../protocols/move/messages.ts'
 
 export type Phase =
   | 'reserving'
@@ -110,7 +110,7 @@ export function startSource(
     phase,
     movedMs: terms.nowMs,
     images: recovered?.images ?? [],
-    cost: { doneBytes: 0, totalBytes: 0, dedupBytes: 0, compressedBytes: 0, wireBytes: 0, sources: 0 },
+    cost: NO_COST,
     remote: '',
     stoppedAtMs: 0,
     standstillMs: 0,

@@ -75,6 +75,20 @@ const secretHash = matching(/^[0-9a-f]{64}$/, 'a SHA-256 in hex')
 const disk = record({ image: imageId, bytes: integer(0, IMAGE_BYTES_MAX) })
 export const disks = list(disk, DISKS_MAX)
 
+/** What a hand-over is, from its intent on. */
+const hand = {
+  m: ulid,
+  vm: vmId,
+  name,
+  from: siteId,
+  to: siteId,
+  source: peerId,
+  host: peerId,
+  /** Held by the source; the destination's is `nextHome(epoch)`. */
+  epoch,
+  wanted: oneOf('running', 'stopped'),
+}
+
 const commandShape = tagged({
   /** The first entry of every mesh. */
   found: record({ mesh: ulid, peer: peerId, peerName: name, site: siteId, siteName: name, addresses }),
@@ -101,16 +115,8 @@ const commandShape = tagged({
   }),
   'peer-update': record({ peer: peerId, addresses }),
   'move-intend': record({
-    m: ulid,
-    vm: vmId,
-    name,
-    from: siteId,
-    to: siteId,
-    source: peerId,
-    host: peerId,
-    epoch,
+    ...hand,
     spec: specText,
-    wanted: oneOf('running', 'stopped'),
   }),
   'move-take': record({ m: ulid, vm: vmId, host: peerId, disks }),
   /** `epoch`: that of the intent, so that a cancel of what never came about, or is long over, has an answer too. */
@@ -121,18 +127,9 @@ export type MeshCommand = Of<typeof commandShape>
 export const meshCommand = codec('mesh command', commandShape, PROPOSAL_BYTES_MAX)
 
 const moveShape = record({
-  m: ulid,
-  vm: vmId,
-  name,
-  from: siteId,
-  to: siteId,
-  source: peerId,
-  host: peerId,
-  /** Held by the source; the destination's is `nextHome(epoch)`. */
-  epoch,
+  ...hand,
   /** Empty once the move was cancelled: nobody will start from it. */
   spec: text(SPEC_BYTES_MAX, 0),
-  wanted: oneOf('running', 'stopped'),
   state: oneOf('intended', 'taken', 'cancelled'),
   why: text(300, 0),
   disks,

@@ -21,6 +21,25 @@ const cost = record({
 })
 export type Cost = Of<typeof cost>
 
+export const NO_COST: Cost = {
+  doneBytes: 0,
+  totalBytes: 0,
+  dedupBytes: 0,
+  compressedBytes: 0,
+  wireBytes: 0,
+  sources: 0,
+}
+
+/** Of two pulls, one after the other. */
+export const addCosts = (a: Cost, b: Cost): Cost => ({
+  doneBytes: a.doneBytes + b.doneBytes,
+  totalBytes: a.totalBytes + b.totalBytes,
+  dedupBytes: a.dedupBytes + b.dedupBytes,
+  compressedBytes: a.compressedBytes + b.compressedBytes,
+  wireBytes: a.wireBytes + b.wireBytes,
+  sources: Math.max(a.sources, b.sources),
+})
+
 const shape = tagged({
   /** Source → destination: fetch these while the guest still runs. Said again until `seeded`. */
   seed: record({ m: ulid, vm: vmId, images }),
