@@ -13,6 +13,10 @@ const BENCHES: Readonly<Record<string, { readonly what: string; load(): Promise<
     what: 'an idle peer: time to ready, resident memory, CPU',
     load: async () => (await import('./footprint.ts')).footprint,
   },
+  raft: {
+    what: 'proposals through a Raft group of 3 and 5 voters, beside etcd',
+    load: async () => (await import('./raft.ts')).raft,
+  },
   'transfer-loopback': {
     what: 'one seeder process to one leecher process, beside webtorrent and bare TLS',
     load: async () => (await import('./transfer-loopback.ts')).transferLoopback,
