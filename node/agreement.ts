@@ -8,6 +8,7 @@ import type { Failure } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { PROPOSE_MS, REQUEST_MS } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
+import type { Machine } from '../protocols/raft/envelope.ts'
 import { message as raftMessage, PROTOCOL as RAFT } from '../protocols/raft/messages.ts'
 import type { Recovered, Role } from '../protocols/raft/types.ts'
 import type { Transport } from '../protocols/transport.ts'
@@ -32,7 +33,7 @@ import {
   siteState,
   type SiteState,
 } from './catalog/site.ts'
-import { Group, type Machine } from './group.ts'
+import { Group } from './group.ts'
 
 const MESH: Machine<MeshState, MeshCommand> = {
   empty: emptyMesh,

@@ -8,7 +8,6 @@
  *   - committed entries are applied in order, exactly once in a life; state is rebuilt from snapshot and log at start.
  */
 import type { Clock, Dice, Timer } from '../protocols/clock.ts'
-import type { Codec } from '../protocols/codec.ts'
 import { type Failure, GodwitError } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import {
@@ -19,6 +18,7 @@ import {
   TICK_MS,
 } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
+import type { Machine } from '../protocols/raft/envelope.ts'
 import type { Message } from '../protocols/raft/messages.ts'
 import { create, type Raft, status, step } from '../protocols/raft/raft.ts'
 import type {
@@ -31,14 +31,6 @@ import type {
 } from '../protocols/raft/types.ts'
 import { storeOps } from '../storage/raft-log.ts'
 import type { Op, Store } from '../storage/store.ts'
-
-/** How the agreed state is kept: `apply` is total, deterministic, and changes `state` in place. */
-export type Machine<State, Command> = {
-  readonly empty: () => State
-  readonly state: Codec<State>
-  readonly command: Codec<Command>
-  apply(state: State, command: Command): Outcome<unknown>
-}
 
 export type GroupPorts = {
   readonly clock: Clock

@@ -30,8 +30,9 @@ export type Failure =
   | { code: 'DATA_CORRUPT'; what: string; why: string }
   | { code: 'ADDRESS_IN_USE'; address: string }
   | { code: 'TOOL_MISSING'; tool: string; package: string }
-  | { code: 'DISK_FULL'; path: string }
-  | { code: 'IO'; path: string; why: string }
+  /** `pending`: what was asked is in a log, and may be carried out once the disk can be written again. */
+  | { code: 'DISK_FULL'; path: string; pending?: boolean }
+  | { code: 'IO'; path: string; why: string; pending?: boolean }
   | { code: 'DAEMON_UNREACHABLE'; socket: string }
   | { code: 'STOPPING'; peer: string }
   | { code: 'CANCELLED'; what: string }
@@ -44,6 +45,8 @@ export type Failure =
   | { code: 'NO_LEADER'; group: string; afterMs: number }
   | { code: 'NOT_LEADER'; group: string; leader: string }
   | { code: 'PROPOSAL_DROPPED'; group: string; why: string }
+  | { code: 'OUTCOME_UNKNOWN'; group: string; why: string }
+  | { code: 'SESSION_EXPIRED'; group: string; session: number }
   | { code: 'STALE'; what: string; expected: string; found: string }
   // VMs
   | { code: 'NO_HOST'; vm: string; reasons: { host: string; why: string }[] }
@@ -74,6 +77,8 @@ type Rule<C extends Code> = {
   next?(failure: Extract<Failure, { code: C }>): string | undefined
 }
 
+const later = (pending: boolean | undefined): string =>
+  pending === true ? '; what was asked may still be carried out once it can be written' : ''
 const at = (place: Place): string => `${place.file}:${place.line}:${place.column}: ${place.key}`
 
 export const RULES: { readonly [C in Code]: Rule<C> } = {
@@ -140,8 +145,8 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     say: (f) => `${f.tool} is not installed`,
     next: (f) => `apt-get install ${f.package}`,
   },
-  DISK_FULL: { retry: true, exit: 1, say: (f) => `no room left on the disk of ${f.path}` },
-  IO: { retry: true, exit: 1, say: (f) => `${f.path}: ${f.why}` },
+  DISK_FULL: { retry: true, exit: 1, say: (f) => `no room left on the disk of ${f.path}${later(f.pending)}` },
+  IO: { retry: true, exit: 1, say: (f) => `${f.path}: ${f.why}${later(f.pending)}` },
   DAEMON_UNREACHABLE: {
     retry: true,
     exit: 6,
@@ -170,6 +175,18 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     retry: true,
     exit: 4,
     say: (f) => `group ${f.group} did not take the change: ${f.why}`,
+  },
+  // To ask again could do it twice: whoever asks looks first.
+  OUTCOME_UNKNOWN: {
+    retry: false,
+    exit: 4,
+    say: (f) => `group ${f.group} may or may not have carried the change out: ${f.why}`,
+    next: () => 'godwit raft list',
+  },
+  SESSION_EXPIRED: {
+    retry: true,
+    exit: 4,
+    say: (f) => `session ${f.session} of group ${f.group} has ended; the change was not carried out`,
   },
   STALE: { retry: true, exit: 4, say: (f) => `${f.what} changed meanwhile: ${f.found}, not ${f.expected}` },
   NO_HOST: {

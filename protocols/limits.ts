@@ -59,6 +59,8 @@ assert(HEARTBEAT_TICKS * 4 <= ELECTION_TICKS)
 
 /** One proposal. A VM spec is at most 32 KiB; a move carries one, with its disks. */
 export const PROPOSAL_BYTES_MAX = 128 * 1024
+/** What of it is the command: the envelope says whose it is, which one, and when (protocols/raft/envelope.ts). */
+export const COMMAND_BYTES_MAX = PROPOSAL_BYTES_MAX - 1_024
 /** Proposals that wait for commitment on one leader: back-pressure, not memory, is the answer to more. */
 export const PROPOSALS_MAX = 1_024
 /** Entries kept after the newest snapshot: a follower this far behind catches up from entries, others by snapshot. */
@@ -71,7 +73,25 @@ assert(SNAPSHOT_PART_BYTES < MESSAGE_BYTES_MAX)
 /** Parts of a snapshot under way to one follower: 512 KiB keep a 10 Mbit/s link of 300 ms busy. */
 export const SNAPSHOT_PARTS_IN_FLIGHT = 2
 /** 4,096 VMs with specs of 32 KiB: the largest state that a group may hold. */
-export const SNAPSHOT_BYTES_MAX = 128 * 1024 ** 2
+export const STATE_BYTES_MAX = 128 * 1024 ** 2
+/** Sessions of one group: each peer that proposes has one for each of its lives; past it the least recently used ends. */
+export const SESSIONS_MAX = 4_096
+/** A session that was not used for this long ends: no proposal is retried for more than seconds. */
+export const SESSION_MS = 3_600_000
+/** What one entry may move the agreed clock on: who comes with a wrong clock needs hundreds of entries to end a session. */
+export const CLOCK_STEP_MS_MAX = 10_000
+assert(CLOCK_STEP_MS_MAX * 100 < SESSION_MS)
+/** Proposals of one session that may be under way: all that a leader takes. */
+export const SESSION_WINDOW = PROPOSALS_MAX
+/** A kept answer, as JSON; an epoch or a refusal is a few hundred characters. A longer one is given once. */
+export const ANSWER_LENGTH_MAX = 4_096
+/** Answers kept for all sessions together, until their askers have them: a whole window of the longest fits. */
+export const ANSWERS_MAX = 65_536
+export const ANSWERS_LENGTH_MAX = 8 * 1024 ** 2
+assert(SESSION_WINDOW * ANSWER_LENGTH_MAX <= ANSWERS_LENGTH_MAX && SESSION_WINDOW <= ANSWERS_MAX)
+/** What sessions add to a snapshot: up to 3 bytes a character, 16 bytes for each answer's frame, 64 for a session's. */
+export const SESSIONS_BYTES_MAX = 3 * ANSWERS_LENGTH_MAX + 16 * ANSWERS_MAX + 64 * SESSIONS_MAX + 1_024
+export const SNAPSHOT_BYTES_MAX = STATE_BYTES_MAX + SESSIONS_BYTES_MAX
 /** Voters of one group: more cost every write and add nothing (etcd's advice). */
 export const VOTERS_MAX = 7
 /** Followers without a vote; their ids ride in every snapshot part beside its data. */

@@ -23,13 +23,13 @@ import {
   vmId,
 } from '../../protocols/ids.ts'
 import {
+  COMMAND_BYTES_MAX,
   DISKS_MAX,
   IMAGE_BYTES_MAX,
   PEERS_MAX,
-  PROPOSAL_BYTES_MAX,
   SITES_MAX,
-  SNAPSHOT_BYTES_MAX,
   SPEC_BYTES_MAX,
+  STATE_BYTES_MAX,
   TOKENS_MAX,
 } from '../../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
@@ -124,7 +124,7 @@ const commandShape = tagged({
 })
 
 export type MeshCommand = Of<typeof commandShape>
-export const meshCommand = codec('mesh command', commandShape, PROPOSAL_BYTES_MAX)
+export const meshCommand = codec('mesh command', commandShape, COMMAND_BYTES_MAX)
 
 const moveShape = record({
   ...hand,
@@ -162,7 +162,7 @@ const stateShape = record({
 
 /** Plain data; dictionaries by id. Owned by its group, changed by `applyMesh` only. */
 export type MeshState = Of<typeof stateShape>
-export const meshState = codec('mesh state', stateShape, SNAPSHOT_BYTES_MAX)
+export const meshState = codec('mesh state', stateShape, STATE_BYTES_MAX)
 
 export const emptyMesh = (): MeshState => ({
   mesh: '',

@@ -19,11 +19,11 @@ import {
 import type { Failure } from '../../protocols/errors.ts'
 import { imageId, name, type PeerId, peerId, siteId, ulid, vmId } from '../../protocols/ids.ts'
 import {
+  COMMAND_BYTES_MAX,
   IMAGE_BYTES_MAX,
-  PROPOSAL_BYTES_MAX,
   SITE_PEERS_MAX,
   SITE_VMS_MAX,
-  SNAPSHOT_BYTES_MAX,
+  STATE_BYTES_MAX,
 } from '../../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import {
@@ -79,7 +79,7 @@ const commandShape = tagged({
 })
 
 export type SiteCommand = Of<typeof commandShape>
-export const siteCommand = codec('site command', commandShape, PROPOSAL_BYTES_MAX)
+export const siteCommand = codec('site command', commandShape, COMMAND_BYTES_MAX)
 
 const moveShape = record({ m: ulid, to: siteId, host: peerId })
 const vmShape = record({
@@ -115,7 +115,7 @@ const stateShape = record({
 export type SiteVm = Of<typeof vmShape>
 export type SiteImage = Of<typeof imageShape>
 export type SiteState = Of<typeof stateShape>
-export const siteState = codec('site state', stateShape, SNAPSHOT_BYTES_MAX)
+export const siteState = codec('site state', stateShape, STATE_BYTES_MAX)
 
 export const emptySite = (): SiteState => ({ hosts: {}, vms: {}, images: {}, reservations: {} })
 
