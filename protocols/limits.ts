@@ -82,7 +82,8 @@ export const SESSION_MS = 3_600_000
 export const CLOCK_STEP_MS_MAX = 10_000
 assert(CLOCK_STEP_MS_MAX * 100 < SESSION_MS)
 /** Proposals of one session that may be under way: all that a leader takes. */
-export const SESSION_WINDOW = PROPOSALS_MAX
+export const SESSION_WINDOW = 1_024
+assert(SESSION_WINDOW === PROPOSALS_MAX)
 /** A kept answer, as JSON; an epoch or a refusal is a few hundred characters. A longer one is given once. */
 export const ANSWER_LENGTH_MAX = 4_096
 /** Answers kept for all sessions together, until their askers have them: a whole window of the longest fits. */

@@ -43,7 +43,7 @@ export type Machine<State, Command> = {
   apply(state: State, command: Command): Outcome<unknown>
 }
 
-export type Session = {
+type Session = {
   readonly id: number
   usedMs: number
   /** Its asker has the answers to all serials below this one. */
