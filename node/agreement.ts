@@ -4,11 +4,10 @@
  */
 import type { Clock, Dice, Timer } from '../protocols/clock.ts'
 import { answer, HOPS_MAX, PROPOSE, proposal } from '../protocols/ask/messages.ts'
-import type { Failure } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
-import { PROPOSE_MS, REQUEST_MS } from '../protocols/limits.ts'
+import { REQUEST_MS } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
-import type { Machine } from '../protocols/raft/envelope.ts'
+import { type Asked, envelopeCommand, type Machine } from '../protocols/raft/envelope.ts'
 import { message as raftMessage, PROTOCOL as RAFT } from '../protocols/raft/messages.ts'
 import type { Recovered, Role } from '../protocols/raft/types.ts'
 import type { Transport } from '../protocols/transport.ts'
@@ -34,6 +33,7 @@ import {
   type SiteState,
 } from './catalog/site.ts'
 import { Group } from './group.ts'
+import { Proposing } from './proposing.ts'
 
 const MESH: Machine<MeshState, MeshCommand> = {
   empty: emptyMesh,
@@ -48,9 +48,8 @@ const SITE: Machine<SiteState, SiteCommand> = {
   apply: applySite,
 }
 
-/** How often a leader looks for admitted peers that are not in its group; an asker for a leader. */
+/** How often a leader looks for admitted peers that are not in its group. */
 const LEARNERS_MS = 500
-const LEADER_AGAIN_MS = 100
 
 type Ports = {
   readonly clock: Clock
@@ -65,6 +64,8 @@ type Events = {
   role(group: string, role: Role, leader: PeerId): void
 }
 
+type Led = Pick<Group<unknown, never>, 'name' | 'role' | 'leader' | 'submit'>
+
 export class Agreement {
   readonly mesh: Group<MeshState, MeshCommand>
   readonly site: Group<SiteState, SiteCommand>
@@ -72,8 +73,7 @@ export class Agreement {
   readonly #identity: Identity
   readonly #ports: Ports
   readonly #timers = new Set<Timer>()
-  /** Askers that wait for a leader, and what they are told when this peer stops. */
-  readonly #waiting = new Set<() => void>()
+  readonly #proposing: { readonly mesh: Proposing; readonly site: Proposing }
   #stopped = false
 
   /** @throws GodwitError DATA_CORRUPT when a log on disk is not what was written. */
@@ -98,12 +98,13 @@ export class Agreement {
         restored: () => events.changed(),
         role: (role, leader) => {
           // A group may lead before `this.mesh` is there: a mesh is founded a turn later.
-          if (name === 'mesh') this.#later(0, () => this.#found())
+          this.#later(0, () => this.#heardOf(name, leader))
           events.role(name, role, leader)
         },
       })
     this.mesh = group('mesh', identity.meshVoters, MESH)
     this.site = group(this.siteGroup, identity.siteVoters, SITE)
+    this.#proposing = { mesh: this.#proposingTo(this.mesh), site: this.#proposingTo(this.site) }
 
     ports.transport.serve(RAFT, { frame: (from, frame) => this.#hear(from, frame) })
     ports.transport.serve(PROPOSE, { request: (_from, frame, reply) => this.#serve(frame, reply) })
@@ -129,67 +130,54 @@ export class Agreement {
   stop(): void {
     this.#stopped = true
     for (const timer of this.#timers) timer.cancel()
-    for (const tell of this.#waiting) tell()
+    this.#proposing.mesh.stop()
+    this.#proposing.site.stop()
     this.mesh.stop()
     this.site.stop()
   }
 
   proposeMesh(command: MeshCommand, done: Done<unknown>): void {
-    this.#propose(this.mesh, meshCommand.encode(command), command, 0, done)
+    this.#proposing.mesh.propose(meshCommand.encode(command), done)
   }
 
   proposeSite(command: SiteCommand, done: Done<unknown>): void {
-    this.#propose(this.site, siteCommand.encode(command), command, 0, done)
+    this.#proposing.site.propose(siteCommand.encode(command), done)
   }
 
-  /**
-   * To the leader, wherever it is; for at most PROPOSE_MS while there is none. A command whose answer was lost may have
-   * been carried out: commands are compare-and-set, so asking again is harmless.
-   */
-  #propose<C>(
-    group: Pick<Group<unknown, C>, 'name' | 'role' | 'leader' | 'propose'>,
-    frame: Uint8Array,
-    command: C,
-    hops: number,
-    done: Done<unknown>,
+  #proposingTo(group: Led): Proposing {
+    return new Proposing(group, this.#ports.clock, (asked, timeoutMs, done) =>
+      this.#reach(group, asked, { timeoutMs, hops: 0 }, done),
+    )
+  }
+
+  /** To the leader, if this peer leads or knows who does. */
+  #reach(
+    group: Led,
+    asked: Asked,
+    { timeoutMs, hops }: { timeoutMs: number; hops: number },
+    done: Done<Outcome<unknown>>,
   ): void {
-    const { clock, transport } = this.#ports
-    const endMs = clock.nowMs() + PROPOSE_MS
-    const attempt = (): void => {
-      if (this.#stopped) return done(failed({ code: 'STOPPING', peer: this.#identity.peerName }))
-      if (group.role === 'leader') return group.propose(command, settle)
-      if (group.leader === '' || group.leader === transport.self)
-        return again({ code: 'NO_LEADER', group: group.name, afterMs: PROPOSE_MS })
-      const asked = proposal.encode({ group: group.name, command: frame, hops: hops + 1 })
-      transport.request(group.leader, PROPOSE, asked, REQUEST_MS, (outcome) =>
-        settle(outcome.ok ? answered(outcome.value) : outcome),
-      )
-    }
-    const settle = (outcome: Outcome<unknown>): void => {
-      if (!outcome.ok && (outcome.failure.code === 'NOT_LEADER' || outcome.failure.code === 'NO_LEADER'))
-        return again(outcome.failure)
-      done(outcome)
-    }
-    const again = (failure: Failure): void => {
-      if (clock.nowMs() + LEADER_AGAIN_MS > endMs || hops >= HOPS_MAX) return done(failed(failure))
-      const waiting = (): void => done(failed({ code: 'STOPPING', peer: this.#identity.peerName }))
-      this.#waiting.add(waiting)
-      this.#later(LEADER_AGAIN_MS, () => {
-        this.#waiting.delete(waiting)
-        attempt()
-      })
-    }
-    attempt()
+    const { transport } = this.#ports
+    if (group.role === 'leader') return group.submit(asked, done)
+    if (group.leader === '' || group.leader === transport.self || hops >= HOPS_MAX)
+      return done(failed({ code: 'NO_LEADER', group: group.name, afterMs: 0 }))
+    const command = envelopeCommand.encode({ ...asked, nowMs: 0 })
+    const frame = proposal.encode({ group: group.name, command, hops: hops + 1 })
+    transport.request(group.leader, PROPOSE, frame, timeoutMs, (outcome) =>
+      done(outcome.ok ? said(group.name, outcome.value) : outcome),
+    )
   }
 
   #serve(frame: Uint8Array, reply: Done<Uint8Array>): void {
-    const { group, command, hops } = proposal.decode(frame)
-    const say: Done<unknown> = (outcome) =>
-      reply(outcome.ok ? ok(answer.encode({ json: JSON.stringify(outcome.value ?? null) })) : outcome)
-    if (group === 'mesh') return this.#propose(this.mesh, command, meshCommand.decode(command), hops, say)
-    if (group === this.siteGroup)
-      return this.#propose(this.site, command, siteCommand.decode(command), hops, say)
-    say(failed({ code: 'NOT_FOUND', what: 'group', name: group }))
+    const { group: name, command, hops } = proposal.decode(frame)
+    const asked = envelopeCommand.decode(command)
+    const group = name === 'mesh' ? this.mesh : name === this.siteGroup ? this.site : undefined
+    if (group === undefined) return reply(failed({ code: 'NOT_FOUND', what: 'group', name }))
+    // What no state machine can read costs its sender, and enters no log.
+    if (asked.kind === 'do') (name === 'mesh' ? meshCommand : siteCommand).decode(asked.command)
+    this.#reach(group, asked, { timeoutMs: REQUEST_MS, hops }, (outcome) =>
+      reply(outcome.ok ? ok(answer.encode({ json: JSON.stringify(outcome.value) })) : outcome),
+    )
   }
 
   #hear(from: PeerId, frame: Uint8Array): void {
@@ -200,13 +188,19 @@ export class Agreement {
     else if (message.group === this.siteGroup) this.site.hear(message)
   }
 
+  #heardOf(group: string, leader: PeerId): void {
+    if (this.#stopped) return
+    if (leader !== '') (group === 'mesh' ? this.#proposing.mesh : this.#proposing.site).leaderChanged()
+    if (group === 'mesh') this.#found()
+  }
+
   /** The first entry of a mesh, by the peer that `init` made. */
   #found(): void {
     if (this.#stopped || !this.#identity.founds || this.mesh.role !== 'leader' || this.mesh.state.mesh !== '')
       return
     const { mesh, peer, peerName, site, siteName } = this.#identity
     const addresses = this.#ports.transport.addresses().slice(0, 16)
-    this.mesh.propose({ kind: 'found', mesh, peer, peerName, site, siteName, addresses }, () => {})
+    this.proposeMesh({ kind: 'found', mesh, peer, peerName, site, siteName, addresses }, () => {})
   }
 
   #bringIn(
@@ -251,4 +245,12 @@ export class Agreement {
     })
     this.#timers.add(timer)
   }
+}
+
+/** The group's answer as the peer that leads it passed it on. */
+function said(group: string, frame: Uint8Array): Outcome<Outcome<unknown>> {
+  const read = answered(frame)
+  const isOutcome = read.ok && typeof (read.value as { ok?: unknown } | null)?.ok === 'boolean'
+  if (isOutcome) return ok(read.value as Outcome<unknown>)
+  return failed({ code: 'OUTCOME_UNKNOWN', group, why: 'its answer cannot be read' })
 }

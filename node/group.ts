@@ -7,8 +7,9 @@
  *     waits for it is told why, and nothing new is proposed; what was proposed may still be carried out later;
  *   - committed entries are applied in order, exactly once in a life; state is rebuilt from snapshot and log at start.
  */
+import type { Codec } from '../protocols/codec.ts'
 import type { Clock, Dice, Timer } from '../protocols/clock.ts'
-import { type Failure, GodwitError } from '../protocols/errors.ts'
+import { describeFailure, type Failure, GodwitError } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import {
   ELECTION_TICKS,
@@ -18,7 +19,16 @@ import {
   TICK_MS,
 } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
-import type { Machine } from '../protocols/raft/envelope.ts'
+import {
+  applyEntry,
+  type Asked,
+  type Envelope,
+  envelopeCodec,
+  type EnvelopeCommand,
+  envelopeCommand,
+  type Machine,
+  newEnvelope,
+} from '../protocols/raft/envelope.ts'
 import type { Message } from '../protocols/raft/messages.ts'
 import { create, type Raft, status, step } from '../protocols/raft/raft.ts'
 import type {
@@ -47,24 +57,26 @@ export type GroupEvents<Command> = {
   role(role: Role, leader: PeerId): void
 }
 
-type Pending = { readonly index: number; readonly term: number; readonly done: Done<unknown> }
+type Answer = Done<Outcome<unknown>>
+type Pending = { readonly index: number; readonly term: number; readonly done: Answer }
 
 /** A retry of a failed write: long enough not to spin on a full disk, short enough to go on soon after room is made. */
 const WRITE_AGAIN_MS = 1_000
 
 export class Group<State, Command> {
   readonly name: string
-  state: State
   leader: PeerId = ''
   role: Role = 'follower'
   appliedIndex: number
 
   readonly #machine: Machine<State, Command>
+  readonly #snapshots: Codec<Envelope<State>>
+  #envelope: Envelope<State>
   readonly #ports: GroupPorts
   readonly #events: GroupEvents<Command>
   readonly #raft: Raft
   readonly #pending = new Map<number, Pending>()
-  readonly #asked = new Map<number, Done<unknown>>()
+  readonly #asked = new Map<number, Answer>()
   readonly #reads = new Map<number, Done<void>>()
   readonly #waiting = new Map<number, Message[]>()
   /** Writes that are not durable yet, in order: their tokens. */
@@ -89,7 +101,9 @@ export class Group<State, Command> {
     this.#ports = ports
     this.#events = events
     const { snapshot } = recovered
-    this.state = snapshot.data.length === 0 ? machine.empty() : machine.state.decode(snapshot.data)
+    this.#snapshots = envelopeCodec(machine)
+    this.#envelope =
+      snapshot.data.length === 0 ? newEnvelope(machine.empty()) : this.#snapshots.decode(snapshot.data)
     this.appliedIndex = snapshot.index
     this.#snapshotIndex = snapshot.index
     this.#raft = create(
@@ -111,7 +125,7 @@ export class Group<State, Command> {
   stop(): void {
     this.#stopped = true
     for (const timer of this.#timers) timer.cancel()
-    this.#refuseAll({ code: 'STOPPING', peer: 'this peer' })
+    this.#refuseAll({ code: 'STOPPING', peer: 'this peer' }, unknown(this.name, 'this peer stops'))
   }
 
   hear(message: Message): void {
@@ -122,13 +136,25 @@ export class Group<State, Command> {
     if (!this.#stopped) this.#feed({ kind: 'unreachable', peer })
   }
 
-  /** Answers once the command is applied here; NOT_LEADER or NO_LEADER at once when this peer does not lead. */
-  propose(command: Command, done: Done<unknown>): void {
-    this.#ask(done, (token) => ({ kind: 'propose', token, data: this.#machine.command.encode(command) }))
+  /** The group's own part of what is agreed on. */
+  get state(): State {
+    return this.#envelope.state
   }
 
-  change(change: ConfigurationChange, done: Done<unknown>): void {
-    this.#ask(done, (token) => ({ kind: 'propose-change', token, change }))
+  /**
+   * Appends what a session asks for (node/proposing.ts is the asker). A value is the answer of the group's state machine;
+   * NOT_LEADER or NO_LEADER come at once when this peer does not lead, OUTCOME_UNKNOWN when another leader's log decides.
+   */
+  submit(asked: Asked, done: Done<Outcome<unknown>>): void {
+    const command = { ...asked, nowMs: this.#ports.clock.wallMs() } as EnvelopeCommand
+    this.#ask(done, (token) => ({ kind: 'propose', token, data: envelopeCommand.encode(command) }))
+  }
+
+  change(change: ConfigurationChange, done: Done<void>): void {
+    this.#ask(
+      (outcome) => done(outcome.ok ? ok(undefined) : outcome),
+      (token) => ({ kind: 'propose-change', token, change }),
+    )
   }
 
   /** Answers once this leader's state holds everything that was acknowledged before the call. */
@@ -142,7 +168,7 @@ export class Group<State, Command> {
     return status(this.#raft)
   }
 
-  #ask(done: Done<unknown>, event: (token: number) => RaftEvent): void {
+  #ask(done: Answer, event: (token: number) => RaftEvent): void {
     if (this.#stopped) return done(failed({ code: 'STOPPING', peer: 'this peer' }))
     if (this.#unwritable !== undefined) return done(failed(this.#unwritable))
     if (this.#asked.size + this.#pending.size >= PROPOSALS_MAX) {
@@ -172,7 +198,7 @@ export class Group<State, Command> {
         this.#feed({ kind: 'applied', index: this.appliedIndex })
         return this.#compact()
       case 'restore':
-        this.state = this.#machine.state.decode(effect.snapshot.data)
+        this.#envelope = this.#snapshots.decode(effect.snapshot.data)
         this.appliedIndex = effect.snapshot.index
         this.#snapshotIndex = effect.snapshot.index
         this.#loseProposals()
@@ -207,7 +233,7 @@ export class Group<State, Command> {
       if (this.#stopped) return
       if (!outcome.ok) {
         this.#unwritable = outcome.failure
-        this.#refuseAll(outcome.failure)
+        this.#refuseAll(outcome.failure, pendingOf(this.name, outcome.failure))
         return this.#later(WRITE_AGAIN_MS, () => this.#write(token, ops))
       }
       this.#unwritable = undefined
@@ -225,18 +251,18 @@ export class Group<State, Command> {
     // Another leader's entry stands where ours was to be: whether ours is anywhere is not known to us.
     if (pending !== undefined && pending.term !== entry.term) pending.done(failed(lost(this.name)))
     const answer = pending?.term === entry.term ? pending.done : undefined
-    if (entry.kind === 'configuration' || entry.data.length === 0) return answer?.(ok(undefined))
-    const command = this.#machine.command.decode(entry.data)
-    const outcome = this.#machine.apply(this.state, command)
-    this.#events.applied(command, outcome)
-    answer?.(outcome)
+    if (entry.kind === 'configuration' || entry.data.length === 0) return answer?.(ok(ok(undefined)))
+    const applied = applyEntry(this.#envelope, this.#machine, entry.index, entry.data)
+    if (applied.kind !== 'answer') return answer?.(failed(unanswered(this.name, entry.data, applied.kind)))
+    if (applied.command !== undefined) this.#events.applied(applied.command, applied.outcome)
+    answer?.(ok(applied.outcome))
   }
 
   #compact(): void {
     if (this.appliedIndex - this.#snapshotIndex < SNAPSHOT_EVERY_ENTRIES) return
     this.#snapshotIndex = this.appliedIndex
     try {
-      this.#feed({ kind: 'compact', index: this.appliedIndex, data: this.#machine.state.encode(this.state) })
+      this.#feed({ kind: 'compact', index: this.appliedIndex, data: this.#snapshots.encode(this.#envelope) })
     } catch (error) {
       // A state that has outgrown a snapshot keeps its log: slower to start, but nothing is lost.
       if (!(error instanceof GodwitError)) throw error
@@ -256,12 +282,15 @@ export class Group<State, Command> {
     for (const { done } of pending) done(failed(lost(this.name)))
   }
 
-  #refuseAll(failure: Failure): void {
-    for (const done of [...this.#asked.values(), ...this.#reads.values()]) done(failed(failure))
-    for (const { done } of this.#pending.values()) done(failed(failure))
+  /** `failure` for what is in no log, `open` for what may be in one. */
+  #refuseAll(failure: Failure, open: Failure): void {
+    const refused = [...this.#asked.values(), ...this.#reads.values()]
+    const pending = [...this.#pending.values()]
     this.#asked.clear()
     this.#reads.clear()
     this.#pending.clear()
+    for (const done of refused) done(failed(failure))
+    for (const { done } of pending) done(failed(open))
   }
 
   #later(delayMs: number, run: () => void): void {
@@ -273,7 +302,20 @@ export class Group<State, Command> {
   }
 }
 
-const lost = (group: string): Failure => ({ code: 'PROPOSAL_DROPPED', group, why: 'the leader changed' })
+const unknown = (group: string, why: string): Failure => ({ code: 'OUTCOME_UNKNOWN', group, why })
+const lost = (group: string): Failure => unknown(group, 'the leader changed')
+
+/** What a failed write leaves of proposals that wait for it: they stay in the log, and are written again. */
+const pendingOf = (group: string, failure: Failure): Failure =>
+  failure.code === 'DISK_FULL' || failure.code === 'IO'
+    ? { ...failure, pending: true }
+    : unknown(group, describeFailure(failure))
+
+function unanswered(group: string, data: Uint8Array, kind: 'expired' | 'forgotten'): Failure {
+  if (kind === 'forgotten') return unknown(group, 'it was done, and its answer is no longer kept')
+  const asked = envelopeCommand.decode(data)
+  return { code: 'SESSION_EXPIRED', group, session: asked.kind === 'do' ? asked.session : 0 }
+}
 
 function refusal(group: string, { why, leader }: RaftEffect & { kind: 'refused' }): Failure {
   if (why === 'not-leader') {

@@ -49,6 +49,11 @@ export const DIAL_MS_MAX = 5_000
 export const REQUEST_MS = 2_500
 /** How long a proposal may wait for commitment before its asker is told. */
 export const PROPOSE_MS = 2_000
+/** One attempt at it over the network: a slow round trip, a commit at the same distance, an fsync. It is harmless to repeat. */
+export const ATTEMPT_MS = 1_000
+assert(ATTEMPT_MS < PROPOSE_MS)
+/** Between attempts: a leader is known again within an election, and nobody is flooded meanwhile. */
+export const LEADER_AGAIN_MS = 100
 /** Raft's tick. Four heartbeats fit in the shortest election timeout, so losing three in a row elects nobody. */
 export const TICK_MS = 100
 export const HEARTBEAT_TICKS = 5

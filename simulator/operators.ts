@@ -15,6 +15,7 @@ const OPEN = new Set<Failure['code']>([
   'TIMEOUT',
   'PEER_UNREACHABLE',
   'PROPOSAL_DROPPED',
+  'OUTCOME_UNKNOWN',
   'STOPPING',
   'NO_LEADER',
   'PEER_BUSY',

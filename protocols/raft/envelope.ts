@@ -83,6 +83,12 @@ const commandShape = tagged({
   timing: record({ timing: timingShape, nowMs }),
 })
 export type EnvelopeCommand = Of<typeof commandShape>
+/** As its proposer makes it: the leader that appends it says what time it is. */
+export type Asked = EnvelopeCommand extends infer C
+  ? C extends EnvelopeCommand
+    ? Omit<C, 'nowMs'>
+    : never
+  : never
 export const envelopeCommand = codec('envelope command', commandShape, PROPOSAL_BYTES_MAX)
 
 export type Applied<Command> =

@@ -8,6 +8,7 @@ import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Group } from '../../../node/group.ts'
+import { Proposing } from '../../../node/proposing.ts'
 import { codec } from '../../../protocols/codec.ts'
 import type { Clock } from '../../../protocols/clock.ts'
 import { openNetwork } from '../../../protocols/libp2p/node.ts'
@@ -86,6 +87,7 @@ const group: Group<State, Command> = new Group(
   },
   { applied() {}, restored() {}, role: (role) => role === 'leader' && say({ leads: true }) },
 )
+const proposing = new Proposing(group, clock, (asked, _timeoutMs, done) => group.submit(asked, done))
 transport.serve(PROTOCOL, { frame: (_from, frame) => group.hear(message.decode(frame)) })
 group.start()
 serveClients(Number(port))
@@ -107,7 +109,8 @@ function serveClients(at: number): void {
 
 function take(socket: Socket, frames: Buffer, from: number): void {
   const client = frames.readUInt32BE(from)
-  group.propose({ data: frames.subarray(from + 4, from + FRAME_BYTES) }, (outcome) => {
+  const command = machine.command.encode({ data: frames.subarray(from + 4, from + FRAME_BYTES) })
+  proposing.propose(command, (outcome) => {
     const answer = Buffer.allocUnsafe(5)
     answer.writeUInt32BE(client, 0)
     answer[4] = outcome.ok ? 1 : 0
