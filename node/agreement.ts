@@ -194,13 +194,18 @@ export class Agreement {
     if (group === 'mesh') this.#found()
   }
 
-  /** The first entry of a mesh, by the peer that `init` made. */
+  /** The first entry of a mesh, by the peer that `init` made, or by those that found it together. */
   #found(): void {
     if (this.#stopped || !this.#identity.founds || this.mesh.role !== 'leader' || this.mesh.state.mesh !== '')
       return
     const { mesh, peer, peerName, site, siteName } = this.#identity
-    const addresses = this.#ports.transport.addresses().slice(0, 16)
-    this.proposeMesh({ kind: 'found', mesh, peer, peerName, site, siteName, addresses }, () => {})
+    const alone = { peer, peerName, addresses: this.#ports.transport.addresses().slice(0, 16) }
+    // Whoever of them leads says the same.
+    const [first = alone, ...others] = this.#identity.founders ?? []
+    this.proposeMesh(
+      { kind: 'found', mesh, ...first, site, siteName, ...(others.length > 0 && { others }) },
+      () => {},
+    )
   }
 
   #bringIn(

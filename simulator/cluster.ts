@@ -1,12 +1,13 @@
 /**
- * Hosts with peers in sites, on one world: formed as operators form a mesh (init, tokens, joins through the door), then
- * handed to a scenario. After every event one-owner is checked with true time.
+ * Hosts with peers in sites, on one world: formed as operators form a mesh (init, tokens, joins through the door), or with
+ * three founders, which no operator can make yet, then handed to a scenario. After every event one-owner is checked with true time.
  */
 import type { Node } from '../node/compose.ts'
 import type { Failure } from '../protocols/errors.ts'
 import { newSiteId, newUlid } from '../protocols/ids.ts'
 import { decodeToken } from '../protocols/join/token.ts'
 import type { Outcome } from '../protocols/outcome.ts'
+import type { Identity } from '../storage/records.ts'
 import type { SimGuestImage } from './guest.ts'
 import { SimHost } from './host.ts'
 import { type NetworkOptions, SimNetwork } from './network.ts'
@@ -18,7 +19,11 @@ export type ClusterTerms = {
   readonly memoryMiB: number
   readonly images: ReadonlyMap<string, SimGuestImage>
   readonly network?: Partial<NetworkOptions>
+  /** Peers of the first site that found the mesh together, as the voters of its group and of the site's; 1 unless told. */
+  readonly founders?: number
 }
+
+export type GroupName = 'mesh' | 'site'
 
 const KNOCK_MS = 5_000
 const AGAIN_MS = 500
@@ -27,11 +32,13 @@ export class Cluster {
   readonly world: World
   readonly network: SimNetwork
   readonly hosts: readonly SimHost[]
+  /** Voters of the mesh's group and of the first site's. */
+  readonly founders: readonly SimHost[]
   readonly #random: Random
   /** Peers that have joined and run. */
   formed = 0
 
-  constructor(world: World, { sites, memoryMiB, images, network }: ClusterTerms) {
+  constructor(world: World, { sites, memoryMiB, images, network, founders = 1 }: ClusterTerms) {
     this.world = world
     this.network = new SimNetwork(world, network)
     this.#random = world.random('cluster')
@@ -50,6 +57,7 @@ export class Cluster {
       }
     }
     this.hosts = hosts
+    this.founders = hosts.slice(0, Math.min(founders, sites[0]?.peers ?? 0))
   }
 
   host(name: string): SimHost {
@@ -62,30 +70,52 @@ export class Cluster {
     return this.hosts.filter(({ terms }) => terms.site === site)
   }
 
-  /** The first founds the mesh, the others join, a few at a time; each tries again until it is in. */
+  /** Who leads the mesh's group, or the first site's, with the newest term; an older leader may not know yet that it was replaced. */
+  leader(group: GroupName): SimHost | undefined {
+    const led = this.founders.flatMap((host) => {
+      const { role, term } = host.node?.context.agreement[group].status() ?? { role: 'follower', term: 0 }
+      return role === 'leader' ? [{ host, term }] : []
+    })
+    return led.toSorted((a, b) => b.term - a.term)[0]?.host
+  }
+
+  /** The founders found the mesh, the others join, a few at a time; each tries again until it is in. */
   form(done: () => void): void {
-    const [first, ...others] = this.hosts
+    const [first] = this.founders
     if (first === undefined) return done()
-    const { id, name, site } = first.terms
-    first.identity = {
-      format: 1,
-      mesh: newUlid(1_800_000_000_000, this.#random),
-      peer: id,
-      peerName: name,
-      site: newSiteId(this.#random),
-      siteName: site,
-      founds: true,
-      meshVoters: [id],
-      siteVoters: [id],
-    }
+    const others = this.hosts.slice(this.founders.length)
+    const genesis = this.#genesis(first)
     const joined = (): void => {
       this.formed++
+      if (this.formed === this.founders.length)
+        others.forEach((host, index) => this.world.after(20 * index, () => this.#join(host, first, joined)))
       if (this.formed === this.hosts.length) done()
     }
-    first.start(() => {
-      joined()
-      others.forEach((host, index) => this.world.after(20 * index, () => this.#join(host, first, joined)))
-    })
+    for (const host of this.founders) {
+      const { id, name } = host.terms
+      host.identity = { ...genesis, peer: id, peerName: name }
+      host.remember(genesis.founders.map(({ peer, addresses }) => ({ id: peer, addresses })))
+      host.start(joined)
+    }
+  }
+
+  /** What all founders write down. */
+  #genesis({ terms }: SimHost): Omit<Identity, 'peer' | 'peerName'> & Required<Pick<Identity, 'founders'>> {
+    const voters = this.founders.map(({ terms: { id } }) => id)
+    return {
+      format: 1,
+      mesh: newUlid(1_800_000_000_000, this.#random),
+      site: newSiteId(this.#random),
+      siteName: terms.site,
+      founds: true,
+      founders: this.founders.map((host) => ({
+        peer: host.terms.id,
+        peerName: host.terms.name,
+        addresses: host.plug().transport.addresses().slice(0, 16),
+      })),
+      meshVoters: voters,
+      siteVoters: voters,
+    }
   }
 
   ask<T>(host: SimHost, method: string, params: object, done: (outcome: Outcome<T>) => void): void {

@@ -146,6 +146,11 @@ export class Links {
     this.#cutPeers.clear()
   }
 
+  healPair(a: PeerId, b: PeerId): void {
+    this.#cutPeers.delete(`${a} ${b}`)
+    this.#cutPeers.delete(`${b} ${a}`)
+  }
+
   healSite(name: string): void {
     this.#site(name).cut = false
   }

@@ -123,6 +123,12 @@ export class SimNetwork {
     this.#look()
   }
 
+  healPair(a: PeerId, b: PeerId): void {
+    this.world.say(`net heal ${a} ${b}`)
+    this.links.healPair(a, b)
+    this.#look()
+  }
+
   /** Ends every cut, or that of one site. */
   heal(site?: string): void {
     this.world.say(`net heal ${site ?? 'all'}`)

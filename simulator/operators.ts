@@ -28,7 +28,6 @@ export class Operators {
   readonly #writes: NoLostWrite<Wholes>
   readonly #moment: (name: string) => void
   readonly #dice: Random
-  readonly #ids = new Map<string, string>()
   /** Site where each VM was created, and whether it has left it. */
   readonly #origin = new Map<string, { site: string; left: boolean }>()
   readonly #jobs = new Map<string, { vm: string; by: SimHost; to: string }>()
@@ -47,24 +46,19 @@ export class Operators {
     return { created: this.#created, moved: this.#moved, refused: this.#refused }
   }
 
-  idOf(name: string): string | undefined {
-    return this.#ids.get(name)
-  }
-
   running(): number {
     return this.#cluster.hosts.reduce((sum, { hypervisor }) => sum + hypervisor.runningGuests().length, 0)
   }
 
   /** What the leaders of all sites agree on; a VM between two logs is with the one that the mesh's names. */
   agreed(): Wholes {
-    const all = new Map<string, { site: string; host: string; wanted: string; home: number }>()
-    for (const { node, terms } of this.#cluster.hosts) {
-      if (node?.context.agreement.site.role !== 'leader') continue
-      for (const vm of Object.values(node.context.agreement.site.state.vms)) {
+    const all = new Map<string, { id: string; site: string; host: string; wanted: string; home: number }>()
+    for (const { node, terms } of this.#leaders()) {
+      for (const vm of Object.values(node?.context.agreement.site.state.vms ?? {})) {
         const host = this.#cluster.hosts.find((each) => each.terms.id === vm.host)?.terms.name ?? vm.host
         const known = all.get(vm.name)
         if (known !== undefined && known.home > vm.epoch[1]) continue
-        all.set(vm.name, { site: terms.site, host, wanted: vm.wanted, home: vm.epoch[1] })
+        all.set(vm.name, { id: vm.id, site: terms.site, host, wanted: vm.wanted, home: vm.epoch[1] })
       }
     }
     return all
@@ -78,9 +72,7 @@ export class Operators {
     })
   }
 
-  createVm(n: number): void {
-    const name = `vm-${n}`
-    const site = this.#dice.pick(this.#cluster.hosts).terms.site
+  createVm(name: string, site = this.#dice.pick(this.#cluster.hosts).terms.site): void {
     this.#create(
       name,
       site,
@@ -100,10 +92,10 @@ export class Operators {
     const spec = { ...SPEC, name, memoryMiB: 256 + this.#dice.below(4) * 256 }
     this.#cluster.ask<{ id: string }>(host, 'vm.create', { spec, start: true, dryRun: false }, (outcome) => {
       if (!outcome.ok && outcome.failure.code === 'NOT_FOUND') this.importImage(site)
-      if (!outcome.ok) return again()
+      // Names are nobody else's: an answer was lost, and it is there.
+      if (!outcome.ok && outcome.failure.code !== 'NAME_TAKEN') return again()
       told(true)
       this.#created++
-      this.#ids.set(name, outcome.value.id)
       this.#origin.set(name, { site, left: false })
     })
   }
@@ -156,6 +148,14 @@ export class Operators {
       if (origin.left && to === origin.site) this.#moment('moved back')
       origin.left = to !== origin.site
     })
+  }
+
+  /** A VM of that site that runs is stopped, or one that was stopped is started. */
+  flipSome(site: string): void {
+    const here = [...this.agreed()].filter(([, vm]) => vm.site === site)
+    if (here.length === 0) return
+    const [name, vm] = this.#dice.pick(here)
+    this.#want(site, name, vm.wanted === 'running' ? 'stopped' : 'running', () => {})
   }
 
   /** Hosts with a move in hand. */
@@ -213,6 +213,18 @@ export class Operators {
         if (outcome.ok) done()
       },
     )
+  }
+
+  /** Of each site; of two that say they lead, the one with the newer term does. */
+  #leaders(): SimHost[] {
+    const leaders = new Map<string, { host: SimHost; term: number }>()
+    for (const host of this.#cluster.hosts) {
+      const group = host.node?.context.agreement.site
+      if (group?.role !== 'leader') continue
+      const { term } = group.status()
+      if (term > (leaders.get(host.terms.site)?.term ?? -1)) leaders.set(host.terms.site, { host, term })
+    }
+    return [...leaders.values()].map(({ host }) => host)
   }
 
   #someone(site: string): SimHost | undefined {

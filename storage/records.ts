@@ -17,6 +17,8 @@ const identityShape = record({
   siteName: name,
   /** Set by init until the mesh's first entry is committed. */
   founds: boolean,
+  /** Who founds the mesh together, in one site, this peer among them; absent: this peer alone. */
+  founders: optional(list(record({ peer: peerId, peerName: name, addresses: list(text(256), 16) }), 7)),
   /** Voters of the two groups as they were when this peer was admitted. */
   meshVoters: list(peerId, 7),
   siteVoters: list(peerId, 7),

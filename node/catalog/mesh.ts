@@ -31,6 +31,7 @@ import {
   SPEC_BYTES_MAX,
   STATE_BYTES_MAX,
   TOKENS_MAX,
+  VOTERS_MAX,
 } from '../../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import {
@@ -90,8 +91,16 @@ const hand = {
 }
 
 const commandShape = tagged({
-  /** The first entry of every mesh. */
-  found: record({ mesh: ulid, peer: peerId, peerName: name, site: siteId, siteName: name, addresses }),
+  /** The first entry of every mesh. `others` found it with `peer`, in the same site: all are first voters of both groups. */
+  found: record({
+    mesh: ulid,
+    peer: peerId,
+    peerName: name,
+    site: siteId,
+    siteName: name,
+    addresses,
+    others: optional(list(record({ peer: peerId, peerName: name, addresses }), VOTERS_MAX - 1)),
+  }),
   /** `issuer` keeps its door open while the token is. */
   'token-create': record({
     id: ulid,
@@ -138,8 +147,9 @@ export type MeshMove = Of<typeof moveShape>
 
 const stateShape = record({
   mesh: text(26, 0),
-  /** The first voter of the mesh group: what the group's configuration starts from. */
+  /** The first voters of the mesh group, and of its first site's: what the groups' configurations start from. */
   founder: text(64, 0),
+  others: optional(list(peerId, VOTERS_MAX - 1)),
   peers: dictionary(record({ id: peerId, name, site: siteId, addresses }), PEERS_MAX),
   sites: dictionary(record({ id: siteId, name, founder: peerId }), SITES_MAX),
   tokens: dictionary(
@@ -188,12 +198,10 @@ export function applyMesh(state: MeshState, command: MeshCommand): Outcome<Admis
       state.mesh = command.mesh
       state.founder = command.peer
       state.sites[command.site] = { id: command.site, name: command.siteName, founder: command.peer }
-      state.peers[command.peer] = {
-        id: command.peer,
-        name: command.peerName,
-        site: command.site,
-        addresses: command.addresses,
-      }
+      const { others = [] } = command
+      if (others.length > 0) state.others = others.map(({ peer }) => peer)
+      for (const { peer, peerName, addresses } of [command, ...others])
+        state.peers[peer] = { id: peer, name: peerName, site: command.site, addresses }
       return ok(undefined)
     }
     case 'token-create':
@@ -235,6 +243,17 @@ export function applyMesh(state: MeshState, command: MeshCommand): Outcome<Admis
 /** The home of a VM: with no record, its creating site at E 1. */
 export function homeOf(state: MeshState, vm: VmId): { site: string; epoch: Epoch } {
   return state.homes[vm] ?? { site: siteIdOfVm(vm), epoch: [0, 1, 0, 0] }
+}
+
+/** The configuration at index 0 of the mesh's group; empty before the mesh is founded. */
+export const meshGenesis = ({ founder, others = [] }: MeshState): PeerId[] =>
+  founder === '' ? [] : [founder, ...others]
+
+/** The configuration at index 0 of a site's group; empty when the site is not known. */
+export function siteGenesis(state: MeshState, site: string): PeerId[] {
+  const founder = state.sites[site]?.founder
+  if (founder === undefined) return []
+  return founder === state.founder ? meshGenesis(state) : [founder]
 }
 
 export const siteNamed = (state: MeshState, siteName: string): MeshState['sites'][string] | undefined =>

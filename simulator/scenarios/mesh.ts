@@ -13,6 +13,7 @@ import type { RunningGuest } from '../hypervisor.ts'
 import { type Scenario, Violation } from '../scenario.ts'
 import type { World } from '../world.ts'
 import { Operators } from '../operators.ts'
+import { STRIKE_MOMENTS, strikeLeaders } from './strikes.ts'
 
 const VMS = 20
 const SITE_PEERS = 5
@@ -51,6 +52,7 @@ export const mesh: Scenario = {
     'killed in the middle of a move',
     'guest found by the next life of its peer',
     'host without power',
+    ...STRIKE_MOMENTS,
   ],
 
   run(world, peers, moment) {
@@ -61,17 +63,22 @@ export const mesh: Scenario = {
       chunkBytes: CHUNK_BYTES,
       dataChunks: 24,
     })
-    const cluster = new Cluster(world, { sites, memoryMiB: 16_384, images: new Map([['base.raw', image]]) })
+    // Half of the seeds begin as init makes a mesh, half with three voters of the mesh's group and of the first site's.
+    const founders = world.seed % 2 === 0 ? 3 : 1
+    const images = new Map([['base.raw', image]])
+    const cluster = new Cluster(world, { sites, memoryMiB: 16_384, images, founders })
     const writes = new NoLostWrite<Wholes>()
     const operators = new Operators(cluster, writes, moment)
     cluster.form(() => moment('formed'))
 
     world.after(AT.images, () => sites.forEach(({ name }) => operators.importImage(name)))
-    for (let n = 0; n < VMS; n++) world.after(AT.vms + 50 * n, () => operators.createVm(n))
+    for (let n = 0; n < VMS; n++) world.after(AT.vms + 50 * n, () => operators.createVm(`vm-${n}`))
     world.after(AT.cut - 500, () => {
       if (operators.running() === VMS) moment('twenty VMs run')
     })
     nemesis(world, cluster, operators, moment)
+    if (cluster.founders.length === 3)
+      strikeLeaders(cluster, operators, moment, { fromMs: AT.cut + 500, untilMs: AT.calm })
     return {
       ...checks(cluster, writes, operators),
       counts: () => ({ ...cluster.network.counts, ...operators.counts() }),
@@ -82,7 +89,7 @@ export const mesh: Scenario = {
 /** Every VM that some site's leader agrees on, by name. */
 export type Wholes = ReadonlyMap<
   string,
-  { readonly site: string; readonly host: string; readonly wanted: string }
+  { readonly id: string; readonly site: string; readonly host: string; readonly wanted: string }
 >
 
 /** Sites of SITE_PEERS, at least two. */
@@ -184,10 +191,9 @@ function checks(
       const runs = new Map(guests().map((guest) => [guest.vm, guest]))
       for (const [name, vm] of agreed) {
         const host = cluster.host(vm.host)
-        const id = operators.idOf(name)
-        const guest = id === undefined ? undefined : runs.get(id)
+        const guest = runs.get(vm.id)
         if (vm.wanted === 'running' && guest?.host !== vm.host) {
-          const why = host.node?.context.vms.view(id ?? '')?.why ?? ''
+          const why = host.node?.context.vms.view(vm.id)?.why ?? ''
           throw new Violation(
             'wanted runs',
             `${name} is placed on ${vm.host} and ${guest === undefined ? 'does not run' : `runs on ${guest.host}`}: ${why}`,

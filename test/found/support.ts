@@ -38,11 +38,11 @@ export class Mesh {
   readonly cluster: Cluster
 
   /** Formed, with an image of the name 'base' in site aa, whose first peer leads the mesh's group. */
-  constructor(sites: readonly { readonly name: string; readonly peers: number }[] = SITES) {
+  constructor(sites: readonly { readonly name: string; readonly peers: number }[] = SITES, founders = 1) {
     this.world = new World(1)
     const image = simGuestImage({ seed: 1, bytes: 64 * CHUNK_BYTES, chunkBytes: CHUNK_BYTES, dataChunks: 24 })
     const images = new Map([['base.raw', image]])
-    this.cluster = new Cluster(this.world, { sites, memoryMiB: 16_384, images })
+    this.cluster = new Cluster(this.world, { sites, memoryMiB: 16_384, images, founders })
     this.cluster.form(() => {})
     this.run(12_000)
     this.ask('aa-1', 'image.import', { name: 'base', path: 'base.raw', format: 'raw' })
