@@ -27,6 +27,7 @@ export type Failure =
   | { code: 'DATA_FOREIGN'; folder: string; found: string; wanted: string }
   | { code: 'DATA_NEWER'; folder: string; version: number; supported: number }
   | { code: 'DATA_LOCKED'; folder: string }
+  | { code: 'DATA_LEFT'; folder: string; mesh: string }
   | { code: 'DATA_CORRUPT'; what: string; why: string }
   | { code: 'ADDRESS_IN_USE'; address: string }
   | { code: 'TOOL_MISSING'; tool: string; package: string }
@@ -40,6 +41,8 @@ export type Failure =
   // Admission
   | { code: 'TOKEN_REFUSED'; why: 'malformed' | 'unknown' | 'used' | 'expired' | 'revoked' | 'site' }
   | { code: 'NOT_ADMITTED'; peer: string }
+  | { code: 'PEER_IN_USE'; peer: string; vms: string[] }
+  | { code: 'VOTES_HELD'; peer: string; groups: string[]; why: string }
   | { code: 'RATE_LIMITED'; what: string; retryAfterMs: number }
   // Agreement
   | { code: 'NO_LEADER'; group: string; afterMs: number }
@@ -47,6 +50,8 @@ export type Failure =
   | { code: 'PROPOSAL_DROPPED'; group: string; why: string }
   | { code: 'OUTCOME_UNKNOWN'; group: string; why: string }
   | { code: 'SESSION_EXPIRED'; group: string; session: number }
+  | { code: 'NO_QUORUM'; group: string; voters: number; missing: string[]; afterMs: number }
+  | { code: 'UNCERTAIN'; vm: string; group: string; host: string }
   | { code: 'STALE'; what: string; expected: string; found: string }
   // VMs
   | { code: 'NO_HOST'; vm: string; reasons: { host: string; why: string }[] }
@@ -137,6 +142,12 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     say: (f) => `another godwit runs on ${f.folder}`,
     next: () => 'godwit status',
   },
+  DATA_LEFT: {
+    retry: false,
+    exit: 2,
+    say: (f) => `the peer of ${f.folder} has left mesh ${f.mesh}; its grants and disks are kept`,
+    next: () => 'godwit join, with a fresh token',
+  },
   DATA_CORRUPT: { retry: false, exit: 1, say: (f) => `${f.what} is damaged: ${f.why}` },
   ADDRESS_IN_USE: { retry: false, exit: 2, say: (f) => `something else listens on ${f.address}` },
   TOOL_MISSING: {
@@ -163,12 +174,38 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     next: () => 'godwit token create, on a peer of the mesh',
   },
   NOT_ADMITTED: { retry: false, exit: 3, say: (f) => `${f.peer} is not a peer of this mesh` },
+  PEER_IN_USE: {
+    retry: false,
+    exit: 4,
+    say: (f) => `${f.peer} still has VMs: ${f.vms.slice(0, 8).join(', ')}`,
+    next: (f) => `godwit vm move VM --to PEER, or godwit peer remove ${f.peer} --force: they stay on it`,
+  },
+  VOTES_HELD: {
+    retry: true,
+    exit: 4,
+    say: (f) => `${f.peer} still votes in ${f.groups.join(', ')}: ${f.why}`,
+    next: () => 'godwit raft health',
+  },
   RATE_LIMITED: { retry: true, exit: 3, say: (f) => `too many ${f.what}; again in ${f.retryAfterMs} ms` },
   NO_LEADER: {
     retry: true,
     exit: 4,
     say: (f) => `group ${f.group} has no leader in sight for ${f.afterMs} ms`,
     next: () => 'godwit raft list',
+  },
+  NO_QUORUM: {
+    retry: true,
+    exit: 4,
+    say: (f) =>
+      `group ${f.group} has no quorum for ${f.afterMs} ms; of its ${f.voters} voters out of sight: ${f.missing.join(', ')}`,
+    next: (f) => `godwit raft health --group ${f.group}`,
+  },
+  UNCERTAIN: {
+    retry: true,
+    exit: 4,
+    say: (f) =>
+      `${f.vm} may have been taken by ${f.host || 'a host'} before group ${f.group} was recovered, and that host has not said`,
+    next: () => 'godwit peer list',
   },
   NOT_LEADER: { retry: true, exit: 4, say: (f) => `group ${f.group} is led by ${f.leader}` },
   PROPOSAL_DROPPED: {

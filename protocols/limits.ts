@@ -121,6 +121,8 @@ assert(PROPOSAL_BYTES_MAX * 2 < MESSAGE_BYTES_MAX)
 
 export const PEERS_MAX = 16_384
 export const SITES_MAX = 4_096
+/** Removed peers that are remembered by name: for people who ask where one went. */
+export const REMOVED_MAX = 256
 export const SITE_PEERS_MAX = 256
 /** VMs of one site; its digest names the first DIGEST_VMS_MAX of them. */
 export const SITE_VMS_MAX = 4_096

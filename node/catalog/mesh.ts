@@ -9,7 +9,7 @@
  * Take and cancel are compare-and-set on (vm, m): the first wins, no timeout stands for either.
  */
 import { codec } from '../../protocols/codec.ts'
-import { compareEpochs, epoch, type Epoch, nextHome } from '../../protocols/epoch.ts'
+import { compareEpochs, compareHomes, epoch, type Epoch, nextHome } from '../../protocols/epoch.ts'
 import { type Failure, GodwitError } from '../../protocols/errors.ts'
 import {
   imageId,
@@ -27,6 +27,7 @@ import {
   DISKS_MAX,
   IMAGE_BYTES_MAX,
   PEERS_MAX,
+  REMOVED_MAX,
   SITES_MAX,
   SPEC_BYTES_MAX,
   STATE_BYTES_MAX,
@@ -35,6 +36,7 @@ import {
 } from '../../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import {
+  boolean,
   dictionary,
   integer,
   list,
@@ -47,6 +49,7 @@ import {
   tagged,
   text,
 } from '../../protocols/shape.ts'
+import { generation, generationOf, heard, isUncertain, recovery } from './recovery.ts'
 
 /**
  * A VM spec as checked JSON. It was checked in full where it was written (vm/spec.ts); here only what `apply` reads, so
@@ -85,7 +88,7 @@ const hand = {
   to: siteId,
   source: peerId,
   host: peerId,
-  /** Held by the source; the destination's is `nextHome(epoch)`. */
+  /** Held by the source; the destination's is `takenEpoch`. */
   epoch,
   wanted: oneOf('running', 'stopped'),
 }
@@ -123,13 +126,20 @@ const commandShape = tagged({
     addresses,
   }),
   'peer-update': record({ peer: peerId, addresses }),
+  /** A draining peer gets no votes and no VMs, and its votes go to others. */
+  'peer-drain': record({ peer: peerId, draining: boolean }),
+  /** Ends the admission, and no grant. `orphans` counts the VMs that were left on it. */
+  'peer-remove': record({ peer: peerId, nowMs: wallMs, orphans: integer(0, 2 ** 20) }),
   'move-intend': record({
     ...hand,
     spec: specText,
   }),
   'move-take': record({ m: ulid, vm: vmId, host: peerId, disks }),
   /** `epoch`: that of the intent, so that a cancel of what never came about, or is long over, has an answer too. */
-  'move-cancel': record({ m: ulid, vm: vmId, epoch, why: text(300) }),
+  'move-cancel': record({ m: ulid, vm: vmId, epoch, why: text(300), begun: optional(generation) }),
+  /** After a recovery: a grant that its holder has and this log may have lost (recovery.ts). */
+  'present-grant': record({ peer: peerId, generation, vm: vmId, epoch, disks }),
+  presented: record({ peer: peerId, generation }),
 })
 
 export type MeshCommand = Of<typeof commandShape>
@@ -142,6 +152,8 @@ const moveShape = record({
   state: oneOf('intended', 'taken', 'cancelled'),
   why: text(300, 0),
   disks,
+  /** Of the mesh group when it was intended. */
+  generation: optional(generation),
 })
 export type MeshMove = Of<typeof moveShape>
 
@@ -150,7 +162,17 @@ const stateShape = record({
   /** The first voters of the mesh group, and of its first site's: what the groups' configurations start from. */
   founder: text(64, 0),
   others: optional(list(peerId, VOTERS_MAX - 1)),
-  peers: dictionary(record({ id: peerId, name, site: siteId, addresses }), PEERS_MAX),
+  peers: dictionary(
+    record({ id: peerId, name, site: siteId, addresses, draining: optional(boolean) }),
+    PEERS_MAX,
+  ),
+  /** The newest removals: what their hosts still hold is theirs (DESIGN section 3). */
+  removed: optional(
+    dictionary(
+      record({ id: peerId, name, site: siteId, atMs: wallMs, orphans: integer(0, 2 ** 20) }),
+      REMOVED_MAX,
+    ),
+  ),
   sites: dictionary(record({ id: siteId, name, founder: peerId }), SITES_MAX),
   tokens: dictionary(
     record({
@@ -168,6 +190,7 @@ const stateShape = record({
   homes: dictionary(record({ site: siteId, epoch }), 2 ** 20),
   /** The newest hand-over of each VM. */
   moves: dictionary(moveShape, 2 ** 20),
+  recovery,
 })
 
 /** Plain data; dictionaries by id. Owned by its group, changed by `applyMesh` only. */
@@ -232,12 +255,68 @@ export function applyMesh(state: MeshState, command: MeshCommand): Outcome<Admis
       }
       move.state = 'taken'
       move.disks = command.disks
-      state.homes[command.vm] = { site: move.to, epoch: nextHome(move.epoch) }
+      state.homes[command.vm] = { site: move.to, epoch: takenEpoch(move) }
       return ok(undefined)
     }
     case 'move-cancel':
       return cancel(state, command)
+    case 'peer-drain': {
+      const peer = state.peers[command.peer]
+      if (peer === undefined) return failed({ code: 'NOT_ADMITTED', peer: command.peer })
+      if (command.draining) peer.draining = true
+      else delete peer.draining
+      return ok(undefined)
+    }
+    case 'peer-remove':
+      return remove(state, command)
+    case 'present-grant':
+      present(state, command)
+      return ok(undefined)
+    case 'presented':
+      heard(state, command.peer, command.generation)
+      return ok(undefined)
   }
+}
+
+/** The epoch under which the destination of a hand-over runs the VM. */
+export const takenEpoch = (move: Pick<MeshMove, 'epoch' | 'generation'>): Epoch =>
+  nextHome(move.epoch, move.generation)
+
+/** The admission ends; grants, homes and what lives there stay as they are. */
+function remove(state: MeshState, command: MeshCommand & { kind: 'peer-remove' }): Outcome<undefined> {
+  const { peer: id, nowMs: atMs, orphans } = command
+  const peer = state.peers[id]
+  // Said twice: the first was it.
+  if (peer === undefined) return state.removed?.[id] === undefined ? failed(unknownPeer(id)) : ok(undefined)
+  if (Object.keys(state.peers).length === 1) {
+    return failed({
+      code: 'ILLEGAL_STATE',
+      vm: peer.name,
+      state: 'the last peer of the mesh',
+      wanted: 'removed',
+    })
+  }
+  delete state.peers[id]
+  if (state.recovery !== undefined) delete state.recovery.unheard[id]
+  const removed = Object.values(state.removed ?? {}).toSorted((a, b) => b.atMs - a.atMs)
+  state.removed = Object.fromEntries(removed.slice(0, REMOVED_MAX - 1).map((each) => [each.id, each]))
+  state.removed[id] = { id, name: peer.name, site: peer.site, atMs, orphans }
+  return ok(undefined)
+}
+
+/** A lost take shows in the grant of the host that made it: the higher home wins. */
+function present(state: MeshState, command: MeshCommand & { kind: 'present-grant' }): void {
+  const { peer, vm, epoch: held, disks: captured } = command
+  const site = state.peers[peer]?.site
+  if (command.generation !== generationOf(state) || site === undefined) return
+  if (compareHomes(held, homeOf(state, vm).epoch) <= 0) return
+  state.homes[vm] = { site, epoch: held }
+  const move = state.moves[vm]
+  if (move === undefined || compareHomes(move.epoch, held) >= 0) return
+  if (move.state !== 'intended') return
+  // Its own take, or one of a later move that is lost: either way this move stands no longer.
+  if (move.host === peer) Object.assign(move, { state: 'taken', disks: captured })
+  else Object.assign(move, { state: 'cancelled', why: 'a later move was taken', spec: '' })
 }
 
 /** The home of a VM: with no record, its creating site at E 1. */
@@ -288,7 +367,7 @@ function admit(state: MeshState, command: MeshCommand & { kind: 'admit' }): Outc
   // The same peer asking again had its answer lost: tell it again.
   const known = state.peers[peer]
   if (token.state === 'used' && token.usedBy === peer && known !== undefined) {
-    return ok({ site: known.site, founder: state.sites[known.site]?.founder === peer, mesh: state.mesh })
+    return ok({ site: known.site, founder: isAlone(state, known.site), mesh: state.mesh })
   }
   if (token.state !== 'open') return refuse(token.state)
   if (command.nowMs > token.expiresMs) return refuse('expired')
@@ -304,13 +383,25 @@ function admit(state: MeshState, command: MeshCommand & { kind: 'admit' }): Outc
     state.sites[command.newSite] = { id: command.newSite, name: siteName, founder: peer }
   } else if (peersOfSite(state, site.id).some((id) => state.peers[id]?.name === peerName && id !== peer)) {
     return failed({ code: 'NAME_TAKEN', what: 'peer', name: `${siteName}/${peerName}` })
+  } else if (peersOfSite(state, site.id).length === 0 && state.removed?.[peer]?.site !== site.id) {
+    // Its group's log is with the peers that it had; a second one under its name would be another site's.
+    return failed({
+      code: 'ILLEGAL_STATE',
+      vm: `site ${siteName}`,
+      state: 'without peers',
+      wanted: 'joined but by one that was removed from it',
+    })
   }
   const siteOfPeer = site?.id ?? command.newSite
   token.state = 'used'
   token.usedBy = peer
+  if (state.removed !== undefined) delete state.removed[peer]
   state.peers[peer] = { id: peer, name: peerName, site: siteOfPeer, addresses: command.addresses }
-  return ok({ site: siteOfPeer, founder: site === undefined, mesh: state.mesh })
+  return ok({ site: siteOfPeer, founder: isAlone(state, siteOfPeer), mesh: state.mesh })
 }
+
+/** The one peer of a site has its group's log, or begins it. */
+const isAlone = (state: MeshState, site: string): boolean => peersOfSite(state, site).length === 1
 
 function intend(state: MeshState, command: MeshCommand & { kind: 'move-intend' }): Outcome<undefined> {
   const { kind: _, ...move } = command
@@ -331,25 +422,38 @@ function intend(state: MeshState, command: MeshCommand & { kind: 'move-intend' }
     })
   }
   if (state.peers[move.host]?.site !== move.to) return failed({ code: 'NOT_ADMITTED', peer: move.host })
-  state.moves[move.vm] = { ...move, state: 'intended', why: '', disks: [] }
+  const current = generationOf(state)
+  state.moves[move.vm] = {
+    ...move,
+    state: 'intended',
+    why: '',
+    disks: [],
+    ...(current > 0 && { generation: current }),
+  }
   return ok(undefined)
 }
 
 /** Ok: m does not stand, and never will under that epoch. MOVE_TAKEN: it was first. */
 function cancel(
   state: MeshState,
-  { m, vm, epoch: under, why }: MeshCommand & { kind: 'move-cancel' },
+  { m, vm, epoch: under, why, begun }: MeshCommand & { kind: 'move-cancel' },
 ): Outcome<undefined> {
   const move = state.moves[vm]
   if (move?.m === m && move.state === 'taken')
     return failed({ code: 'MOVE_TAKEN', vm: move.name, by: move.host })
   // Only the newest move of a VM is kept. What an older one came to shows in the home.
   const home = homeOf(state, vm)
-  if (move?.m !== m && home.epoch[1] > under[1]) return failed({ code: 'MOVE_TAKEN', vm, by: home.site })
+  if (move?.m !== m && compareHomes(home.epoch, under) > 0)
+    return failed({ code: 'MOVE_TAKEN', vm, by: home.site })
+  const known = move?.m === m ? move : undefined
+  if (known?.state !== 'cancelled' && isUncertain(state, begun ?? 0, known?.host)) {
+    return failed({ code: 'UNCERTAIN', vm: known?.name ?? vm, group: 'mesh', host: known?.host ?? '' })
+  }
   if (move?.m === m && move.state === 'intended') Object.assign(move, { state: 'cancelled', why, spec: '' })
   return ok(undefined)
 }
 
+const unknownPeer = (peer: PeerId): Failure => ({ code: 'NOT_FOUND', what: 'peer', name: peer })
 const tooMany = (what: string): Failure => ({ code: 'RATE_LIMITED', what, retryAfterMs: 0 })
 
 function cancelled(vm: VmId, move: MeshMove | undefined): Failure {

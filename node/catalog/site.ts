@@ -12,7 +12,7 @@ import {
   compareEpochs,
   epoch,
   type Epoch,
-  FIRST_EPOCH,
+  firstEpoch,
   nextHome,
   nextPlacement,
 } from '../../protocols/epoch.ts'
@@ -38,6 +38,7 @@ import {
   text,
 } from '../../protocols/shape.ts'
 import { disks, specText as spec } from './mesh.ts'
+import { generation, generationOf, heard, isUncertain, isUnheard, recovery } from './recovery.ts'
 import { type Host, place, type PlaceRequest } from '../placement/place.ts'
 import type { VmSpec } from '../vm/spec.ts'
 
@@ -71,11 +72,26 @@ const commandShape = tagged({
   /** `epoch` and `wanted` as the move began with: what was changed meanwhile is not carried away by it. */
   'vm-move': record({ m: ulid, vm: vmId, to: siteId, host: peerId, epoch, wanted }),
   'vm-take': record({ m: ulid, vm: vmId, host: peerId, disks }),
-  'vm-move-cancel': record({ m: ulid, vm: vmId, epoch, why: text(300) }),
+  'vm-move-cancel': record({ m: ulid, vm: vmId, epoch, why: text(300), begun: optional(generation) }),
   'vm-left': record({ m: ulid, vm: vmId }),
   reserve: record({ m: ulid, vm: vmId, name, spec, host: peerId, epoch }),
   unreserve: record({ m: ulid, vm: vmId }),
   'vm-adopt': record({ m: ulid, vm: vmId, name, spec, disks, host: peerId, epoch, wanted }),
+  /** A peer that was removed takes no VMs; those that it has stay where they are. */
+  'host-leave': record({ host: peerId }),
+  /** After a recovery: a grant that its host holds and this log may have lost (recovery.ts). */
+  'present-grant': record({
+    generation,
+    vm: vmId,
+    name,
+    spec,
+    disks,
+    host: peerId,
+    epoch,
+    wanted,
+    deleting: boolean,
+  }),
+  presented: record({ host: peerId, generation }),
 })
 
 export type SiteCommand = Of<typeof commandShape>
@@ -110,6 +126,7 @@ const stateShape = record({
   vms: dictionary(vmShape, SITE_VMS_MAX),
   images: dictionary(imageShape, 65_536),
   reservations: dictionary(reservationShape, SITE_VMS_MAX),
+  recovery,
 })
 
 export type SiteVm = Of<typeof vmShape>
@@ -151,6 +168,15 @@ export function applySite(state: SiteState, command: SiteCommand): Outcome<Epoch
       return ok(undefined)
     case 'vm-adopt':
       return adopt(state, command)
+    case 'host-leave':
+      delete state.hosts[command.host]
+      if (state.recovery !== undefined) delete state.recovery.unheard[command.host]
+      return ok(undefined)
+    case 'present-grant':
+      return present(state, command)
+    case 'presented':
+      heard(state, command.host, command.generation)
+      return ok(undefined)
     default:
       return change(state, command)
   }
@@ -200,7 +226,7 @@ function change(state: SiteState, command: ChangeCommand): Outcome<Epoch | undef
         return ok(vm.epoch)
       if (vm.move?.m !== command.m || vm.move.host !== command.host) return failed(notMoving(vm, command.m))
       vm.host = command.host
-      vm.epoch = nextPlacement(vm.epoch)
+      vm.epoch = nextPlacement(vm.epoch, generationOf(state))
       vm.disks = command.disks
       endMove(vm, 'taken', '')
       return ok(vm.epoch)
@@ -209,6 +235,8 @@ function change(state: SiteState, command: ChangeCommand): Outcome<Epoch | undef
       // Ok: m does not stand here, and never will under that epoch. MOVE_TAKEN: it was first.
       if (vm.ended?.m === command.m && vm.ended.how === 'taken') return failed(takenBy(vm))
       if (vm.move?.m !== command.m && compareEpochs(vm.epoch, command.epoch) > 0) return failed(takenBy(vm))
+      if (vm.ended?.m !== command.m && uncertain(state, vm, command))
+        return failed({ code: 'UNCERTAIN', vm: vm.name, group: 'site', host: vm.move?.host ?? '' })
       if (vm.move?.m === command.m) endMove(vm, 'cancelled', command.why)
       return ok(vm.epoch)
 
@@ -230,8 +258,9 @@ function create(state: SiteState, command: SiteCommand & { kind: 'vm-create' }):
   const refused =
     nameTaken(state, vm, rest.name) ?? full(state) ?? noRoom(state, host, { ...rest, vm: rest.name })
   if (refused !== undefined) return failed(refused)
-  state.vms[vm] = { id: vm, ...rest, kill: false, host, epoch: FIRST_EPOCH, deleting: false }
-  return ok(FIRST_EPOCH)
+  const first = firstEpoch(generationOf(state))
+  state.vms[vm] = { id: vm, ...rest, kill: false, host, epoch: first, deleting: false }
+  return ok(first)
 }
 
 function reserve(state: SiteState, command: SiteCommand & { kind: 'reserve' }): Outcome<Epoch> {
@@ -259,6 +288,43 @@ function adopt(state: SiteState, command: SiteCommand & { kind: 'vm-adopt' }): O
   if (known !== undefined && compareEpochs(known.epoch, rest.epoch) >= 0) return ok(known.epoch)
   state.vms[vm] = { id: vm, ...rest, kill: false, deleting: false }
   return ok(rest.epoch)
+}
+
+/** A host of a recovered group shows what it holds: the highest epoch wins, and a VM that was lost is back. */
+function present(state: SiteState, command: SiteCommand & { kind: 'present-grant' }): Outcome<Epoch> {
+  const { kind: _, generation: said, vm, ...rest } = command
+  const known = state.vms[vm]
+  if (said !== generationOf(state)) return ok(known?.epoch ?? rest.epoch)
+  if (known !== undefined && compareEpochs(known.epoch, rest.epoch) >= 0) return ok(known.epoch)
+  // Room is not asked for: it is there already. Only a name can stand in its way, and then it gets another.
+  const free =
+    nameTaken(state, vm, rest.name) === undefined ? rest.name : `${rest.name.slice(0, 52)}-${suffix(vm)}`
+  state.vms[vm] = {
+    id: vm,
+    ...rest,
+    name: free,
+    kill: false,
+    deleting: rest.deleting || (known?.deleting ?? false),
+  }
+  return ok(rest.epoch)
+}
+
+/** Ten letters of a ULID that two VMs of one site do not share. */
+const suffix = (vm: string): string => vm.slice(-10).toLowerCase()
+
+/**
+ * Whether the destination of a move may have taken it in a generation whose log is lost. A move to another site is the
+ * mesh's to decide: its host is none of ours, and what the mark here says ends nothing.
+ */
+function uncertain(
+  state: SiteState,
+  vm: SiteVm,
+  { m, begun }: SiteCommand & { kind: 'vm-move-cancel' },
+): boolean {
+  const marked = vm.move?.m === m ? vm.move : undefined
+  if (marked !== undefined && state.hosts[marked.host] === undefined && !isUnheard(state, marked.host))
+    return false
+  return isUncertain(state, begun ?? 0, marked?.host)
 }
 
 function startMove(state: SiteState, vm: SiteVm, command: SiteCommand & { kind: 'vm-move' }): Outcome<Epoch> {

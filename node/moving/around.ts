@@ -1,5 +1,6 @@
 /** What the parts of this folder share: the peer around a move, and the habit of never doing the same thing twice at once. */
 import type { Clock } from '../../protocols/clock.ts'
+import { compareHomes } from '../../protocols/epoch.ts'
 import type { PeerId } from '../../protocols/ids.ts'
 import type { Cost } from '../../protocols/move/messages.ts'
 import type { Done } from '../../protocols/outcome.ts'
@@ -42,7 +43,7 @@ export function endOf({ agreement }: Around, vm: string, m: string): 'taken' | '
   const here = agreement.site.state.vms[vm]
   if (here?.ended?.m === m) return here.ended.how
   const home = homes[vm]
-  const left = here?.move?.m === m && home !== undefined && home.epoch[1] > here.epoch[1]
+  const left = here?.move?.m === m && home !== undefined && compareHomes(home.epoch, here.epoch) > 0
   return left ? 'taken' : undefined
 }
 

@@ -2,10 +2,11 @@
  * The moves that this host takes part in. What a move must survive stands in the logs: at start, and whenever nobody has
  * a move in hand that the site's log says is under way here, it is taken up again.
  */
-import { compareEpochs, nextHome } from '../../protocols/epoch.ts'
+import { compareEpochs } from '../../protocols/epoch.ts'
 import type { PeerId } from '../../protocols/ids.ts'
 import { message as moveMessage, type Message, PROTOCOL } from '../../protocols/move/messages.ts'
-import type { MeshMove } from '../catalog/mesh.ts'
+import { type MeshMove, takenEpoch } from '../catalog/mesh.ts'
+import { generationOf } from '../catalog/recovery.ts'
 import type { SiteVm } from '../catalog/site.ts'
 import { type Around, endOf, InHand } from './around.ts'
 import { Inbound } from './inbound.ts'
@@ -125,7 +126,8 @@ export class Moves {
         this.#once(`left ${m}`, (done) => agreement.proposeSite({ kind: 'vm-left', m, vm: id }, done))
       } else if (how === 'cancelled' || known?.ended === true) {
         const why = (jobs.get(m)?.error || 'cancelled').slice(0, 300)
-        const cancel = { kind: 'vm-move-cancel', m, vm: id, epoch: vm.epoch, why } as const
+        const begun = this.#begun(id, m, generationOf(agreement.site.state))
+        const cancel = { kind: 'vm-move-cancel', m, vm: id, epoch: vm.epoch, why, begun } as const
         this.#once(`cancel ${m}`, (done) => agreement.proposeSite(cancel, done))
       } else if (known === undefined && vms.grantOf(id) !== undefined) {
         const promise = vms.promiseOf(id)
@@ -141,9 +143,15 @@ export class Moves {
     for (const { m, vm, source, state, epoch } of Object.values(agreement.mesh.state.moves)) {
       if (state !== 'intended' || source !== self || this.#out.get(m)?.ended === false) continue
       if (agreement.site.state.vms[vm]?.move?.m === m) continue
-      const cancel = { kind: 'move-cancel', m, vm, epoch, why: 'its source was restarted' } as const
+      const begun = this.#begun(vm, m, generationOf(agreement.mesh.state))
+      const cancel = { kind: 'move-cancel', m, vm, epoch, why: 'its source was restarted', begun } as const
       this.#once(`withdraw ${m}`, (done) => agreement.proposeMesh(cancel, done))
     }
+  }
+
+  /** A move that this host never promised has been taken by nobody, whatever logs were lost. */
+  #begun(vm: string, m: string, current: number): number {
+    return this.#around.vms.promiseOf(vm)?.m === m ? 0 : current
   }
 
   /** The mesh's log names this host: it runs on that record alone; its site's log is told. */
@@ -152,7 +160,7 @@ export class Moves {
     for (const move of Object.values(agreement.mesh.state.moves)) {
       if (move.state !== 'taken' || move.host !== self || move.to !== site) continue
       const { vm, name, spec, disks, wanted } = move
-      const epoch = nextHome(move.epoch)
+      const epoch = takenEpoch(move)
       const here = agreement.site.state.vms[vm]
       // The site's log has it, or this host gave it up since: then that is what counts.
       if (vms.gaveUp(vm, epoch) || (here !== undefined && compareEpochs(here.epoch, epoch) >= 0)) continue
@@ -165,8 +173,9 @@ export class Moves {
     }
   }
 
-  #adopt({ m, vm, name, spec, disks, wanted, host, epoch }: MeshMove): void {
-    const adoption = { m, vm, name, spec, disks, host, wanted, epoch: nextHome(epoch) }
+  #adopt(move: MeshMove): void {
+    const { m, vm, name, spec, disks, wanted, host } = move
+    const adoption = { m, vm, name, spec, disks, host, wanted, epoch: takenEpoch(move) }
     this.#once(`adopt ${m}`, (done) =>
       this.#around.agreement.proposeSite({ kind: 'vm-adopt', ...adoption }, done),
     )

@@ -14,6 +14,7 @@ import {
 } from '../../migration/move/source.ts'
 import type { CapturedDisk } from '../hypervisor.ts'
 import { peersOfSite } from '../catalog/mesh.ts'
+import { generationOf } from '../catalog/recovery.ts'
 import type { SiteVm } from '../catalog/site.ts'
 import { type Around, endOf, InHand } from './around.ts'
 import type { ReserveParams } from './reservations.ts'
@@ -30,6 +31,8 @@ export class Outbound {
   readonly #inHand = new InHand()
   /** Empty until the destination's site has chosen one. */
   #host: PeerId
+  /** Generation of the owning group in which this host promised; before that nobody can have taken the VM. */
+  #promisedIn: number | undefined
 
   /** `recovered`: the log says that it is under way; with `images` when this host has made its promise. */
   constructor(
@@ -47,6 +50,8 @@ export class Outbound {
     const scope = to.site === around.site ? 'site' : 'mesh'
     const terms = { m, vm: id, name, scope, from: around.site, epoch, spec, wanted, base: disks } as const
     this.source = startSource({ ...terms, patienceMs: PATIENCE_MS, nowMs }, recovered)
+    // Promised by an earlier life, in a generation that nobody knows any more.
+    if (recovered?.images !== undefined) this.#promisedIn = 0
     around.jobs.begin(m, 'move', name, () => this.feed({ kind: 'cancel', why: 'cancelled by the operator' }))
   }
 
@@ -113,6 +118,7 @@ export class Outbound {
           (images) => ({ kind: 'captured', images: images.map(({ image, bytes }) => ({ image, bytes })) }),
         )
       case 'promise':
+        this.#promisedIn ??= this.#generation()
         return this.#guest(
           'promise',
           (done) => vms.promise(vm, m, effect.images, done),
@@ -120,7 +126,14 @@ export class Outbound {
         )
       case 'resume':
         agreement.proposeSite(
-          { kind: 'vm-move-cancel', m, vm, epoch: this.source.epoch, why: why || 'cancelled' },
+          {
+            kind: 'vm-move-cancel',
+            m,
+            vm,
+            epoch: this.source.epoch,
+            why: why || 'cancelled',
+            ...this.#begun(),
+          },
           () => vms.reconcile(),
         )
         return
@@ -183,9 +196,20 @@ export class Outbound {
         else if (outcome.failure.code === 'MOVE_TAKEN')
           this.feed({ kind: 'outcome', outcome: 'taken', why: '' })
       }
-      if (scope === 'mesh') agreement.proposeMesh({ kind: 'move-cancel', m, vm, epoch, why }, settle)
-      else agreement.proposeSite({ kind: 'vm-move-cancel', m, vm, epoch, why }, settle)
+      const terms = { m, vm, epoch, why, ...this.#begun() }
+      if (scope === 'mesh') agreement.proposeMesh({ kind: 'move-cancel', ...terms }, settle)
+      else agreement.proposeSite({ kind: 'vm-move-cancel', ...terms }, settle)
     })
+  }
+
+  /** Of the group whose log decides. */
+  #generation(): number {
+    const { mesh, site } = this.#around.agreement
+    return generationOf(this.source.scope === 'mesh' ? mesh.state : site.state)
+  }
+
+  #begun(): { begun: number } {
+    return { begun: this.#promisedIn ?? this.#generation() }
   }
 
   #report(): void {

@@ -1,7 +1,7 @@
 /** What every hypervisor promises (node/hypervisor.ts). `open` opens one that knows of no guest. */
 import test, { type ExecutionContext } from 'ava'
 import type { Hypervisor, Machine, MachineConfig, MachineEvent } from '../../node/hypervisor.ts'
-import { FIRST_EPOCH, nextPlacement } from '../../protocols/epoch.ts'
+import { firstEpoch, nextPlacement } from '../../protocols/epoch.ts'
 import type { VmId } from '../../protocols/ids.ts'
 import type { Done, Outcome } from '../../protocols/outcome.ts'
 import { heartbeats, type Heartbeat } from '../guest/guest.ts'
@@ -138,7 +138,7 @@ export function contract(name: string, open: (t: ExecutionContext) => Promise<Op
     await host.start(machine)
     const first = (await host.counted(vm, 2)).at(-1)?.count ?? 0
     await host.powerOff(vm)
-    const epoch = nextPlacement(FIRST_EPOCH)
+    const epoch = nextPlacement(firstEpoch(0))
     await host.start({ ...machine, epoch })
     const second = (await host.counted(vm, first + 2)).at(-1)?.count ?? 0
     await host.kill(vm)

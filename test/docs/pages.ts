@@ -29,12 +29,21 @@ export const PAGES: Readonly<Record<string, () => string>> = {
 const printed = (source: string): string =>
   `<!-- Printed from ${source} by \`npm run docs\`. Change it there. -->\n`
 
+/** Fields that are lists, and what stands for one of their items. */
+const LISTS: Readonly<Record<string | symbol, string>> = {
+  choices: '<choice>',
+  vms: '<vm>',
+  missing: '<peer>',
+  groups: '<group>',
+}
+
 /** A value of every field of a failure that reads as the field's name. */
 const placeholder = new Proxy<object>(
   {},
   {
     get: (_, field) => {
-      if (field === 'choices') return ['<choice>', '…']
+      const one = LISTS[field]
+      if (one !== undefined) return [one, '…']
       if (field === 'reasons') return [{ host: '<host>', why: '<why>' }]
       return `<${String(field)}>`
     },

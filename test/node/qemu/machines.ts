@@ -1,6 +1,6 @@
 /** VM ids and configurations for tests. */
 import type { DiskHandle, MachineConfig } from '../../../node/hypervisor.ts'
-import { FIRST_EPOCH, type Epoch } from '../../../protocols/epoch.ts'
+import { firstEpoch, type Epoch } from '../../../protocols/epoch.ts'
 import { vmSpec } from '../../../node/vm/spec.ts'
 
 /** A VM of site `harbour1`, the number in its last characters. */
@@ -14,7 +14,7 @@ export function machineConfig({ vm = vmNumber(1), disks, epoch, spec }: Config =
   return {
     vm,
     name: parsed.name,
-    epoch: epoch ?? FIRST_EPOCH,
+    epoch: epoch ?? firstEpoch(0),
     spec: parsed,
     disks: disks ?? [{ path: '/vms/disk0.qcow2', format: 'qcow2' }],
   }

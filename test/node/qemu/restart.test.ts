@@ -8,7 +8,7 @@ import { startKeeper } from '../../../node/qemu/keeper.ts'
 import { machineFolder, readExit, readProcesses, writeRecord } from '../../../node/qemu/machine-folder.ts'
 import { openHypervisor, type QemuHypervisor } from '../../../node/qemu/machine.ts'
 import { isAlive } from '../../../node/qemu/process.ts'
-import { FIRST_EPOCH } from '../../../protocols/epoch.ts'
+import { firstEpoch } from '../../../protocols/epoch.ts'
 import { asked } from '../../../storage/images/asked.ts'
 import { realUntil } from '../../contracts/until.ts'
 import { buildGuestImage } from '../../guest/guest.ts'
@@ -62,12 +62,12 @@ test('a peer that is killed leaves its guest alone, and the next one finds it', 
   const hypervisor = await life(t, where.machines)
   const events: MachineEvent[] = []
   hypervisor.onEvent((event) => events.push(event))
-  t.like(await inspect(hypervisor), [{ vm, epoch: FIRST_EPOCH, state: 'running' }])
+  t.like(await inspect(hypervisor), [{ vm, epoch: firstEpoch(0), state: 'running' }])
   const count = (await countedTo(hypervisor, vm, 1)).at(-1)?.count ?? 0
   const said = await countedTo(hypervisor, vm, count + 2)
   t.is(said.filter(({ kind }) => kind === 'boot').length, 1, 'one boot, the first')
   await asked<void>((done) => hypervisor.powerOff(vm, 10_000, done))
-  t.deepEqual(events, [{ kind: 'exited', vm, epoch: FIRST_EPOCH, why: 'shutdown' }])
+  t.deepEqual(events, [{ kind: 'exited', vm, epoch: firstEpoch(0), why: 'shutdown' }])
 })
 
 test('a guest dies with its keeper', async (t) => {
@@ -83,7 +83,7 @@ test('a guest dies with its keeper', async (t) => {
   if (processes === undefined) return
   process.kill(processes.keeper.pid, 'SIGKILL')
   await realUntil(() => events.length > 0, 5_000)
-  t.deepEqual(events, [{ kind: 'exited', vm, epoch: FIRST_EPOCH, why: 'killed' }])
+  t.deepEqual(events, [{ kind: 'exited', vm, epoch: firstEpoch(0), why: 'killed' }])
   t.false(await isAlive(processes.guest))
 })
 
@@ -91,7 +91,7 @@ const record = (machines: string) => ({
   version: 1 as const,
   vm,
   name: 'web',
-  epoch: FIRST_EPOCH,
+  epoch: firstEpoch(0),
   qmp: machineFolder(machines, vm).qmp,
   cgroup: '',
   startedAt: new Date().toISOString(),
