@@ -3,15 +3,23 @@
  * leader also brings in the peers that were admitted but are not in the group yet, as learners.
  */
 import type { Clock, Dice, Timer } from '../protocols/clock.ts'
-import { answer, HOPS_MAX, PROPOSE, proposal } from '../protocols/ask/messages.ts'
+import {
+  answer,
+  HOPS_MAX,
+  MEMBER,
+  memberAnswer,
+  memberAsk,
+  PROPOSE,
+  proposal,
+} from '../protocols/ask/messages.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { REQUEST_MS } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { type Asked, envelopeCommand, type Machine } from '../protocols/raft/envelope.ts'
 import { message as raftMessage, PROTOCOL as RAFT } from '../protocols/raft/messages.ts'
-import type { Recovered, Role } from '../protocols/raft/types.ts'
+import { peerOf } from '../protocols/raft/member.ts'
+import type { Role } from '../protocols/raft/types.ts'
 import type { Transport } from '../protocols/transport.ts'
-import { recover } from '../storage/raft-log.ts'
 import type { Identity } from '../storage/records.ts'
 import type { Store } from '../storage/store.ts'
 import { answered } from './asking.ts'
@@ -32,6 +40,8 @@ import {
   siteState,
   type SiteState,
 } from './catalog/site.ts'
+import { BringingIn } from './bringing-in.ts'
+import { MESH_GROUP, siteGroupOf } from './founding.ts'
 import { Group } from './group.ts'
 import { Proposing } from './proposing.ts'
 
@@ -72,6 +82,7 @@ export class Agreement {
   readonly siteGroup: string
   readonly #identity: Identity
   readonly #ports: Ports
+  readonly #bringingIn: { readonly mesh: BringingIn; readonly site: BringingIn }
   readonly #timers = new Set<Timer>()
   readonly #proposing: { readonly mesh: Proposing; readonly site: Proposing }
   #stopped = false
@@ -80,20 +91,16 @@ export class Agreement {
   constructor(identity: Identity, ports: Ports, events: Events) {
     this.#identity = identity
     this.#ports = ports
-    this.siteGroup = `site/${identity.siteName}`
+    this.siteGroup = siteGroupOf(identity)
     const groupPorts = {
       clock: ports.clock,
       dice: ports.dice,
       store: ports.store,
       send: (message: Parameters<typeof raftMessage.encode>[0]): void =>
-        ports.transport.send(message.to, RAFT, raftMessage.encode(message)),
+        ports.transport.send(peerOf(message.to), RAFT, raftMessage.encode(message)),
     }
-    const group = <State, Command>(
-      name: string,
-      voters: readonly PeerId[],
-      machine: Machine<State, Command>,
-    ): Group<State, Command> =>
-      new Group(name, identity.peer, this.#recovered(name, voters), machine, groupPorts, {
+    const group = <State, Command>(name: string, machine: Machine<State, Command>): Group<State, Command> =>
+      new Group({ name, cluster: identity.mesh, peer: identity.peer }, machine, groupPorts, {
         applied: () => events.changed(),
         restored: () => events.changed(),
         role: (role, leader) => {
@@ -102,11 +109,16 @@ export class Agreement {
           events.role(name, role, leader)
         },
       })
-    this.mesh = group('mesh', identity.meshVoters, MESH)
-    this.site = group(this.siteGroup, identity.siteVoters, SITE)
+    this.mesh = group(MESH_GROUP, MESH)
+    this.site = group(this.siteGroup, SITE)
     this.#proposing = { mesh: this.#proposingTo(this.mesh), site: this.#proposingTo(this.site) }
+    this.#bringingIn = {
+      mesh: new BringingIn(this.mesh, ports.transport),
+      site: new BringingIn(this.site, ports.transport),
+    }
 
     ports.transport.serve(RAFT, { frame: (from, frame) => this.#hear(from, frame) })
+    ports.transport.serve(MEMBER, { request: (_from, frame, reply) => this.#sayMember(frame, reply) })
     ports.transport.serve(PROPOSE, { request: (_from, frame, reply) => this.#serve(frame, reply) })
     ports.transport.watch((peer, up) => {
       if (up) return
@@ -120,8 +132,8 @@ export class Agreement {
     this.site.start()
     const look = (): void => {
       if (this.#stopped) return
-      this.#bringIn(this.mesh, Object.keys(this.mesh.state.peers))
-      this.#bringIn(this.site, peersOfSite(this.mesh.state, this.#identity.site))
+      this.#bringingIn.mesh.look(Object.keys(this.mesh.state.peers))
+      this.#bringingIn.site.look(peersOfSite(this.mesh.state, this.#identity.site))
       this.#later(LEARNERS_MS, look)
     }
     look()
@@ -171,20 +183,27 @@ export class Agreement {
   #serve(frame: Uint8Array, reply: Done<Uint8Array>): void {
     const { group: name, command, hops } = proposal.decode(frame)
     const asked = envelopeCommand.decode(command)
-    const group = name === 'mesh' ? this.mesh : name === this.siteGroup ? this.site : undefined
+    const group = name === MESH_GROUP ? this.mesh : name === this.siteGroup ? this.site : undefined
     if (group === undefined) return reply(failed({ code: 'NOT_FOUND', what: 'group', name }))
     // What no state machine can read costs its sender, and enters no log.
-    if (asked.kind === 'do') (name === 'mesh' ? meshCommand : siteCommand).decode(asked.command)
+    if (asked.kind === 'do') (name === MESH_GROUP ? meshCommand : siteCommand).decode(asked.command)
     this.#reach(group, asked, { timeoutMs: REQUEST_MS, hops }, (outcome) =>
       reply(outcome.ok ? ok(answer.encode({ json: JSON.stringify(outcome.value) })) : outcome),
     )
   }
 
+  #sayMember(frame: Uint8Array, reply: Done<Uint8Array>): void {
+    const { group: name } = memberAsk.decode(frame)
+    const group = [this.mesh, this.site].find((each) => each.name === name)
+    if (group === undefined) return reply(failed({ code: 'NOT_FOUND', what: 'group', name }))
+    reply(ok(memberAnswer.encode({ member: group.member })))
+  }
+
   #hear(from: PeerId, frame: Uint8Array): void {
     const message = raftMessage.decode(frame)
-    if (message.from !== from)
+    if (peerOf(message.from) !== from)
       return this.#ports.transport.blame(from, `a raft message in the name of ${message.from}`)
-    if (message.group === 'mesh') this.mesh.hear(message)
+    if (message.group === MESH_GROUP) this.mesh.hear(message)
     else if (message.group === this.siteGroup) this.site.hear(message)
   }
 
@@ -205,41 +224,6 @@ export class Agreement {
     this.proposeMesh(
       { kind: 'found', mesh, ...first, site, siteName, ...(others.length > 0 && { others }) },
       () => {},
-    )
-  }
-
-  #bringIn(
-    group: Pick<Group<unknown, never>, 'role' | 'status' | 'change'>,
-    members: readonly PeerId[],
-  ): void {
-    if (group.role !== 'leader') return
-    const { configuration } = group.status()
-    const known = new Set([
-      ...configuration.voters,
-      ...configuration.votersOutgoing,
-      ...configuration.learners,
-    ])
-    const peer = members.toSorted().find((id) => !known.has(id))
-    if (peer === undefined) return
-    // One change at a time is a rule of the group's; the next follows as soon as this one is applied.
-    group.change({ kind: 'add-learner', peer }, (outcome) => {
-      if (outcome.ok && !this.#stopped) this.#bringIn(group, members)
-    })
-  }
-
-  #recovered(group: string, voters: readonly PeerId[]): Recovered {
-    const found = recover(this.#ports.store, group)
-    return (
-      found ?? {
-        hardState: { term: 0, vote: '', commit: 0 },
-        snapshot: {
-          index: 0,
-          term: 0,
-          configuration: { voters, votersOutgoing: [], learners: [] },
-          data: new Uint8Array(),
-        },
-        entries: [],
-      }
     )
   }
 

@@ -19,6 +19,8 @@ import {
   TICK_MS,
 } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
+import { membersOf } from '../protocols/raft/configuration.ts'
+import { emptyLog } from '../protocols/raft/genesis.ts'
 import {
   applyEntry,
   type Asked,
@@ -29,18 +31,19 @@ import {
   type Machine,
   newEnvelope,
 } from '../protocols/raft/envelope.ts'
+import { memberOf, type MemberId, newIncarnation, peerOf } from '../protocols/raft/member.ts'
 import type { Message } from '../protocols/raft/messages.ts'
 import { create, type Raft, status, step } from '../protocols/raft/raft.ts'
-import type {
-  ConfigurationChange,
-  Entry,
-  RaftEffect,
-  RaftEvent,
-  Recovered,
-  Role,
-} from '../protocols/raft/types.ts'
-import { storeOps } from '../storage/raft-log.ts'
+import type { ConfigurationChange, Entry, RaftEffect, RaftEvent, Role } from '../protocols/raft/types.ts'
+import { beginOps, recover, recoverOwner, storeOps } from '../storage/raft-log.ts'
 import type { Op, Store } from '../storage/store.ts'
+
+export type GroupTerms = {
+  readonly name: string
+  /** The mesh's id. */
+  readonly cluster: string
+  readonly peer: PeerId
+}
 
 export type GroupPorts = {
   readonly clock: Clock
@@ -65,6 +68,8 @@ const WRITE_AGAIN_MS = 1_000
 
 export class Group<State, Command> {
   readonly name: string
+  /** As whom this peer keeps its log of the group. */
+  readonly member: MemberId
   leader: PeerId = ''
   role: Role = 'follower'
   appliedIndex: number
@@ -84,14 +89,15 @@ export class Group<State, Command> {
   /** Why the newest write failed; undefined once one came through. */
   #unwritable: Failure | undefined
   readonly #timers = new Set<Timer>()
+  /** The first records of a log that is not on disk yet: they go with its first write. */
+  #first: readonly Op[] = []
   #snapshotIndex: number
   #nextToken = 1
   #stopped = false
 
+  /** @throws GodwitError DATA_CORRUPT when the log on disk is not what was written. */
   constructor(
-    name: string,
-    self: PeerId,
-    recovered: Recovered,
+    { name, cluster, peer }: GroupTerms,
     machine: Machine<State, Command>,
     ports: GroupPorts,
     events: GroupEvents<Command>,
@@ -100,6 +106,14 @@ export class Group<State, Command> {
     this.#machine = machine
     this.#ports = ports
     this.#events = events
+    const owner = recoverOwner(ports.store, name) ?? {
+      member: memberOf(peer, newIncarnation(ports.dice)),
+      generation: 0,
+    }
+    const found = recover(ports.store, name)
+    const recovered = found ?? emptyLog()
+    if (found === undefined) this.#first = beginOps(name, owner, recovered)
+    this.member = owner.member
     const { snapshot } = recovered
     this.#snapshots = envelopeCodec(machine)
     this.#envelope =
@@ -107,7 +121,15 @@ export class Group<State, Command> {
     this.appliedIndex = snapshot.index
     this.#snapshotIndex = snapshot.index
     this.#raft = create(
-      { group: name, self, electionTicks: ELECTION_TICKS, heartbeatTicks: HEARTBEAT_TICKS, dice: ports.dice },
+      {
+        cluster,
+        group: name,
+        generation: owner.generation,
+        self: owner.member,
+        electionTicks: ELECTION_TICKS,
+        heartbeatTicks: HEARTBEAT_TICKS,
+        dice: ports.dice,
+      },
       recovered,
     )
   }
@@ -133,7 +155,10 @@ export class Group<State, Command> {
   }
 
   unreachable(peer: PeerId): void {
-    if (!this.#stopped) this.#feed({ kind: 'unreachable', peer })
+    if (this.#stopped) return
+    for (const member of membersOf(this.#raft.configuration)) {
+      if (peerOf(member) === peer) this.#feed({ kind: 'unreachable', peer: member })
+    }
   }
 
   /** The group's own part of what is agreed on. */
@@ -192,7 +217,7 @@ export class Group<State, Command> {
         return
       case 'store':
         this.#unstored.add(effect.token)
-        return this.#write(effect.token, storeOps(this.name, effect))
+        return this.#write(effect.token, [...this.#takeFirst(), ...storeOps(this.name, effect)])
       case 'apply':
         for (const entry of effect.entries) this.#apply(entry)
         this.#feed({ kind: 'applied', index: this.appliedIndex })
@@ -218,14 +243,23 @@ export class Group<State, Command> {
       }
       case 'refused':
         return this.#refuse(effect.token, refusal(this.name, effect))
+      case 'superseded':
+        // Its log is put aside by an operator's hand (`raft recover`), not by this life.
+        return
       case 'role':
         // What this peer proposed as leader may be overwritten, or committed by the next one: the asker cannot know.
         if (this.role === 'leader' && effect.role !== 'leader') this.#loseProposals()
         this.role = effect.role
-        this.leader = effect.leader
-        this.#events.role(effect.role, effect.leader)
+        this.leader = peerOf(effect.leader)
+        this.#events.role(effect.role, this.leader)
         return
     }
+  }
+
+  #takeFirst(): readonly Op[] {
+    const first = this.#first
+    this.#first = []
+    return first
   }
 
   #write(token: number, ops: readonly Op[]): void {
@@ -317,7 +351,8 @@ function unanswered(group: string, data: Uint8Array, kind: 'expired' | 'forgotte
   return { code: 'SESSION_EXPIRED', group, session: asked.kind === 'do' ? asked.session : 0 }
 }
 
-function refusal(group: string, { why, leader }: RaftEffect & { kind: 'refused' }): Failure {
+function refusal(group: string, { why, leader: member }: RaftEffect & { kind: 'refused' }): Failure {
+  const leader = peerOf(member)
   if (why === 'not-leader') {
     return leader === '' ? { code: 'NO_LEADER', group, afterMs: 0 } : { code: 'NOT_LEADER', group, leader }
   }

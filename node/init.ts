@@ -8,6 +8,7 @@ import { failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { key } from '../storage/keyspace.ts'
 import { type Identity, knownPeer } from '../storage/records.ts'
 import type { Config } from './config.ts'
+import { foundAlone, groupsFounded } from './founding.ts'
 import { bind, FORMAT, openFolder, privateKeyOf } from './data-folder.ts'
 
 export type Joined = { readonly mesh: string; readonly peer: string; readonly site: string }
@@ -30,10 +31,8 @@ export async function initialise(
       site: newSiteId(dice),
       siteName: site,
       founds: true,
-      meshVoters: [peer],
-      siteVoters: [peer],
     }
-    return Promise.resolve(ok({ identity, peers: [] }))
+    return Promise.resolve(ok({ identity, foundsSite: true, peers: [] }))
   })
 }
 
@@ -59,7 +58,7 @@ export async function joinMesh(
     const { requestJoin } = await import('../protocols/libp2p/door.ts')
     const welcome = await requestJoin({ token, privateKey, hello, timeoutMs: JOIN_MS })
     if (!welcome.ok) return welcome
-    const { meshId, siteId, meshConfiguration, siteConfiguration, founder, peers } = welcome.value
+    const { meshId, siteId, founder, peers } = welcome.value
     const identity: Identity = {
       format: FORMAT,
       mesh: meshId,
@@ -68,14 +67,16 @@ export async function joinMesh(
       site: siteId,
       siteName: site,
       founds: false,
-      meshVoters: [...meshConfiguration.voters],
-      siteVoters: founder ? [peer] : [...siteConfiguration.voters],
     }
-    return ok({ identity, peers })
+    return ok({ identity, foundsSite: founder, peers })
   })
 }
 
-type Made = { identity: Identity; peers: readonly { id: string; addresses: readonly string[] }[] }
+type Made = {
+  identity: Identity
+  foundsSite: boolean
+  peers: readonly { id: string; addresses: readonly string[] }[]
+}
 
 async function withEmptyFolder(
   config: Config,
@@ -90,13 +91,14 @@ async function withEmptyFolder(
     const privateKey = privateKeyOf(config.dataDir, newPrivateKey)
     const made = await make(peerIdOf(privateKey), privateKey)
     if (!made.ok) return made
-    const { identity, peers } = made.value
+    const { identity, foundsSite, peers } = made.value
     const records = peers.map(({ id, addresses }) => ({
       kind: 'put' as const,
       key: key('peer', id),
       value: knownPeer.encode({ id, addresses: [...addresses] }),
     }))
-    await new Promise((resolve) => store.write(records, true, resolve))
+    const first = [...records, ...foundAlone(groupsFounded(identity, foundsSite), identity.peer, dice)]
+    await new Promise((resolve) => store.write(first, true, resolve))
     const bound = await bind(store, identity)
     return bound.ok ? ok({ mesh: identity.mesh, peer: identity.peerName, site: identity.siteName }) : bound
   } finally {

@@ -2,6 +2,7 @@
 import { printEpoch } from '../protocols/epoch.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { STALE_MS } from '../protocols/limits.ts'
+import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import { peersOfSite } from './catalog/mesh.ts'
 import { hostsForPlacement, type SiteVm, specOf } from './catalog/site.ts'
 import type { Context } from './context.ts'
@@ -156,15 +157,15 @@ export function showVms(context: Context): VmView[] {
 
 export function showGroups(context: Context): GroupView[] {
   const { agreement } = context
-  const names = (ids: readonly PeerId[]): string[] => ids.map((id) => nameOfPeer(context, id))
+  const names = (ids: readonly MemberId[]): string[] => ids.map((id) => nameOfPeer(context, peerOf(id)))
   return [agreement.mesh, agreement.site].map((group) => {
     const { role, term, leader, configuration, commit, applied, lastIndex, snapshotIndex } = group.status()
-    const learner = configuration.learners.includes(context.config.identity.peer)
+    const learner = configuration.learners.includes(group.member)
     return {
       group: group.name,
       role: role === 'follower' && learner ? 'learner' : role,
       term,
-      leader: leader === '' ? '' : nameOfPeer(context, leader),
+      leader: leader === '' ? '' : nameOfPeer(context, peerOf(leader)),
       voters: names(configuration.voters),
       learners: names(configuration.learners),
       commit,

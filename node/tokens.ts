@@ -7,8 +7,8 @@ import type { PeerId } from '../protocols/ids.ts'
 import { newSiteId, newUlid } from '../protocols/ids.ts'
 import type { JoinHello, JoinWelcome } from '../protocols/join/messages.ts'
 import { encodeToken } from '../protocols/join/token.ts'
-import { type Done, failed, ok } from '../protocols/outcome.ts'
-import { type Admission, meshGenesis, siteGenesis } from './catalog/mesh.ts'
+import { type Done, ok } from '../protocols/outcome.ts'
+import type { Admission } from './catalog/mesh.ts'
 import type { Context } from './context.ts'
 import type { Params } from './operations.ts'
 import { showTokens } from './show.ts'
@@ -99,17 +99,11 @@ const admit =
       if (!outcome.ok) return reply(outcome)
       const admission = outcome.value as Admission
       const { peers, sites } = agreement.mesh.state
-      const meshVoters = meshGenesis(agreement.mesh.state)
-      const siteVoters = admission.founder ? [from] : siteGenesis(agreement.mesh.state, admission.site)
-      if (meshVoters.length === 0 || siteVoters.length === 0)
-        return reply(failed({ code: 'NO_LEADER', group: 'mesh', afterMs: 0 }))
       reply(
         ok({
           meshId: admission.mesh,
           siteId: admission.site,
           founder: admission.founder,
-          meshConfiguration: { voters: meshVoters, learners: [] },
-          siteConfiguration: { voters: siteVoters, learners: [] },
           peers: Object.values(peers).map(({ id, name, site, addresses }) => ({
             id,
             name,

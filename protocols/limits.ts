@@ -102,7 +102,11 @@ export const SNAPSHOT_BYTES_MAX = STATE_BYTES_MAX + SESSIONS_BYTES_MAX
 export const VOTERS_MAX = 7
 /** Followers without a vote; their ids ride in every snapshot part beside its data. */
 export const LEARNERS_MAX = 1_024
-assert(SNAPSHOT_PART_BYTES + (LEARNERS_MAX + 2 * VOTERS_MAX) * 66 < MESSAGE_BYTES_MAX)
+/** A peer id of at most 64 characters, `#`, and an incarnation of at most 10. */
+export const MEMBER_ID_LENGTH_MAX = 75
+/** All ids of one configuration, with what frames them. */
+export const CONFIGURATION_BYTES_MAX = (LEARNERS_MAX + 3 * VOTERS_MAX) * (MEMBER_ID_LENGTH_MAX + 2) + 256
+assert(SNAPSHOT_PART_BYTES + CONFIGURATION_BYTES_MAX + 1_024 < MESSAGE_BYTES_MAX)
 /** Entries of one MsgApp: bytes with 64 for each entry's frame, at least one entry; a first entry may pass it. */
 export const APPEND_BYTES_MAX = 256 * 1024
 export const APPEND_ENTRIES_MAX = 1_024

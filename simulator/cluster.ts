@@ -3,8 +3,17 @@
  * three founders, which no operator can make yet, then handed to a scenario. After every event one-owner is checked with true time.
  */
 import type { Node } from '../node/compose.ts'
+import {
+  firstMembers,
+  foundAlone,
+  foundingOps,
+  groupsFounded,
+  MESH_GROUP,
+  siteGroupOf,
+} from '../node/founding.ts'
 import type { Failure } from '../protocols/errors.ts'
 import { newSiteId, newUlid } from '../protocols/ids.ts'
+import { peerOf } from '../protocols/raft/member.ts'
 import { decodeToken } from '../protocols/join/token.ts'
 import type { Outcome } from '../protocols/outcome.ts'
 import type { Identity } from '../storage/records.ts'
@@ -85,6 +94,11 @@ export class Cluster {
     if (first === undefined) return done()
     const others = this.hosts.slice(this.founders.length)
     const genesis = this.#genesis(first)
+    const peers = this.founders.map(({ terms }) => terms.id)
+    const logs = [MESH_GROUP, siteGroupOf(genesis)].map((group) => ({
+      group,
+      voters: firstMembers(peers, this.#random),
+    }))
     const joined = (): void => {
       this.formed++
       if (this.formed === this.founders.length)
@@ -94,14 +108,20 @@ export class Cluster {
     for (const host of this.founders) {
       const { id, name } = host.terms
       host.identity = { ...genesis, peer: id, peerName: name }
-      host.remember(genesis.founders.map(({ peer, addresses }) => ({ id: peer, addresses })))
+      const first = logs.flatMap(({ group, voters }) => {
+        const member = voters.find((each) => peerOf(each) === id) as string
+        return foundingOps(group, member, voters)
+      })
+      host.remember(
+        genesis.founders.map(({ peer, addresses }) => ({ id: peer, addresses })),
+        first,
+      )
       host.start(joined)
     }
   }
 
   /** What all founders write down. */
   #genesis({ terms }: SimHost): Omit<Identity, 'peer' | 'peerName'> & Required<Pick<Identity, 'founders'>> {
-    const voters = this.founders.map(({ terms: { id } }) => id)
     return {
       format: 1,
       mesh: newUlid(1_800_000_000_000, this.#random),
@@ -113,8 +133,6 @@ export class Cluster {
         peerName: host.terms.name,
         addresses: host.plug().transport.addresses().slice(0, 16),
       })),
-      meshVoters: voters,
-      siteVoters: voters,
     }
   }
 
@@ -139,7 +157,7 @@ export class Cluster {
       const hello = { tokenId: id, secret, name, site, addresses: transport.addresses(), version: 1 as const }
       door.knock(by.terms.id, hello, KNOCK_MS, (welcome) => {
         if (!welcome.ok) return again()
-        const { meshId, siteId, founder, meshConfiguration, siteConfiguration, peers } = welcome.value
+        const { meshId, siteId, founder, peers } = welcome.value
         host.identity = {
           format: 1,
           mesh: meshId,
@@ -148,10 +166,8 @@ export class Cluster {
           site: siteId,
           siteName: site,
           founds: false,
-          meshVoters: [...meshConfiguration.voters],
-          siteVoters: founder ? [host.terms.id] : [...siteConfiguration.voters],
         }
-        host.remember(peers)
+        host.remember(peers, foundAlone(groupsFounded(host.identity, founder), host.terms.id, this.#random))
         host.start(done)
       })
     })

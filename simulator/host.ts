@@ -10,6 +10,7 @@ import type { HostFacts } from '../node/telemetry/host-facts.ts'
 import { ok } from '../protocols/outcome.ts'
 import { key } from '../storage/keyspace.ts'
 import { type Identity, knownPeer } from '../storage/records.ts'
+import type { Op } from '../storage/store.ts'
 import { SimChunkStore, SimManifestStore } from './chunk-store.ts'
 import { SimDisks } from './disks.ts'
 import type { SimGuestImage } from './guest.ts'
@@ -92,11 +93,21 @@ export class SimHost {
     return this.peer
   }
 
-  /** What `join` writes down: where the peers of the mesh were when this one was admitted. */
-  remember(peers: readonly { readonly id: string; readonly addresses: readonly string[] }[]): void {
-    const records = peers.map(
-      ({ id, addresses }) => [key('peer', id), knownPeer.encode({ id, addresses: [...addresses] })] as const,
-    )
+  /**
+   * What `init` and `join` write down: where the peers of the mesh were when this one was admitted, and the `first` records
+   * of the groups that it founds.
+   */
+  remember(
+    peers: readonly { readonly id: string; readonly addresses: readonly string[] }[],
+    first: readonly Op[],
+  ): void {
+    const records = [
+      ...peers.map(
+        ({ id, addresses }) =>
+          [key('peer', id), knownPeer.encode({ id, addresses: [...addresses] })] as const,
+      ),
+      ...first.flatMap((op) => (op.kind === 'put' ? [[op.key, op.value] as const] : [])),
+    ]
     this.store = new SimStore(this.#world, this.terms.name, new Map(records))
   }
 

@@ -6,6 +6,10 @@ import assert from 'node:assert/strict'
 
 export const KEYSPACE = {
   meta: { prefix: 'meta/', what: 'format version, mesh, site and identity of the data folder' },
+  raftMember: {
+    prefix: 'raft/member/',
+    what: 'whose log of a group it is: peer and incarnation; its generation',
+  },
   raftState: { prefix: 'raft/state/', what: 'term, vote and commit of a group' },
   raftEntry: { prefix: 'raft/entry/', what: 'log entries of a group' },
   raftSnapshot: { prefix: 'raft/snapshot/', what: 'newest snapshot of a group' },

@@ -8,15 +8,9 @@
 import { crc32 } from 'node:zlib'
 import { codec, type Codec } from '../protocols/codec.ts'
 import { GodwitError } from '../protocols/errors.ts'
-import { peerId } from '../protocols/ids.ts'
-import {
-  LEARNERS_MAX,
-  MESSAGE_BYTES_MAX,
-  PROPOSAL_BYTES_MAX,
-  SNAPSHOT_BYTES_MAX,
-  VOTERS_MAX,
-} from '../protocols/limits.ts'
+import { CONFIGURATION_BYTES_MAX, PROPOSAL_BYTES_MAX, SNAPSHOT_BYTES_MAX } from '../protocols/limits.ts'
 import { configuration } from '../protocols/raft/configuration.ts'
+import { memberId, type MemberId } from '../protocols/raft/member.ts'
 import type { Entry, HardState, RaftEffect, Recovered, Snapshot } from '../protocols/raft/types.ts'
 import { bytes, integer, oneOf, record, type Shape } from '../protocols/shape.ts'
 import { key, pastPrefix } from './keyspace.ts'
@@ -24,7 +18,7 @@ import type { Op, Store } from './store.ts'
 
 const counter = integer(0, 2 ** 52)
 
-const voteShape: Shape<string> = (value, at) => (value === '' ? '' : peerId(value, at))
+const voteShape: Shape<string> = (value, at) => (value === '' ? '' : memberId(value, at))
 const stateShape: Shape<HardState> = record({ term: counter, vote: voteShape, commit: counter })
 const stateRecord = codec('raft state', stateShape)
 
@@ -42,11 +36,24 @@ const snapshotShape: Shape<Snapshot> = record({
   configuration,
   data: bytes(SNAPSHOT_BYTES_MAX),
 })
-/** Ids of at most 64 characters, and what frames them. */
-const CONFIGURATION_BYTES_MAX = (LEARNERS_MAX + 2 * VOTERS_MAX) * 66 + MESSAGE_BYTES_MAX
-const snapshotRecord = codec('raft snapshot', snapshotShape, SNAPSHOT_BYTES_MAX + CONFIGURATION_BYTES_MAX)
+const snapshotRecord = codec(
+  'raft snapshot',
+  snapshotShape,
+  SNAPSHOT_BYTES_MAX + CONFIGURATION_BYTES_MAX + 1_024,
+)
+
+/** Whose log it is, and how often its group began anew: the first record of a log. */
+export type LogOwner = { readonly member: MemberId; readonly generation: number }
+const ownerShape: Shape<LogOwner> = record({ member: memberId, generation: counter })
+const ownerRecord = codec('raft member', ownerShape)
 
 type StoreEffect = Extract<RaftEffect, { kind: 'store' }>
+
+/** The first records of a log: whose it is, and what its group begins with (protocols/raft/genesis.ts). */
+export const beginOps = (group: string, owner: LogOwner, first: Recovered): Op[] => [
+  put(key('raftMember', group), ownerRecord, owner),
+  ...storeOps(group, { kind: 'store', token: 0, ...first }),
+]
 
 /** The one atomic batch of a `store` effect. */
 export function storeOps(group: string, effect: StoreEffect): Op[] {
@@ -95,6 +102,13 @@ export function recover(store: Pick<Store, 'recovered'>, group: string): Recover
   return recovered
 }
 
+/**
+ * Whose log this peer has of a group; undefined when it has none.
+ * @throws GodwitError DATA_CORRUPT when the record is damaged.
+ */
+export const recoverOwner = (store: Pick<Store, 'recovered'>, group: string): LogOwner | undefined =>
+  readOne(store, group, 'raftMember', ownerRecord)
+
 function check(group: string, { hardState, snapshot, entries }: Recovered): void {
   const first = entries[0]?.index ?? snapshot.index + 1
   const last = first + entries.length - 1
@@ -117,7 +131,7 @@ function check(group: string, { hardState, snapshot, entries }: Recovered): void
 function readOne<T>(
   store: Pick<Store, 'recovered'>,
   group: string,
-  space: 'raftState' | 'raftSnapshot',
+  space: 'raftMember' | 'raftState' | 'raftSnapshot',
   kind: Codec<T>,
 ): T | undefined {
   const at = key(space, group)

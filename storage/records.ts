@@ -15,13 +15,10 @@ const identityShape = record({
   peerName: name,
   site: siteId,
   siteName: name,
-  /** Set by init until the mesh's first entry is committed. */
+  /** Made by init: it proposes the mesh's first command. */
   founds: boolean,
   /** Who founds the mesh together, in one site, this peer among them; absent: this peer alone. */
   founders: optional(list(record({ peer: peerId, peerName: name, addresses: list(text(256), 16) }), 7)),
-  /** Voters of the two groups as they were when this peer was admitted. */
-  meshVoters: list(peerId, 7),
-  siteVoters: list(peerId, 7),
 })
 export type Identity = Of<typeof identityShape>
 export const identity = codec('identity', identityShape)

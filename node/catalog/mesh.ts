@@ -324,17 +324,6 @@ export function homeOf(state: MeshState, vm: VmId): { site: string; epoch: Epoch
   return state.homes[vm] ?? { site: siteIdOfVm(vm), epoch: [0, 1, 0, 0] }
 }
 
-/** The configuration at index 0 of the mesh's group; empty before the mesh is founded. */
-export const meshGenesis = ({ founder, others = [] }: MeshState): PeerId[] =>
-  founder === '' ? [] : [founder, ...others]
-
-/** The configuration at index 0 of a site's group; empty when the site is not known. */
-export function siteGenesis(state: MeshState, site: string): PeerId[] {
-  const founder = state.sites[site]?.founder
-  if (founder === undefined) return []
-  return founder === state.founder ? meshGenesis(state) : [founder]
-}
-
 export const siteNamed = (state: MeshState, siteName: string): MeshState['sites'][string] | undefined =>
   Object.values(state.sites).find((site) => site.name === siteName)
 

@@ -14,13 +14,10 @@ const HELLO_BYTES_MAX = 8 * 1024
 /** Addresses of one peer; a host with more has the rest to itself. */
 export const ADDRESSES_MAX = 8
 export const SECRET_BYTES = 32
-/** Voters and learners of one group: 7 voters at most, and learners in two other sites. */
-const MEMBERS_MAX = 32
 
 /** A multiaddr. Whether it can be dialled is for the adapter to find out. */
 export const address = text(256)
 const addresses = list(address, ADDRESSES_MAX)
-const configuration = record({ voters: list(peerId, MEMBERS_MAX), learners: list(peerId, MEMBERS_MAX) })
 
 const hello = record({
   tokenId: ulid,
@@ -39,8 +36,6 @@ const welcome = record({
   siteId,
   /** The first peer of a new site, which begins that site's group. */
   founder: boolean,
-  meshConfiguration: configuration,
-  siteConfiguration: configuration,
   /** Whom to dial; as many as fit, the issuer among them. The rest come with the mesh's log. */
   peers: list(record({ id: peerId, name, site: name, addresses }), PEERS_MAX),
 })

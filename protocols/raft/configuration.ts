@@ -1,46 +1,63 @@
 /**
- * Who is in a group, and how that changes: by entries of the log, each in force from the moment it is applied. Adding a
- * learner is the only change yet; joint changes enter here as further kinds, with `votersOutgoing` as their other half.
+ * Who is in a group. It changes by entries of the log, each in force from the moment it is applied (confchange.ts says
+ * how). Empty until the group's first entry, which takes its changes as they stand.
  */
 import { codec } from '../codec.ts'
-import { peerId, type PeerId } from '../ids.ts'
 import { LEARNERS_MAX, VOTERS_MAX } from '../limits.ts'
-import { list, record, type Shape, tagged } from '../shape.ts'
+import { boolean, list, oneOf, record, type Shape } from '../shape.ts'
+import { type MemberId, memberId } from './member.ts'
 import type { Configuration, ConfigurationChange } from './types.ts'
 
 export const configuration: Shape<Configuration> = record({
-  voters: list(peerId, VOTERS_MAX),
-  votersOutgoing: list(peerId, VOTERS_MAX),
-  learners: list(peerId, LEARNERS_MAX),
+  voters: list(memberId, VOTERS_MAX),
+  votersOutgoing: list(memberId, VOTERS_MAX),
+  learners: list(memberId, LEARNERS_MAX),
+  learnersNext: list(memberId, VOTERS_MAX),
+  autoLeave: boolean,
 })
 
-const changeShape: Shape<ConfigurationChange> = tagged({ 'add-learner': record({ peer: peerId }) })
-/** The data of a `configuration` entry. */
-export const change = codec('raft configuration change', changeShape)
-
-/** Total and idempotent, because entries are applied again after a restart: adding a member changes nothing. */
-export function changed(before: Configuration, { peer }: ConfigurationChange): Configuration {
-  if (isMember(before, peer)) return before
-  return { ...before, learners: [...before.learners, peer].sort() }
+export const NOBODY: Configuration = {
+  voters: [],
+  votersOutgoing: [],
+  learners: [],
+  learnersNext: [],
+  autoLeave: false,
 }
 
-/** Both halves of a joint configuration vote. */
-export const isVoter = ({ voters, votersOutgoing }: Configuration, peer: PeerId): boolean =>
-  voters.includes(peer) || votersOutgoing.includes(peer)
+const changeShape: Shape<ConfigurationChange> = record({
+  transition: oneOf('auto', 'implicit', 'explicit'),
+  /** As many as turn every voter into a learner and bring as many new ones. */
+  changes: list(
+    record({ kind: oneOf('add-node', 'add-learner-node', 'remove-node', 'update-node'), peer: memberId }),
+    2 * VOTERS_MAX,
+  ),
+})
+const changeRecord = codec('raft configuration change', changeShape)
 
-const isMember = (configuration: Configuration, peer: PeerId): boolean =>
-  isVoter(configuration, peer) || configuration.learners.includes(peer)
+/** The data of a `configuration` entry. No data is the change that leaves a joint configuration: it always has room. */
+export const encodeChange = (change: ConfigurationChange): Uint8Array =>
+  isLeaveJoint(change) ? new Uint8Array() : changeRecord.encode(change)
+
+export const decodeChange = (data: Uint8Array): ConfigurationChange =>
+  data.length === 0 ? { transition: 'auto', changes: [] } : changeRecord.decode(data)
+
+const isLeaveJoint = ({ transition, changes }: ConfigurationChange): boolean =>
+  transition === 'auto' && changes.length === 0
+
+/** Both halves of a joint configuration vote. */
+export const isVoter = ({ voters, votersOutgoing }: Configuration, member: MemberId): boolean =>
+  voters.includes(member) || votersOutgoing.includes(member)
 
 /** Everybody who may vote, once each, in order of their ids. */
-export function votersOf({ voters, votersOutgoing }: Configuration): PeerId[] {
+export function votersOf({ voters, votersOutgoing }: Configuration): MemberId[] {
   return [...new Set([...voters, ...votersOutgoing])].sort()
 }
 
 /** Everybody who gets the log, once each, in order of their ids. */
-export function membersOf(configuration: Configuration): PeerId[] {
+export function membersOf(configuration: Configuration): MemberId[] {
   return [...new Set([...votersOf(configuration), ...configuration.learners])].sort()
 }
 
-/** A group that `peer` may decide for alone. */
-export const isSoleVoter = ({ voters, votersOutgoing }: Configuration, peer: PeerId): boolean =>
-  voters.length === 1 && voters[0] === peer && votersOutgoing.length === 0
+/** A group that `member` may decide for alone. */
+export const isSoleVoter = ({ voters, votersOutgoing }: Configuration, member: MemberId): boolean =>
+  voters.length === 1 && voters[0] === member && votersOutgoing.length === 0

@@ -49,7 +49,7 @@ function preCampaign(raft: Raft): void {
 /** Its own vote counts, and others are asked for theirs, once term and vote are on disk. */
 function campaign(raft: Raft): void {
   becomeCandidate(raft)
-  for (const to of others(raft)) sendDurably(raft, { kind: 'MsgVote', to, ...end(raft) })
+  for (const to of others(raft)) sendDurably(raft, { kind: 'MsgVote', to, ...end(raft), transfer: false })
 }
 
 /** A write is done: it may have been the candidate's own vote. */

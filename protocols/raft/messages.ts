@@ -1,6 +1,5 @@
 /** What the members of a group say to each other: etcd's messages under etcd's names, as plain values with a bound. */
 import { codec } from '../codec.ts'
-import { peerId } from '../ids.ts'
 import {
   APPEND_ENTRIES_MAX,
   MESSAGE_BYTES_MAX,
@@ -10,12 +9,23 @@ import {
 } from '../limits.ts'
 import { boolean, bytes, integer, list, type Of, oneOf, record, tagged, text } from '../shape.ts'
 import { configuration } from './configuration.ts'
+import { memberId } from './member.ts'
 
 export const PROTOCOL = '/godwit/raft/1'
 
 const counter = integer(0, 2 ** 52)
-/** `term` is the sender's, save in MsgPreVote and a granted MsgPreVoteResp, where it is the one to be. */
-const header = { group: text(96), from: peerId, to: peerId, term: counter }
+/**
+ * `cluster` is the mesh, `generation` how often the group began anew; messages of others are not heard. `term` is the
+ * sender's, save in MsgPreVote and a granted MsgPreVoteResp, where it is the one to be.
+ */
+const header = {
+  cluster: text(64),
+  group: text(96),
+  generation: counter,
+  from: memberId,
+  to: memberId,
+  term: counter,
+}
 
 /** Its index is the message's `index` + 1 + its place in the list, so that no list can have gaps. */
 const entry = record({
@@ -28,7 +38,8 @@ const shape = tagged({
   /** Would you vote for me? Raises no term. `index`, `logTerm`: the asker's last entry. */
   MsgPreVote: record({ ...header, index: counter, logTerm: counter }),
   MsgPreVoteResp: record({ ...header, reject: boolean }),
-  MsgVote: record({ ...header, index: counter, logTerm: counter }),
+  /** `transfer`: the leader asked for this election, so that whoever hears it still votes. */
+  MsgVote: record({ ...header, index: counter, logTerm: counter, transfer: boolean }),
   MsgVoteResp: record({ ...header, reject: boolean }),
   /** `entries` follow the one at `index` with `logTerm`; everything up to `commit` is agreed. */
   MsgApp: record({
@@ -66,6 +77,10 @@ const shape = tagged({
   }),
   /** Bytes of that snapshot which are here, from the first on: where to go on from. Installed says MsgAppResp. */
   MsgSnapStatus: record({ ...header, index: counter, offset: integer(0, SNAPSHOT_BYTES_MAX) }),
+  /** Leader → the voter that is to lead: campaign at once. */
+  MsgTimeoutNow: record({ ...header }),
+  /** Follower → leader: hand over to the voter `transferee`. */
+  MsgTransferLeader: record({ ...header, transferee: memberId }),
   /** A follower asks for a read position. `life` and `serial` are its own, used once. */
   MsgReadIndex: record({ ...header, life: counter, serial: counter }),
   MsgReadIndexResp: record({ ...header, life: counter, serial: counter, index: counter, reject: boolean }),
@@ -78,9 +93,9 @@ export const message = codec('raft', shape, MESSAGE_BYTES_MAX)
 /** One line for logs and traces. */
 export function describe(m: Message): string {
   const rest = Object.entries(m)
-    .filter(([name]) => !['kind', 'group', 'from', 'to', 'term'].includes(name))
+    .filter(([name]) => !['kind', 'cluster', 'group', 'generation', 'from', 'to', 'term'].includes(name))
     .map(([name, value]) => `${name} ${brief(value)}`)
-  return `${m.group} ${m.from}→${m.to} ${m.kind} term ${m.term}, ${rest.join(', ')}`
+  return [`${m.group} ${m.from}→${m.to} ${m.kind} term ${m.term}`, ...rest].join(', ')
 }
 
 function brief(value: unknown): string {

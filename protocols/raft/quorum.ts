@@ -2,7 +2,7 @@
  * The arithmetic of majorities, and of two majorities at once while a change of voters is on (joint consensus). Pure:
  * a configuration and one number or vote per voter in, the group's number or verdict out.
  */
-import type { PeerId } from '../ids.ts'
+import type { MemberId } from './member.ts'
 import type { Configuration } from './types.ts'
 
 export type Voters = Pick<Configuration, 'voters' | 'votersOutgoing'>
@@ -14,7 +14,7 @@ export type VoteResult = 'won' | 'lost' | 'pending'
  */
 export function committedIndex(
   { voters, votersOutgoing }: Voters,
-  reached: (peer: PeerId) => number,
+  reached: (peer: MemberId) => number,
 ): number {
   return Math.min(majorityIndex(voters, reached), majorityIndex(votersOutgoing, reached))
 }
@@ -22,23 +22,23 @@ export function committedIndex(
 /** Verdict on an election; a voter that is not in `votes` has not answered yet. */
 export function voteResult(
   { voters, votersOutgoing }: Voters,
-  votes: ReadonlyMap<PeerId, boolean>,
+  votes: ReadonlyMap<MemberId, boolean>,
 ): VoteResult {
   const results = [majorityVote(voters, votes), majorityVote(votersOutgoing, votes)]
   if (results.includes('lost')) return 'lost'
   return results.includes('pending') ? 'pending' : 'won'
 }
 
-export const isQuorum = (voters: Voters, has: (peer: PeerId) => boolean): boolean =>
+export const isQuorum = (voters: Voters, has: (peer: MemberId) => boolean): boolean =>
   committedIndex(voters, (peer) => (has(peer) ? 1 : 0)) >= 1
 
-function majorityIndex(voters: readonly PeerId[], reached: (peer: PeerId) => number): number {
+function majorityIndex(voters: readonly MemberId[], reached: (peer: MemberId) => number): number {
   if (voters.length === 0) return Infinity
   const indexes = voters.map(reached).sort((a, b) => b - a)
   return indexes[quorumOf(voters) - 1] as number
 }
 
-function majorityVote(voters: readonly PeerId[], votes: ReadonlyMap<PeerId, boolean>): VoteResult {
+function majorityVote(voters: readonly MemberId[], votes: ReadonlyMap<MemberId, boolean>): VoteResult {
   if (voters.length === 0) return 'won'
   const quorum = quorumOf(voters)
   const granted = voters.filter((peer) => votes.get(peer) === true).length
@@ -47,4 +47,4 @@ function majorityVote(voters: readonly PeerId[], votes: ReadonlyMap<PeerId, bool
   return granted + open >= quorum ? 'pending' : 'lost'
 }
 
-const quorumOf = (voters: readonly PeerId[]): number => Math.floor(voters.length / 2) + 1
+const quorumOf = (voters: readonly MemberId[]): number => Math.floor(voters.length / 2) + 1

@@ -11,12 +11,14 @@
  *
  * Effects come in this order: the write, messages, answers, the role, a snapshot to restore, reads, entries to apply.
  */
-import { change, changed } from './configuration.ts'
+import { decodeChange } from './configuration.ts'
 import { countOwnVote, hearVoteRequest, hearVoteResponse, isLoyal, tickElection } from './election.ts'
 import { hearAppend, hearHeartbeat } from './follower.ts'
 import * as logs from './log.ts'
+import type { MemberId } from './member.ts'
 import type { Message } from './messages.ts'
 import { askAgain, hearReadIndex, hearReadIndexResp, read, takeReady } from './reading.ts'
+import { changed } from './reconfiguration.ts'
 import * as replication from './replication.ts'
 import { becomeFollower } from './roles.ts'
 import { hearSnapshot, hearSnapshotStatus, makeSnapshot } from './snapshot.ts'
@@ -26,7 +28,6 @@ import { flushWrites, stored } from './writing.ts'
 
 export type { Raft } from './state.ts'
 
-/** A group of which nothing is on disk yet writes its first snapshot (index 0, who votes) with its first step. */
 export function create(config: RaftConfig, recovered: Recovered): Raft {
   const { hardState, snapshot } = recovered
   const { term, vote } = hardState
@@ -55,8 +56,8 @@ export function create(config: RaftConfig, recovered: Recovered): Raft {
       durable: hardState,
       handed: hardState,
       inFlight: undefined,
-      snapshot: logs.lastIndex(log) === 0 && term === 0 ? { snapshot, installs: false } : undefined,
-      storedTo: logs.lastIndex(log),
+      snapshot: undefined,
+      storedTo: log.stable,
       waiting: [],
       promised: [],
     },
@@ -99,6 +100,11 @@ function hear(raft: Raft, event: RaftEvent): void {
       return makeSnapshot(raft, event.index, event.data)
     case 'unreachable':
       return replication.hearUnreachable(raft, event.peer)
+    case 'report-snapshot':
+    case 'transfer':
+    case 'forget-leader':
+    case 'campaign':
+    case 'timing':
   }
 }
 
@@ -112,7 +118,7 @@ function tick(raft: Raft): void {
 }
 
 function hearMessage(raft: Raft, message: Message): void {
-  if (message.group !== raft.config.group || message.to !== raft.config.self) return
+  if (!isAddressed(raft, message)) return
   const asksForVote = message.kind === 'MsgVote' || message.kind === 'MsgPreVote'
   if (message.term > raft.term) {
     if (asksForVote && isLoyal(raft)) return
@@ -124,6 +130,13 @@ function hearMessage(raft: Raft, message: Message): void {
   }
   if (isFromLeader(message)) return hearLeader(raft, message)
   hearPeer(raft, message)
+}
+
+/** Of another mesh, another group, another log: not for this member. A log that is over is told so. */
+function isAddressed({ config, out }: Raft, { cluster, group, generation, to }: Message): boolean {
+  if (cluster !== config.cluster || group !== config.group) return false
+  if (generation > config.generation) out.answers.push({ kind: 'superseded', generation })
+  return generation === config.generation && to === config.self
 }
 
 type FromLeader = Extract<Message, { kind: 'MsgApp' | 'MsgHeartbeat' | 'MsgSnap' }>
@@ -172,6 +185,8 @@ function hearPeer(raft: Raft, message: Exclude<Message, FromLeader>): void {
       return replication.hearHeartbeatResponse(raft, message)
     case 'MsgSnapStatus':
       return hearSnapshotStatus(raft, message)
+    case 'MsgTimeoutNow':
+    case 'MsgTransferLeader':
   }
 }
 
@@ -189,7 +204,7 @@ function apply(raft: Raft): void {
 }
 
 function switchConfiguration(raft: Raft, index: number, data: Uint8Array): void {
-  raft.configuration = changed(raft.configuration, change.decode(data))
+  raft.configuration = changed(raft.configuration, decodeChange(data))
   raft.configurations.push({ index, configuration: raft.configuration })
   if (raft.role !== 'leader') return
   // A new member counts as heard until the next look at the quorum, so that its coming unseats nobody.
@@ -217,7 +232,7 @@ function flush(raft: Raft): RaftEffect[] {
 export type Status = {
   readonly role: Role
   readonly term: number
-  readonly leader: string
+  readonly leader: MemberId
   readonly commit: number
   readonly applied: number
   readonly lastIndex: number
@@ -225,7 +240,7 @@ export type Status = {
   readonly configuration: Configuration
   /** Leaders only, in order of ids. */
   readonly progress: readonly {
-    readonly peer: string
+    readonly peer: MemberId
     readonly state: 'probe' | 'replicate' | 'snapshot'
     readonly match: number
     readonly recentActive: boolean

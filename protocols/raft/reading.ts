@@ -8,7 +8,7 @@
  * that cannot be answered is refused when the leader changes; it never hangs.
  */
 import { votersOf } from './configuration.ts'
-import type { PeerId } from '../ids.ts'
+import type { MemberId } from './member.ts'
 import { READS_MAX } from '../limits.ts'
 import { termAt } from './log.ts'
 import type { MessageOf } from './messages.ts'
@@ -84,7 +84,7 @@ function advanced({ reading }: Raft): boolean {
   return waits
 }
 
-function sendHeartbeat(raft: Raft, peer: PeerId): void {
+function sendHeartbeat(raft: Raft, peer: MemberId): void {
   const progress = raft.progress.get(peer)
   if (peer === raft.config.self || progress === undefined) return
   const commit = Math.min(progress.match, raft.log.commit)
@@ -92,7 +92,7 @@ function sendHeartbeat(raft: Raft, peer: PeerId): void {
 }
 
 /** Leader: a member has acknowledged a position. */
-export function acknowledgePosition(raft: Raft, peer: PeerId, position: number): void {
+export function acknowledgePosition(raft: Raft, peer: MemberId, position: number): void {
   const progress = raft.progress.get(peer)
   if (progress === undefined || position <= progress.read) return
   progress.read = position
@@ -101,7 +101,7 @@ export function acknowledgePosition(raft: Raft, peer: PeerId, position: number):
 
 function confirm(raft: Raft): void {
   const { reading, configuration, progress, config } = raft
-  const reached = (peer: PeerId): number =>
+  const reached = (peer: MemberId): number =>
     peer === config.self ? reading.asked : (progress.get(peer)?.read ?? 0)
   const confirmed = Math.min(reading.asked, committedIndex(configuration, reached))
   if (confirmed <= reading.confirmed) return

@@ -2,14 +2,15 @@
  * The leader's side of replication (Raft section 5.3): what it appends, sends, and counts as committed. Entries go out
  * before they are on the leader's own disk; it counts itself, like everybody else, only once they are.
  */
-import type { PeerId } from '../ids.ts'
+import type { MemberId } from './member.ts'
 import { LEARNERS_MAX, PROPOSAL_BYTES_MAX, PROPOSALS_MAX, UNCOMMITTED_BYTES_MAX } from '../limits.ts'
-import { change as changes, changed, membersOf } from './configuration.ts'
+import { encodeChange, membersOf } from './configuration.ts'
 import * as logs from './log.ts'
 import type { MessageOf } from './messages.ts'
 import * as flow from './progress.ts'
 import { committedIndex, isQuorum } from './quorum.ts'
 import { acknowledgePosition, broadcastHeartbeat, hasCommittedInTerm } from './reading.ts'
+import { changed } from './reconfiguration.ts'
 import { becomeFollower, enter } from './roles.ts'
 import { resumeTransfer, startTransfer } from './snapshot.ts'
 import { type Raft, refuse, send } from './state.ts'
@@ -75,7 +76,7 @@ export function proposeChange(raft: Raft, token: number, change: ConfigurationCh
   // Without an entry of its own term committed, an older change may still come back to life (Ongaro's erratum, 2015).
   if (!hasCommittedInTerm(raft)) return refuse(raft, token, 'no-op')
   if (raft.lastChangeIndex > raft.log.applying) return refuse(raft, token, 'change-pending')
-  const data = changes.encode(change)
+  const data = encodeChange(change)
   const full = changed(raft.configuration, change).learners.length > LEARNERS_MAX
   if (full || isBusy(raft, data.length)) return refuse(raft, token, 'busy')
   raft.lastChangeIndex = accept(raft, token, 'configuration', data)
@@ -106,7 +107,7 @@ function broadcastAppend(raft: Raft): void {
 }
 
 /** @returns Whether anything went out. `ifEmpty`: a message without entries too, which carries the commit index. */
-export function sendAppend(raft: Raft, to: PeerId, ifEmpty = true): boolean {
+export function sendAppend(raft: Raft, to: MemberId, ifEmpty = true): boolean {
   const progress = raft.progress.get(to)
   if (to === raft.config.self || progress === undefined || flow.isPaused(progress)) return false
   const { log } = raft
@@ -175,7 +176,7 @@ export function hearHeartbeatResponse(raft: Raft, { from, read }: MessageOf<'Msg
 }
 
 /** The connection is gone, and with it whatever was in flight. */
-export function hearUnreachable(raft: Raft, peer: PeerId): void {
+export function hearUnreachable(raft: Raft, peer: MemberId): void {
   const progress = raft.progress.get(peer)
   if (progress?.state === 'replicate') flow.becomeProbe(progress)
   // A transfer goes on from what was acknowledged, as soon as the peer answers a heartbeat again.

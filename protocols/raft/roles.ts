@@ -1,9 +1,9 @@
 /** How a member steps into a role, the leader's excepted (replication.ts): what is reset, and what is kept. */
-import type { PeerId } from '../ids.ts'
+import type { MemberId } from './member.ts'
 import { failReads } from './reading.ts'
 import type { Raft } from './state.ts'
 
-export function becomeFollower(raft: Raft, term: number, leader: PeerId): void {
+export function becomeFollower(raft: Raft, term: number, leader: MemberId): void {
   const changed = term !== raft.term || leader !== raft.leader || raft.role !== 'follower'
   if (term !== raft.term) raft.vote = ''
   raft.term = term
@@ -24,7 +24,7 @@ export function becomeCandidate(raft: Raft): void {
   failReads(raft)
 }
 
-export function enter(raft: Raft, role: Raft['role'], leader: PeerId): void {
+export function enter(raft: Raft, role: Raft['role'], leader: MemberId): void {
   raft.role = role
   raft.leader = leader
   raft.votes.clear()

@@ -3,7 +3,7 @@
  * goes on from the last part that was acknowledged; a restarted receiver says that it has none, and it begins anew.
  */
 import { crc32 } from 'node:zlib'
-import type { PeerId } from '../ids.ts'
+import type { MemberId } from './member.ts'
 import {
   LOG_ENTRIES_KEPT,
   SNAPSHOT_BYTES_MAX,
@@ -32,14 +32,14 @@ export function makeSnapshot(raft: Raft, index: number, data: Uint8Array): void 
 }
 
 /** Leader. Nothing is sent to a follower that is not heard: it would only fill the way to it. */
-export function startTransfer(raft: Raft, to: PeerId, progress: Progress): boolean {
+export function startTransfer(raft: Raft, to: MemberId, progress: Progress): boolean {
   if (!progress.recentActive) return false
   becomeSnapshot(progress, raft.snapshot, crc32(raft.snapshot.data))
   sendParts(raft, to, progress.transfer as unknown as Transfer)
   return true
 }
 
-function sendParts(raft: Raft, to: PeerId, transfer: Transfer): void {
+function sendParts(raft: Raft, to: MemberId, transfer: Transfer): void {
   const { snapshot, checksum } = transfer
   const total = snapshot.data.length
   const partBytes = raft.config.snapshotPartBytes ?? SNAPSHOT_PART_BYTES
@@ -57,7 +57,7 @@ function sendParts(raft: Raft, to: PeerId, transfer: Transfer): void {
 }
 
 /** The follower answers heartbeats: if it has been silent about the transfer for two of them, parts were lost. */
-export function resumeTransfer(raft: Raft, to: PeerId, transfer: Transfer): void {
+export function resumeTransfer(raft: Raft, to: MemberId, transfer: Transfer): void {
   if (transfer.idleBeats < 2) return
   rewind(transfer, transfer.acknowledged)
   sendParts(raft, to, transfer)

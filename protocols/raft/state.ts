@@ -1,9 +1,18 @@
 /** The state of one member of a group: plain data, owned by whoever called `create`; and how its parts put out effects. */
-import type { PeerId } from '../ids.ts'
+import type { MemberId } from './member.ts'
 import type { Log } from './log.ts'
 import type { Message } from './messages.ts'
 import type { Progress } from './progress.ts'
-import type { Configuration, Entry, HardState, RaftConfig, RaftEffect, Role, Snapshot } from './types.ts'
+import type {
+  Configuration,
+  Entry,
+  HardState,
+  RaftConfig,
+  RaftEffect,
+  RefusalWhy,
+  Role,
+  Snapshot,
+} from './types.ts'
 
 export type Raft = {
   readonly config: RaftConfig
@@ -11,9 +20,9 @@ export type Raft = {
   readonly life: number
   role: Role
   term: number
-  vote: PeerId
+  vote: MemberId
   /** Empty when none is known. */
-  leader: PeerId
+  leader: MemberId
   readonly log: Log
   /** The newest that this peer has made or received. */
   snapshot: Snapshot
@@ -27,10 +36,10 @@ export type Raft = {
   heartbeatElapsed: number
   /** Drawn from [electionTicks, 2 x electionTicks). */
   electionTimeout: number
-  votes: Map<PeerId, boolean>
+  votes: Map<MemberId, boolean>
 
   /** Leaders only: every member, this peer included. */
-  progress: Map<PeerId, Progress>
+  progress: Map<MemberId, Progress>
   /** No change of configuration is proposed before this index is applied. */
   lastChangeIndex: number
   /** Of the entries that this leader has proposed. */
@@ -40,7 +49,7 @@ export type Raft = {
   readonly writing: Writing
   incoming: Incoming | undefined
   /** As in the last `role` effect. */
-  told: { readonly role: Role; readonly term: number; readonly leader: PeerId }
+  told: { readonly role: Role; readonly term: number; readonly leader: MemberId }
   out: Out
 }
 
@@ -60,7 +69,7 @@ type Reading = {
 
 export type Asker =
   | { readonly kind: 'local'; readonly token: number }
-  | { readonly kind: 'remote'; readonly peer: PeerId; readonly life: number; readonly serial: number }
+  | { readonly kind: 'remote'; readonly peer: MemberId; readonly life: number; readonly serial: number }
 
 /** Writes to disk, one at a time, see writing.ts. */
 type Writing = {
@@ -109,7 +118,7 @@ export const nothingOut = (): Out => ({ messages: [], answers: [], restore: unde
 /** A message as its sender writes it: the header is filled in, with the own term unless another is given. */
 export type Draft = Message extends infer M
   ? M extends Message
-    ? Omit<M, 'group' | 'from' | 'term'> & { term?: number }
+    ? Omit<M, 'cluster' | 'group' | 'generation' | 'from' | 'term'> & { term?: number }
     : never
   : never
 
@@ -124,15 +133,13 @@ export function sendDurably(raft: Raft, draft: Draft): void {
 }
 
 function addressed({ config, term }: Raft, draft: Draft): Message {
-  return { term, ...draft, group: config.group, from: config.self }
+  const { cluster, group, generation, self } = config
+  return { term, ...draft, cluster, group, generation, from: self }
 }
 
-export function refuse(
-  raft: Raft,
-  token: number,
-  why: Extract<RaftEffect, { kind: 'refused' }>['why'],
-): void {
-  raft.out.answers.push({ kind: 'refused', token, why, leader: raft.leader })
+export function refuse(raft: Raft, token: number, why: RefusalWhy, detail?: string): void {
+  const { leader } = raft
+  raft.out.answers.push({ kind: 'refused', token, why, ...(detail !== undefined && { detail }), leader })
 }
 
 export const currentHardState = ({ term, vote, log }: Raft): HardState => ({ term, vote, commit: log.commit })

@@ -29,8 +29,6 @@ const welcome: JoinWelcome = {
   meshId: '01JZ0000000000000000000002',
   siteId: 'abcd1234',
   founder: true,
-  meshConfiguration: { voters: [ISSUER], learners: [] },
-  siteConfiguration: { voters: [], learners: [] },
   peers: [{ id: ISSUER, name: 'p1', site: 'harbour', addresses: [ADDRESS] }],
 }
 const refused: Failure = { code: 'TOKEN_REFUSED', why: 'used' }

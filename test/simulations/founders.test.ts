@@ -1,5 +1,6 @@
 /** A mesh that three peers found together: three voters from the first entry on, and any of them may go. */
 import test from 'ava'
+import { peerOf } from '../../protocols/raft/member.ts'
 import type { SimHost } from '../../simulator/host.ts'
 import { Mesh } from '../found/support.ts'
 
@@ -9,7 +10,7 @@ const SITES = [
 ] as const
 
 const voters = (host: SimHost): readonly string[] =>
-  (host.node?.context.agreement.mesh.status().configuration.voters ?? []).toSorted()
+  (host.node?.context.agreement.mesh.status().configuration.voters ?? []).map(peerOf).toSorted()
 
 test('three founders are the voters of the mesh and of their site; all others learn from them', (t) => {
   const mesh = new Mesh(SITES, 3)
@@ -19,7 +20,7 @@ test('three founders are the voters of the mesh and of their site; all others le
     t.deepEqual(voters(host), founders)
     const expected = host.terms.site === 'aa' ? founders : [mesh.host('bb-1').terms.id]
     const { configuration } = mesh.context(host.terms.name).agreement.site.status()
-    t.deepEqual(configuration.voters.toSorted(), expected)
+    t.deepEqual(configuration.voters.map(peerOf).toSorted(), expected)
     t.is(Object.keys(mesh.context(host.terms.name).agreement.mesh.state.peers).length, 6)
   }
 })

@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib'
 import { fc, testProp } from '@fast-check/ava'
 import test from 'ava'
+import { NOBODY } from '../../protocols/raft/configuration.ts'
 import type { Entry, RaftEffect, Recovered } from '../../protocols/raft/types.ts'
 import { recover, storeOps } from '../../storage/raft-log.ts'
 import type { Op } from '../../storage/store.ts'
@@ -9,7 +10,7 @@ type Write = Extract<RaftEffect, { kind: 'store' }>
 type Pairs = Map<string, Uint8Array>
 
 const a = 'peerApeerApeerApeerA'
-const configuration = { voters: [a], votersOutgoing: [], learners: ['peerBpeerBpeerBpeerB'] }
+const configuration = { ...NOBODY, voters: [a], learners: ['peerBpeerBpeerBpeerB'] }
 const snapshot = { index: 0, term: 0, configuration, data: new Uint8Array() }
 const entry = (index: number, term: number): Entry => ({
   index,

@@ -7,6 +7,7 @@
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { foundingOps } from '../../../node/founding.ts'
 import { Group } from '../../../node/group.ts'
 import { Proposing } from '../../../node/proposing.ts'
 import { codec } from '../../../protocols/codec.ts'
@@ -14,6 +15,7 @@ import type { Clock } from '../../../protocols/clock.ts'
 import { openNetwork } from '../../../protocols/libp2p/node.ts'
 import { ok } from '../../../protocols/outcome.ts'
 import type { Machine } from '../../../protocols/raft/envelope.ts'
+import { memberOf, peerOf } from '../../../protocols/raft/member.ts'
 import { message, PROTOCOL } from '../../../protocols/raft/messages.ts'
 import { bytes, integer, record } from '../../../protocols/shape.ts'
 import { openStore } from '../../../storage/level/store.ts'
@@ -64,26 +66,23 @@ const others = Object.entries(peers).filter(([peer]) => peer !== transport.self)
 transport.allow(new Map(others))
 while (transport.connected().length < others.length) await new Promise((resolve) => setTimeout(resolve, 20))
 
-const voters = Object.keys(peers).toSorted()
+const voters = Object.keys(peers)
+  .map((peer) => memberOf(peer, '1'))
+  .toSorted()
+// What a founder finds on its disk.
+const first = foundingOps('mesh', memberOf(transport.self, '1'), voters)
+await new Promise((resolve) => opened.value.write(first, true, resolve))
+await opened.value.close()
+const store = await openStore(join(folder, 'store'))
+if (!store.ok) throw new Error(JSON.stringify(store.failure))
 const group: Group<State, Command> = new Group(
-  'mesh',
-  transport.self,
-  {
-    hardState: { term: 0, vote: '', commit: 0 },
-    snapshot: {
-      index: 0,
-      term: 0,
-      configuration: { voters, votersOutgoing: [], learners: [] },
-      data: new Uint8Array(),
-    },
-    entries: [],
-  },
+  { name: 'mesh', cluster: MESH, peer: transport.self },
   machine,
   {
     clock,
     dice: Math.random,
-    store: opened.value,
-    send: (sent) => transport.send(sent.to, PROTOCOL, message.encode(sent)),
+    store: store.value,
+    send: (sent) => transport.send(peerOf(sent.to), PROTOCOL, message.encode(sent)),
   },
   { applied() {}, restored() {}, role: (role) => role === 'leader' && say({ leads: true }) },
 )

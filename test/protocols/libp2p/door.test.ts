@@ -26,8 +26,6 @@ const welcome: JoinWelcome = {
   meshId: '01JZ0000000000000000000002',
   siteId: 'abcd1234',
   founder: false,
-  meshConfiguration: { voters: [peerIdOf(issuer)], learners: [] },
-  siteConfiguration: { voters: [peerIdOf(issuer)], learners: [] },
   peers: [{ id: peerIdOf(issuer), name: 'p1', site: 'harbour', addresses: [] }],
 }
 

@@ -7,10 +7,11 @@ import { isDeepStrictEqual } from 'node:util'
 import { membersOf } from '../../../protocols/raft/configuration.ts'
 import * as logs from '../../../protocols/raft/log.ts'
 import { describe, type Message } from '../../../protocols/raft/messages.ts'
+import { emptyLog } from '../../../protocols/raft/genesis.ts'
 import { isQuorum } from '../../../protocols/raft/quorum.ts'
-import type { Configuration, Entry, Recovered } from '../../../protocols/raft/types.ts'
+import type { Configuration, Entry } from '../../../protocols/raft/types.ts'
 import { key } from '../../../storage/keyspace.ts'
-import { Cluster, configurationOf, genesis, GROUP, type Member, peer } from './cluster.ts'
+import { change, Cluster, founded, GROUP, type Member } from './cluster.ts'
 
 type Rates = Record<
   | 'tick'
@@ -45,7 +46,6 @@ export class Chaos {
   readonly cluster: Cluster
   readonly moments = new Set<string>()
   readonly trace: string[] = []
-  readonly #first: Recovered
   readonly #rates: Rates
   readonly #leaders = new Map<number, string>()
   readonly #votes = new Map<string, string>()
@@ -65,8 +65,8 @@ export class Chaos {
     this.cluster.small = { entriesKept: this.cluster.dice.below(6), snapshotPartBytes: 64 }
     this.cluster.check = (member) => this.#check(member)
     this.cluster.onPost = (message) => this.#posted(message)
-    this.#first = genesis(configurationOf(voters, learners))
-    for (const n of [...voters, ...learners]) this.cluster.add(n, this.#first).autoSync = false
+    const first = founded(voters, learners)
+    for (const n of [...voters, ...learners]) this.cluster.add(n, first).autoSync = false
     const { dice } = this.cluster
     const rate = (most: number): number => most * dice() * dice()
     this.#rates = {
@@ -168,11 +168,14 @@ export class Chaos {
 
   #add(member: Member): void {
     if (member.raft.role !== 'leader' || this.cluster.members.size > 8) return
-    const change = { kind: 'add-learner', peer: peer(this.#learner) } as const
-    const effects = member.feed({ kind: 'propose-change', token: this.#token++, change })
+    const effects = member.feed({
+      kind: 'propose-change',
+      token: this.#token++,
+      change: change('add-learner-node', this.#learner),
+    })
     if (!effects.some(({ kind }) => kind === 'proposed')) return
-    // It knows how the group began, not that it is in it.
-    this.cluster.add(this.#learner++, this.#first).autoSync = false
+    // It knows nothing, not even that it is in the group.
+    this.cluster.add(this.#learner++, emptyLog()).autoSync = false
     this.moments.add('a learner was added')
   }
 

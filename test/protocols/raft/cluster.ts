@@ -2,14 +2,18 @@
  * Members of one group in one process: the real core, codec and records, on a network and disks that the test steers.
  * Nothing happens by itself: messages lie in `network`, writes in each member's `disk`, until a test moves them.
  */
+import { encodeChange, NOBODY } from '../../../protocols/raft/configuration.ts'
+import { genesis as genesisOf } from '../../../protocols/raft/genesis.ts'
 import { message, type Message } from '../../../protocols/raft/messages.ts'
 import { create, type Raft, step } from '../../../protocols/raft/raft.ts'
 import type {
   Configuration,
+  ConfigurationChange,
   Entry,
   RaftEffect,
   RaftEvent,
   Recovered,
+  SingleChange,
   Snapshot,
 } from '../../../protocols/raft/types.ts'
 import { recover, storeOps } from '../../../storage/raft-log.ts'
@@ -17,6 +21,8 @@ import type { Op } from '../../../storage/store.ts'
 import { random, type Random } from '../../../simulator/random.ts'
 
 export const GROUP = 'mesh'
+/** What every message of these tests bears. */
+export const HEADER = { cluster: '01JZ0000000000000000000001', group: GROUP, generation: 0 }
 export const ELECTION_TICKS = 10
 export const HEARTBEAT_TICKS = 2
 
@@ -24,11 +30,23 @@ export const HEARTBEAT_TICKS = 2
 export const peer = (n: number): string => `peer${n}`.repeat(4)
 
 export const configurationOf = (voters: number[], learners: number[] = []): Configuration => ({
+  ...NOBODY,
   voters: voters.map(peer),
-  votersOutgoing: [],
   learners: learners.map(peer),
 })
 
+/** A group as it begins in life, by its first entry; so that those who begin with nothing learn of all members. */
+export function founded(voters: number[], learners: number[] = []): Recovered {
+  const first = genesisOf(voters.map(peer))
+  const changes = [
+    ...voters.map((n) => ({ kind: 'add-node' as const, peer: peer(n) })),
+    ...learners.map((n) => ({ kind: 'add-learner-node' as const, peer: peer(n) })),
+  ]
+  const data = encodeChange({ transition: 'auto', changes })
+  return { ...first, entries: first.entries.map((entry) => ({ ...entry, data })) }
+}
+
+/** A group that begins with its members known, as after a snapshot at index 0: entries of tests begin at 1. */
 export const genesis = (configuration: Configuration): Recovered => ({
   hardState: { term: 0, vote: '', commit: 0 },
   snapshot: { index: 0, term: 0, configuration, data: new Uint8Array() },
@@ -62,9 +80,8 @@ export class Member {
     this.cluster = cluster
     this.id = id
     this.#first = first
-    // What a test says was there before is on disk; a new group writes its own beginning.
-    if (first.hardState.term > 0)
-      this.#write({ token: 0, ops: storeOps(GROUP, { kind: 'store', token: 0, ...first }), held: [] })
+    // What a test says was there before is on disk.
+    this.#write({ token: 0, ops: storeOps(GROUP, { kind: 'store', token: 0, ...first }), held: [] })
     this.start()
   }
 
@@ -79,7 +96,7 @@ export class Member {
     this.machineIndex = recovered.snapshot.index
     this.raft = create(
       {
-        group: GROUP,
+        ...HEADER,
         self: this.id,
         electionTicks: ELECTION_TICKS,
         heartbeatTicks: HEARTBEAT_TICKS,
@@ -287,12 +304,18 @@ export class Cluster {
   }
 }
 
+/** A change of one member. */
+export const change = (kind: SingleChange['kind'], n: number): ConfigurationChange => ({
+  transition: 'auto',
+  changes: [{ kind, peer: peer(n) }],
+})
+
 type Fields<K extends Message['kind']> = Partial<Omit<Extract<Message, { kind: K }>, 'kind'>>
 
 const BLANKS = {
   MsgPreVote: { index: 0, logTerm: 0 },
   MsgPreVoteResp: { reject: false },
-  MsgVote: { index: 0, logTerm: 0 },
+  MsgVote: { index: 0, logTerm: 0, transfer: false },
   MsgVoteResp: { reject: false },
   MsgApp: { index: 0, logTerm: 0, entries: [], commit: 0 },
   MsgAppResp: { index: 0, reject: false, rejectHint: 0, logTerm: 0 },
@@ -307,7 +330,7 @@ const BLANKS = {
 export function says<K extends keyof typeof BLANKS>(kind: K, term: number, fields: Fields<K> = {}): Message {
   return {
     kind,
-    group: GROUP,
+    ...HEADER,
     from: peer(2),
     to: peer(1),
     term,

@@ -6,13 +6,16 @@ import {
   UNCOMMITTED_BYTES_MAX,
 } from '../../../protocols/limits.ts'
 import { lastIndex } from '../../../protocols/raft/log.ts'
+import { emptyLog } from '../../../protocols/raft/genesis.ts'
 import type { MessageOf } from '../../../protocols/raft/messages.ts'
 import type { Progress } from '../../../protocols/raft/progress.ts'
 import { status, step } from '../../../protocols/raft/raft.ts'
 import {
+  change,
   Cluster,
   ELECTION_TICKS,
   entriesOf,
+  founded,
   HEARTBEAT_TICKS,
   type Member,
   peer,
@@ -210,7 +213,7 @@ test('a change is refused before the no-op is committed, and while another is no
   leader.feed({ kind: 'message', message: says('MsgPreVoteResp', 1) })
   leader.feed({ kind: 'message', message: says('MsgVoteResp', 1) })
   const add = (n: number, token: number) =>
-    leader.feed({ kind: 'propose-change', token, change: { kind: 'add-learner', peer: peer(n) } }).at(-1)
+    leader.feed({ kind: 'propose-change', token, change: change('add-learner-node', n) }).at(-1)
   t.like(add(4, 1), { kind: 'refused', why: 'no-op' })
   cluster.settle()
   t.true(add(4, 2)?.kind !== 'refused')
@@ -223,7 +226,7 @@ test('a change is refused before the no-op is committed, and while another is no
 
 test('NewLeaderPendingConfig: a change in the log of a new leader is waited for', (t) => {
   const cluster = Cluster.of([1, 2, 3])
-  cluster.elect(1).feed({ kind: 'propose-change', token: 1, change: { kind: 'add-learner', peer: peer(4) } })
+  cluster.elect(1).feed({ kind: 'propose-change', token: 1, change: change('add-learner-node', 4) })
   cluster.network = cluster.network.filter(({ to }) => to === peer(2))
   cluster.passes = ({ to }) => to === peer(2)
   cluster.settle()
@@ -240,12 +243,13 @@ test('NewLeaderPendingConfig: a change in the log of a new leader is waited for'
   t.deepEqual(second.raft.configuration.learners, [peer(4)])
 })
 
-test('a learner that knows only how the group began is brought up to date by whoever leads', (t) => {
-  const cluster = Cluster.of([1])
+test('a learner that knows nothing is brought up to date by whoever leads', (t) => {
+  const cluster = new Cluster()
+  cluster.add(1, founded([1]))
   const leader = cluster.elect(1)
   for (let i = 0; i < 20; i++) leader.propose(`${i}`)
-  const learner = cluster.add(2, recoveredWith([1], []))
-  leader.feed({ kind: 'propose-change', token: 1, change: { kind: 'add-learner', peer: peer(2) } })
+  const learner = cluster.add(2, emptyLog())
+  leader.feed({ kind: 'propose-change', token: 1, change: change('add-learner-node', 2) })
   cluster.settle()
   t.is(learner.texts().length, 20)
   t.deepEqual(learner.raft.configuration, leader.raft.configuration)

@@ -3,6 +3,8 @@ import { LOG_ENTRIES_KEPT, SNAPSHOT_PART_BYTES } from '../../../protocols/limits
 import type { MessageOf } from '../../../protocols/raft/messages.ts'
 import { status } from '../../../protocols/raft/raft.ts'
 import {
+  HEADER,
+  change,
   Cluster,
   configurationOf,
   ELECTION_TICKS,
@@ -108,7 +110,7 @@ test('snapshot_succeed_via_app_resp: a follower that got there otherwise is stre
   cluster.tick(HEARTBEAT_TICKS)
   const progress = leader.raft.progress.get(peer(2))
   t.is(progress?.state, 'snapshot')
-  const accepted = { kind: 'MsgAppResp', group: 'mesh', from: peer(2), to: peer(1), term: 1 } as const
+  const accepted = { kind: 'MsgAppResp', ...HEADER, from: peer(2), to: peer(1), term: 1 } as const
   leader.feed({
     kind: 'message',
     message: { ...accepted, index: 41, reject: false, rejectHint: 0, logTerm: 0 },
@@ -220,7 +222,7 @@ test('a snapshot names the configuration of its own index, not of later ones', (
   const leader = cluster.elect(1)
   leader.propose('a')
   const { applied } = leader.raft.log
-  leader.feed({ kind: 'propose-change', token: 1, change: { kind: 'add-learner', peer: peer(2) } })
+  leader.feed({ kind: 'propose-change', token: 1, change: change('add-learner-node', 2) })
   t.is(leader.raft.configuration.learners.length, 1)
   leader.feed({ kind: 'compact', index: applied, data: new Uint8Array([1]) })
   t.deepEqual(leader.raft.snapshot.configuration.learners, [])
