@@ -3,6 +3,7 @@
  * comments in the files that `source` names; a test sees to it that no protocol is missing.
  */
 import { answer, ASK, ask, MEMBER, memberAnswer, memberAsk, PROPOSE, proposal } from './ask/messages.ts'
+import { followAnswer, followAsk, PROTOCOL as FOLLOW } from './follow/messages.ts'
 import { joinAnswer, joinHello, PROTOCOL as JOIN } from './join/messages.ts'
 import { FRAME_BYTES_MAX, GOSSIP_BYTES_MAX } from './limits.ts'
 import { message as membership, PROTOCOL as SWIM } from './membership/messages.ts'
@@ -54,6 +55,16 @@ export const CONVERSATIONS: readonly Conversation[] = [
     what: 'agreement: elections, replication, snapshots, reads; of the mesh group and of a site group',
     frames: [raft],
     source: 'protocols/raft/messages.ts',
+  },
+  {
+    name: 'follow',
+    id: FOLLOW,
+    version: '1',
+    over: 'requests',
+    between: 'a peer outside a group → any peer that holds its log',
+    what: "a group's committed entries and snapshots, to whoever is not told by a leader; asks are held until there is something",
+    frames: [followAsk, followAnswer],
+    source: 'protocols/follow/messages.ts',
   },
   {
     name: 'propose',

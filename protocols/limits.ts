@@ -121,6 +121,32 @@ export const UNCOMMITTED_BYTES_MAX = 16 * 1024 ** 2
 export const READS_MAX = 1_024
 assert(PROPOSAL_BYTES_MAX * 2 < MESSAGE_BYTES_MAX)
 
+// Following ------------------------------------------------------------------------------------------------------
+
+/** An ask with nothing newer to answer is held this long: what a quiet group costs each follower is one frame in it. */
+export const FOLLOW_HOLD_MS = 5_000
+/** Asks that one source holds at once, one for each follower; more are told to go elsewhere. */
+export const FOLLOWERS_MAX = 256
+/** Answered and not known to have arrived: 256 followers that catch up at once cost a source no more memory than this. */
+export const FOLLOW_IN_FLIGHT_BYTES_MAX = 8 * 1024 ** 2
+assert(FOLLOW_IN_FLIGHT_BYTES_MAX > 2 * MESSAGE_BYTES_MAX)
+/** After this an answer has arrived or never will: a page at 1 Mbit/s, with a slow round trip. */
+export const FOLLOW_FLIGHT_MS = 10_000
+/** Peers between a follower and a member: one crosses the WAN, one serves the site, and as many again while they change. */
+export const FOLLOW_HOPS_MAX = 4
+/** News older than this come from nobody that is in touch with the group: look elsewhere. Two held asks, and time to ask anew. */
+export const FOLLOW_ADRIFT_MS = 15_000
+assert(FOLLOW_ADRIFT_MS >= 2 * FOLLOW_HOLD_MS + 2 * REQUEST_MS)
+/** A source may stay behind the newest position heard of for this long: a page and a held ask. */
+export const FOLLOW_BEHIND_MS = 10_000
+/** How often a follower looks whether somebody nearer than its source follows, too. */
+export const FOLLOW_LOOK_MS = 30_000
+/** Who had nothing to give is asked again after this; doubled each time up to the second number. */
+export const FOLLOW_AGAIN_MS_MIN = 500
+export const FOLLOW_AGAIN_MS_MAX = 8_000
+/** Snapshots that a source holds on to for followers in the middle of them, besides its newest. */
+export const FOLLOW_SNAPSHOTS_KEPT = 2
+
 // What a mesh holds ----------------------------------------------------------------------------------------------
 
 export const PEERS_MAX = 16_384
