@@ -157,6 +157,11 @@ export const SITE_PEERS_MAX = 256
 /** VMs of one site; its digest names the first DIGEST_VMS_MAX of them. */
 export const SITE_VMS_MAX = 4_096
 export const DIGEST_VMS_MAX = 200
+/**
+ * Deleted VMs that a site remembers, the newest. What could bring one back is a command of its last move that was proposed
+ * before its holder gave it up: that is over within seconds (PROPOSE_MS), in which nobody deletes so many.
+ */
+export const TOMBSTONES_MAX = 1_024
 /** Join tokens that are remembered: until a day after they expire, so that a late use is told why it is refused. */
 export const TOKENS_MAX = 256
 export const NAME_LENGTH_MAX = 63
