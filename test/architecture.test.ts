@@ -52,6 +52,7 @@ const SHELLS: Readonly<Record<string, string>> = {
   'node/telemetry/proc.ts': 'reads /proc',
   'simulator/cli.ts': 'entry point',
   'simulator/batch.ts': 'spreads seeds over processes',
+  'simulator/raft/script/main.ts': 'entry point',
 }
 
 /** What a core may take from Node: functions of their arguments. */
