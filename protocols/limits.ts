@@ -59,6 +59,17 @@ export const TICK_MS = 100
 export const HEARTBEAT_TICKS = 5
 export const ELECTION_TICKS = 20
 assert(HEARTBEAT_TICKS * 4 <= ELECTION_TICKS)
+/**
+ * Between these a group agrees on its timing (protocols/raft/timing.ts). Shorter elections than 150 ms would begin with
+ * a process that collects its garbage, longer ones than 10 s help no link that one can work with.
+ */
+export const ELECTION_MS_MIN = 150
+export const ELECTION_MS_MAX = 10_000
+/** Twenty a second cost a follower nothing that can be measured; two a second still find a broken link in a second. */
+export const HEARTBEAT_MS_MIN = 50
+export const HEARTBEAT_MS_MAX = 500
+assert(HEARTBEAT_MS_MIN * 3 <= ELECTION_MS_MIN && HEARTBEAT_TICKS * TICK_MS <= HEARTBEAT_MS_MAX)
+assert(ELECTION_TICKS * TICK_MS <= ELECTION_MS_MAX)
 
 // Agreement ------------------------------------------------------------------------------------------------------
 
@@ -107,6 +118,12 @@ export const MEMBER_ID_LENGTH_MAX = 75
 /** All ids of one configuration, with what frames them. */
 export const CONFIGURATION_BYTES_MAX = (LEARNERS_MAX + 3 * VOTERS_MAX) * (MEMBER_ID_LENGTH_MAX + 2) + 256
 assert(SNAPSHOT_PART_BYTES + CONFIGURATION_BYTES_MAX + 1_024 < MESSAGE_BYTES_MAX)
+/** Peers whose round trips one candidate names to the leader: the voters, and as many who may become ones. */
+export const ROLES_ROUND_TRIPS_MAX = 32
+/** Peers that a leader considers as voters at a time, members included: all that a choice of seven can use. */
+export const CANDIDATES_MAX = 64
+/** Candidates asked at once: few enough that two hundred that join together cost the leader no more than twenty. */
+export const CANDIDATES_ASKED_MAX = 8
 /** Entries of one MsgApp: bytes with 64 for each entry's frame, at least one entry; a first entry may pass it. */
 export const APPEND_BYTES_MAX = 256 * 1024
 export const APPEND_ENTRIES_MAX = 1_024

@@ -4,8 +4,13 @@
  * 2507.15154), with one difference: on a stream loss does not lose a heartbeat but delays it and all behind it, so loss is
  * not counted by itself; it is in the tail of the round trips.
  *
- *   election  = heartbeat + tail + median    a late heartbeat, and a round in which others can hear who stands for election
- *   heartbeat = (tail + median) / 3          often enough that it adds little to the above, within bounds
+ *   heartbeat = (tail + median) / 3             often enough that it adds little to the next line, within bounds
+ *   election  = heartbeat + tail + median / 2   the latest heartbeat, and then some; more than a pre-vote and a vote take
+ *   stagger   = median                          between one follower's turn to stand for election and the next one's
+ *
+ * Followers stand in line, in order of their ids: by the time it would be the second one's turn it has heard the first. So
+ * the usual election has one candidate, and votes are split only when several things fail at once; then timeouts are random,
+ * as ever. It changes who stands when, and nothing that is safe or not.
  *
  * Tail and median are those of the slowest link that a majority needs. For an election without cause several links must be
  * late at once, one more than a minority; so the tail is the quantile at which that happens less than once in a hundred days.
@@ -25,9 +30,18 @@ import {
 } from '../limits.ts'
 import type { MemberId } from './member.ts'
 
-export type Timing = { readonly heartbeatTicks: number; readonly electionTicks: number }
+/** `staggerTicks` 0: all followers at random, as before anything is agreed on. */
+export type Timing = {
+  readonly heartbeatTicks: number
+  readonly electionTicks: number
+  readonly staggerTicks: number
+}
 
-export const DEFAULT_TIMING: Timing = { heartbeatTicks: HEARTBEAT_TICKS, electionTicks: ELECTION_TICKS }
+export const DEFAULT_TIMING: Timing = {
+  heartbeatTicks: HEARTBEAT_TICKS,
+  electionTicks: ELECTION_TICKS,
+  staggerTicks: 0,
+}
 
 /** Round trips of one link that are kept: minutes, and enough for the quantiles of five voters and more. */
 const SAMPLES_MAX = 1_024
@@ -60,7 +74,6 @@ export type Measuring = {
 export type Event =
   /** A heartbeat has been answered. */
   | { readonly kind: 'round-trip'; readonly member: MemberId; readonly ms: number }
-  /** The stream to it has broken: what is measured over the next is another link. */
   | {
       readonly kind: 'look'
       readonly nowMs: number
@@ -112,36 +125,37 @@ function proposal(
   if (sure === undefined || sure.electionMs >= agreedMs * LOWER_SHARE || nowMs - proposedMs < LOWER_EVERY_MS)
     return undefined
   const electionMs = Math.max(sure.electionMs, agreedMs * LOWER_STEP)
-  return ticks({ electionMs, heartbeatMs: (sure.heartbeatMs * electionMs) / sure.electionMs })
+  return ticks({ ...sure, electionMs, heartbeatMs: (sure.heartbeatMs * electionMs) / sure.electionMs })
 }
 
-type Wanted = { readonly heartbeatMs: number; readonly electionMs: number }
+type Wanted = { readonly heartbeatMs: number; readonly electionMs: number; readonly staggerMs: number }
 
 /** @returns Undefined while too few links have been measured to say. */
 function wanted(measured: readonly (readonly number[])[], voters: number): Wanted | undefined {
   const needed = Math.floor(voters / 2) + 1
   const quantile = TAIL.find(([least]) => voters >= least)?.[1] ?? 1
-  const roundMs = measured
-    .map((samples) => {
-      const sorted = samples.toSorted((a, b) => a - b)
-      return quantileOf(sorted, quantile) + quantileOf(sorted, 0.5)
-    })
-    .toSorted((a, b) => a - b)
-    .at(Math.min(needed, voters - 1) - 1)
-  if (roundMs === undefined || measured.length < Math.min(needed, voters - 1)) return undefined
-  const heartbeatMs = within(roundMs / 3, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX)
-  return { heartbeatMs, electionMs: within(heartbeatMs + roundMs, ELECTION_MS_MIN, ELECTION_MS_MAX) }
+  if (measured.length < Math.min(needed, voters - 1)) return undefined
+  const [tailMs, medianMs] = [quantile, 0.5].map((share) => {
+    const all = measured.map((samples) => quantileOf(samples, share)).toSorted((a, b) => a - b)
+    return all[Math.min(needed, voters - 1) - 1] ?? 0
+  }) as [number, number]
+  const heartbeatMs = within((tailMs + medianMs) / 3, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX)
+  const electionMs = within(heartbeatMs + tailMs + medianMs / 2, ELECTION_MS_MIN, ELECTION_MS_MAX)
+  return { heartbeatMs, electionMs, staggerMs: within(medianMs, TICK_MS, electionMs) }
 }
 
-const quantileOf = (sorted: readonly number[], quantile: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.floor(quantile * sorted.length))] ?? 0
+function quantileOf(samples: readonly number[], share: number): number {
+  const sorted = samples.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0
+}
 
 const within = (value: number, min: number, max: number): number => Math.min(max, Math.max(min, value))
 
-function ticks({ heartbeatMs, electionMs }: Wanted): Timing {
+function ticks({ heartbeatMs, electionMs, staggerMs }: Wanted): Timing {
   const timing = {
     heartbeatTicks: Math.ceil(within(heartbeatMs, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX) / TICK_MS),
     electionTicks: Math.ceil(electionMs / TICK_MS),
+    staggerTicks: Math.ceil(staggerMs / TICK_MS),
   }
   assert(timing.heartbeatTicks * 2 <= timing.electionTicks)
   return timing
@@ -152,10 +166,11 @@ function ticks({ heartbeatMs, electionMs }: Wanted): Timing {
  * links that have become slower than what is agreed on, no vote would ever come back in time, and nobody could agree on more.
  */
 export function patient(agreed: Timing, leaderlessMs: number): Timing {
-  const agreedMs = agreed.electionTicks * TICK_MS
-  let electionMs = agreedMs
-  // Four timeouts at each length: a few split votes are no reason to wait longer.
-  for (let left = leaderlessMs - 8 * electionMs; left > 0 && electionMs < ELECTION_MS_MAX; left -= 8 * electionMs)
+  let electionMs = agreed.electionTicks * TICK_MS
+  // A few timeouts at each length: a split vote or two are no reason to wait longer.
+  for (let left = leaderlessMs; left >= 8 * electionMs && electionMs < ELECTION_MS_MAX;) {
+    left -= 8 * electionMs
     electionMs = Math.min(2 * electionMs, ELECTION_MS_MAX)
-  return { heartbeatTicks: agreed.heartbeatTicks, electionTicks: Math.max(agreed.electionTicks, Math.ceil(electionMs / TICK_MS)) }
+  }
+  return { ...agreed, electionTicks: Math.max(agreed.electionTicks, Math.ceil(electionMs / TICK_MS)) }
 }

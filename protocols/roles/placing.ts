@@ -36,7 +36,9 @@ export function placeLeader(
     .filter(({ reachable, caughtUp, draining, noVote }) => reachable && caughtUp && !draining && !noVote)
     .toSorted((a, b) => cost(a) - cost(b) || (a.member < b.member ? -1 : 1))
   const isBetter =
-    own !== undefined && best !== undefined && cost(best) <= Math.min(cost(own) * BETTER_SHARE, cost(own) - BETTER_MS)
+    own !== undefined &&
+    best !== undefined &&
+    cost(best) <= Math.min(cost(own) * BETTER_SHARE, cost(own) - BETTER_MS)
   if (!isBetter) {
     placing.better = undefined
     return undefined

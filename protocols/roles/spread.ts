@@ -16,7 +16,12 @@ type Choice = {
 }
 
 /** How many of `places` fit beside those `taken`; counting stops at `enough`. 0 when those do not fit themselves. */
-export function roomFor(places: readonly Place[], taken: readonly Place[], caps: Caps, enough: number): number {
+export function roomFor(
+  places: readonly Place[],
+  taken: readonly Place[],
+  caps: Caps,
+  enough: number,
+): number {
   if (!fits(taken, caps)) return 0
   const choice: Choice = {
     free: [...places],

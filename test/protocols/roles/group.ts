@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import type { Candidate } from '../../../protocols/roles/candidate.ts'
-import { type Effect, newRoles, type Roles, step } from '../../../protocols/roles/roles.ts'
+import { newRoles, type Roles } from '../../../protocols/roles/plan.ts'
+import { type Effect, step } from '../../../protocols/roles/roles.ts'
 import type { Kind } from '../../../protocols/roles/targets.ts'
 
 export type Host = Omit<Candidate, 'member' | 'standingMs' | 'caughtUp'> & {
@@ -99,7 +100,13 @@ export class ModelGroup {
       if (!slow && reachable) this.#looksAsLearner.set(peer, (this.#looksAsLearner.get(peer) ?? 0) + 1)
     }
     const members = { voters: this.voters, votersOutgoing: [], learners: this.learners }
-    const look = { kind: 'look' as const, nowMs: this.nowMs, self: this.leader, members, candidates: this.candidates() }
+    const look = {
+      kind: 'look' as const,
+      nowMs: this.nowMs,
+      self: this.leader,
+      members,
+      candidates: this.candidates(),
+    }
     const effects = step(this.#roles, look)
     assert(effects.length <= 1, 'more than one effect')
     // While one is in flight there is no other.
@@ -140,7 +147,8 @@ export class ModelGroup {
   }
 
   #elect(): void {
-    const fit = (peer: string): boolean => this.voters.includes(peer) && this.hosts.get(peer)?.reachable === true
+    const fit = (peer: string): boolean =>
+      this.voters.includes(peer) && this.hosts.get(peer)?.reachable === true
     if (!fit(this.leader)) this.#lead(this.voters.find(fit) ?? '')
   }
 

