@@ -10,6 +10,7 @@ import { message as membership, PROTOCOL as SWIM } from './membership/messages.t
 import { message as move, PROTOCOL as MOVE } from './move/messages.ts'
 import { message as raft, PROTOCOL as RAFT } from './raft/messages.ts'
 import { PROTOCOL as REACH, reachAnswer, reachAsk } from './reach/messages.ts'
+import { PROTOCOL as ROLES, rolesAnswer, rolesAsk } from './roles/messages.ts'
 import { PROTOCOL as SWARM } from './swarm/messages.ts'
 import { digest, meshTopic, sample, siteTopic } from './telemetry/messages.ts'
 
@@ -85,6 +86,16 @@ export const CONVERSATIONS: readonly Conversation[] = [
     what: 'which log of the group the peer keeps, by the id that its messages bear',
     frames: [memberAsk, memberAnswer],
     source: 'protocols/ask/messages.ts',
+  },
+  {
+    name: 'roles',
+    id: ROLES,
+    version: '1',
+    over: 'requests',
+    between: "a group's leader → who may vote in it; a voter that is about to stop → its leader",
+    what: 'what is needed to choose voters; that a vote is to be handed over',
+    frames: [rolesAsk, rolesAnswer],
+    source: 'protocols/roles/messages.ts',
   },
   {
     name: 'ask',
