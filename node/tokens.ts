@@ -55,7 +55,8 @@ function createToken(
     if (!outcome.ok) return done(outcome)
     // The token names the door's addresses, which are known once it is open.
     ports.door.open(admit(context), (opened) => {
-      if (!opened.ok) return done(opened)
+      // Nobody was told its secret, so nobody can use it; revoked, it does not stand in the list as if somebody could.
+      if (!opened.ok) return agreement.proposeMesh({ kind: 'token-revoke', id }, () => done(opened))
       const token = encodeToken({
         mesh,
         id,

@@ -3,12 +3,14 @@
  * comments in the files that `source` names; a test sees to it that no protocol is missing.
  */
 import { answer, ASK, ask, MEMBER, memberAnswer, memberAsk, PROPOSE, proposal } from './ask/messages.ts'
+import { followAnswer, followAsk, PROTOCOL as FOLLOW } from './follow/messages.ts'
 import { joinAnswer, joinHello, PROTOCOL as JOIN } from './join/messages.ts'
 import { FRAME_BYTES_MAX, GOSSIP_BYTES_MAX } from './limits.ts'
 import { message as membership, PROTOCOL as SWIM } from './membership/messages.ts'
 import { message as move, PROTOCOL as MOVE } from './move/messages.ts'
 import { message as raft, PROTOCOL as RAFT } from './raft/messages.ts'
 import { PROTOCOL as REACH, reachAnswer, reachAsk } from './reach/messages.ts'
+import { PROTOCOL as ROLES, rolesAnswer, rolesAsk } from './roles/messages.ts'
 import { PROTOCOL as SWARM } from './swarm/messages.ts'
 import { digest, meshTopic, sample, siteTopic } from './telemetry/messages.ts'
 
@@ -56,6 +58,16 @@ export const CONVERSATIONS: readonly Conversation[] = [
     source: 'protocols/raft/messages.ts',
   },
   {
+    name: 'follow',
+    id: FOLLOW,
+    version: '1',
+    over: 'requests',
+    between: 'a peer outside a group → any peer that holds its log',
+    what: "a group's committed entries and snapshots, to whoever is not told by a leader; asks are held until there is something",
+    frames: [followAsk, followAnswer],
+    source: 'protocols/follow/messages.ts',
+  },
+  {
     name: 'propose',
     id: PROPOSE,
     version: '1',
@@ -74,6 +86,16 @@ export const CONVERSATIONS: readonly Conversation[] = [
     what: 'which log of the group the peer keeps, by the id that its messages bear',
     frames: [memberAsk, memberAnswer],
     source: 'protocols/ask/messages.ts',
+  },
+  {
+    name: 'roles',
+    id: ROLES,
+    version: '1',
+    over: 'requests',
+    between: "a group's leader → who may vote in it; a voter that is about to stop → its leader",
+    what: 'what is needed to choose voters; that a vote is to be handed over',
+    frames: [rolesAsk, rolesAnswer],
+    source: 'protocols/roles/messages.ts',
   },
   {
     name: 'ask',

@@ -59,6 +59,17 @@ export const TICK_MS = 100
 export const HEARTBEAT_TICKS = 5
 export const ELECTION_TICKS = 20
 assert(HEARTBEAT_TICKS * 4 <= ELECTION_TICKS)
+/**
+ * Between these a group agrees on its timing (protocols/raft/timing.ts). Shorter elections than 150 ms would begin with
+ * a process that collects its garbage, longer ones than 10 s help no link that one can work with.
+ */
+export const ELECTION_MS_MIN = 150
+export const ELECTION_MS_MAX = 10_000
+/** Twenty a second cost a follower nothing that can be measured; two a second still find a broken link in a second. */
+export const HEARTBEAT_MS_MIN = 50
+export const HEARTBEAT_MS_MAX = 500
+assert(HEARTBEAT_MS_MIN * 3 <= ELECTION_MS_MIN && HEARTBEAT_TICKS * TICK_MS <= HEARTBEAT_MS_MAX)
+assert(ELECTION_TICKS * TICK_MS <= ELECTION_MS_MAX)
 
 // Agreement ------------------------------------------------------------------------------------------------------
 
@@ -107,6 +118,12 @@ export const MEMBER_ID_LENGTH_MAX = 75
 /** All ids of one configuration, with what frames them. */
 export const CONFIGURATION_BYTES_MAX = (LEARNERS_MAX + 3 * VOTERS_MAX) * (MEMBER_ID_LENGTH_MAX + 2) + 256
 assert(SNAPSHOT_PART_BYTES + CONFIGURATION_BYTES_MAX + 1_024 < MESSAGE_BYTES_MAX)
+/** Peers whose round trips one candidate names to the leader: the voters, and as many who may become ones. */
+export const ROLES_ROUND_TRIPS_MAX = 32
+/** Peers that a leader considers as voters at a time, members included: all that a choice of seven can use. */
+export const CANDIDATES_MAX = 64
+/** Candidates asked at once: few enough that two hundred that join together cost the leader no more than twenty. */
+export const CANDIDATES_ASKED_MAX = 8
 /** Entries of one MsgApp: bytes with 64 for each entry's frame, at least one entry; a first entry may pass it. */
 export const APPEND_BYTES_MAX = 256 * 1024
 export const APPEND_ENTRIES_MAX = 1_024
@@ -121,6 +138,32 @@ export const UNCOMMITTED_BYTES_MAX = 16 * 1024 ** 2
 export const READS_MAX = 1_024
 assert(PROPOSAL_BYTES_MAX * 2 < MESSAGE_BYTES_MAX)
 
+// Following ------------------------------------------------------------------------------------------------------
+
+/** An ask with nothing newer to answer is held this long: what a quiet group costs each follower is one frame in it. */
+export const FOLLOW_HOLD_MS = 5_000
+/** Asks that one source holds at once, one for each follower; more are told to go elsewhere. */
+export const FOLLOWERS_MAX = 256
+/** Answered and not known to have arrived: 256 followers that catch up at once cost a source no more memory than this. */
+export const FOLLOW_IN_FLIGHT_BYTES_MAX = 8 * 1024 ** 2
+assert(FOLLOW_IN_FLIGHT_BYTES_MAX > 2 * MESSAGE_BYTES_MAX)
+/** After this an answer has arrived or never will: a page at 1 Mbit/s, with a slow round trip. */
+export const FOLLOW_FLIGHT_MS = 10_000
+/** Peers between a follower and a member: one crosses the WAN, one serves the site, and as many again while they change. */
+export const FOLLOW_HOPS_MAX = 4
+/** News older than this come from nobody that is in touch with the group: look elsewhere. Two held asks, and time to ask anew. */
+export const FOLLOW_ADRIFT_MS = 15_000
+assert(FOLLOW_ADRIFT_MS >= 2 * FOLLOW_HOLD_MS + 2 * REQUEST_MS)
+/** A source may stay behind the newest position heard of for this long: a page and a held ask. */
+export const FOLLOW_BEHIND_MS = 10_000
+/** How often a follower looks whether somebody nearer than its source follows, too. */
+export const FOLLOW_LOOK_MS = 30_000
+/** Who had nothing to give is asked again after this; doubled each time up to the second number. */
+export const FOLLOW_AGAIN_MS_MIN = 500
+export const FOLLOW_AGAIN_MS_MAX = 8_000
+/** Snapshots that a source holds on to for followers in the middle of them, besides its newest. */
+export const FOLLOW_SNAPSHOTS_KEPT = 2
+
 // What a mesh holds ----------------------------------------------------------------------------------------------
 
 export const PEERS_MAX = 16_384
@@ -131,6 +174,11 @@ export const SITE_PEERS_MAX = 256
 /** VMs of one site; its digest names the first DIGEST_VMS_MAX of them. */
 export const SITE_VMS_MAX = 4_096
 export const DIGEST_VMS_MAX = 200
+/**
+ * Deleted VMs that a site remembers, the newest. What could bring one back is a command of its last move that was proposed
+ * before its holder gave it up: that is over within seconds (PROPOSE_MS), in which nobody deletes so many.
+ */
+export const TOMBSTONES_MAX = 1_024
 /** Join tokens that are remembered: until a day after they expire, so that a late use is told why it is refused. */
 export const TOKENS_MAX = 256
 export const NAME_LENGTH_MAX = 63

@@ -15,7 +15,6 @@ export const KEYSPACE = {
   raftSnapshot: { prefix: 'raft/snapshot/', what: 'newest snapshot of a group' },
   grant: { prefix: 'grant/', what: 'grants this host holds, by VM' },
   promise: { prefix: 'promise/', what: 'promises this host has made: never again under this epoch' },
-  job: { prefix: 'job/', what: 'jobs this peer coordinates or coordinated' },
   peer: { prefix: 'peer/', what: 'last known addresses of peers, so that a boot needs nobody' },
 } as const
 

@@ -54,6 +54,7 @@ const SHELLS: Readonly<Record<string, string>> = {
   'simulator/batch.ts': 'spreads seeds over processes',
   'simulator/raft/batch.ts': 'spreads seeds over threads',
   'simulator/raft/cli.ts': 'entry point of tier A',
+  'simulator/raft/script/main.ts': 'entry point',
 }
 
 /** What a core may take from Node: functions of their arguments. */

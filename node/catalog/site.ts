@@ -24,12 +24,14 @@ import {
   SITE_PEERS_MAX,
   SITE_VMS_MAX,
   STATE_BYTES_MAX,
+  TOMBSTONES_MAX,
 } from '../../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import {
   boolean,
   dictionary,
   integer,
+  list,
   type Of,
   oneOf,
   optional,
@@ -127,6 +129,8 @@ const stateShape = record({
   images: dictionary(imageShape, 65_536),
   reservations: dictionary(reservationShape, SITE_VMS_MAX),
   recovery,
+  /** VMs that were deleted here, oldest first: none of them comes back. */
+  tombstones: optional(list(record({ vm: vmId, epoch }), TOMBSTONES_MAX)),
 })
 
 export type SiteVm = Of<typeof vmShape>
@@ -216,6 +220,7 @@ function change(state: SiteState, command: ChangeCommand): Outcome<Epoch | undef
         })
       }
       delete state.vms[vm.id]
+      state.tombstones = [...(state.tombstones ?? []), { vm: vm.id, epoch: vm.epoch }].slice(-TOMBSTONES_MAX)
       return ok(undefined)
 
     case 'vm-move':
@@ -255,6 +260,8 @@ type ChangeCommand = Extract<
 function create(state: SiteState, command: SiteCommand & { kind: 'vm-create' }): Outcome<Epoch> {
   const { kind: _, vm, host, ...rest } = command
   if (state.vms[vm] !== undefined) return ok(state.vms[vm].epoch)
+  if (tombstoneOf(state, vm) !== undefined)
+    return failed({ code: 'STALE', what: `id of ${rest.name}`, expected: 'a new one', found: 'one deleted' })
   const refused =
     nameTaken(state, vm, rest.name) ?? full(state) ?? noRoom(state, host, { ...rest, vm: rest.name })
   if (refused !== undefined) return failed(refused)
@@ -283,7 +290,7 @@ function reserve(state: SiteState, command: SiteCommand & { kind: 'reserve' }): 
 function adopt(state: SiteState, command: SiteCommand & { kind: 'vm-adopt' }): Outcome<Epoch> {
   const { kind: _, m, vm, ...rest } = command
   if (state.reservations[vm]?.m === m) delete state.reservations[vm]
-  const known = state.vms[vm]
+  const known = state.vms[vm] ?? tombstoneOf(state, vm)
   // What it was when it lived here before is history, even when the log never heard that it had left.
   if (known !== undefined && compareEpochs(known.epoch, rest.epoch) >= 0) return ok(known.epoch)
   state.vms[vm] = { id: vm, ...rest, kill: false, deleting: false }
@@ -295,6 +302,9 @@ function present(state: SiteState, command: SiteCommand & { kind: 'present-grant
   const { kind: _, generation: said, vm, ...rest } = command
   const known = state.vms[vm]
   if (said !== generationOf(state)) return ok(known?.epoch ?? rest.epoch)
+  // Said before its holder gave it up, and applied after.
+  const gone = tombstoneOf(state, vm)
+  if (gone !== undefined && compareEpochs(gone.epoch, rest.epoch) >= 0) return ok(gone.epoch)
   if (known !== undefined && compareEpochs(known.epoch, rest.epoch) >= 0) return ok(known.epoch)
   // Room is not asked for: it is there already. Only a name can stand in its way, and then it gets another.
   const free =
@@ -425,6 +435,9 @@ const full = (state: SiteState): Failure | undefined =>
   Object.keys(state.vms).length + Object.keys(state.reservations).length >= SITE_VMS_MAX
     ? { code: 'RATE_LIMITED', what: 'VMs of one site', retryAfterMs: 0 }
     : undefined
+
+const tombstoneOf = (state: SiteState, vm: string): { readonly epoch: Epoch } | undefined =>
+  state.tombstones?.find((each) => each.vm === vm)
 
 const same = (a: Epoch, b: Epoch): boolean => a.every((part, index) => part === b[index])
 const takenBy = (vm: SiteVm): Failure => ({ code: 'MOVE_TAKEN', vm: vm.name, by: vm.host })

@@ -180,7 +180,7 @@ class Shelf {
     { image, bytes }: Prepared[number],
   ): Promise<Pick<Ingested, 'manifest' | 'newBytes'>> {
     const base = await this.#manifest(image)
-    const overlay = await openExport(path, 'qcow2', vm)
+    const overlay = await openExport({ path, format: 'qcow2', vm, place: this.#places.vms })
     try {
       const entries = await map(['-f', 'qcow2', path], path)
       const changed = entries.filter(({ depth, present }) => depth === 0 && present)

@@ -4,12 +4,12 @@
  * the export is open, and dies with this process.
  */
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, open, rm } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve as absolute } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { GodwitError } from '../../protocols/errors.ts'
+import { PARTIAL } from '../../storage/files/durable.ts'
 import { missing } from './tools.ts'
 
 export type NbdExport = {
@@ -27,12 +27,23 @@ const OPEN_MS = 15_000
 const READ_MS = 60_000
 const POLL_MS = 5
 
+type Exported = {
+  readonly path: string
+  readonly format: 'raw' | 'qcow2'
+  readonly vm: string
+  /** Where the socket's folder is made; whoever clears this place after a crash knows it by PARTIAL in its name. */
+  readonly place: string
+}
+
 /** Opens a stopped guest's disk for reading. ILLEGAL_STATE when a guest writes to it. */
-export async function openExport(path: string, format: 'raw' | 'qcow2', vm: string): Promise<NbdExport> {
-  const folder = await mkdtemp(join(tmpdir(), 'godwit-nbd-'))
-  const socketPath = join(folder, 'nbd')
-  const args = ['--read-only', `--format=${format}`, `--socket=${socketPath}`, path]
+export async function openExport({ path, format, vm, place }: Exported): Promise<NbdExport> {
+  const folder = await mkdtemp(join(place, `nbd${PARTIAL}-`))
+  // A socket's path has at most 107 bytes, and a data folder's may have more: both ends name the folder by what they hold.
+  const held = await open(folder, 'r')
+  const socketPath = `/proc/self/fd/${held.fd}/nbd`
+  const args = ['--read-only', `--format=${format}`, '--socket=/proc/self/cwd/nbd', absolute(path)]
   const server = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-nbd', ...args], {
+    cwd: folder,
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, LC_ALL: 'C' },
   })
@@ -52,6 +63,7 @@ export async function openExport(path: string, format: 'raw' | 'qcow2', vm: stri
     socket?.destroy()
     server.kill('SIGKILL')
     await gone
+    await held.close()
     await rm(folder, { recursive: true, force: true })
   }
   try {

@@ -28,7 +28,7 @@ const header = {
 }
 
 /** Its index is the message's `index` + 1 + its place in the list, so that no list can have gaps. */
-const entry = record({
+export const entry = record({
   term: counter,
   kind: oneOf('normal', 'configuration'),
   data: bytes(PROPOSAL_BYTES_MAX),

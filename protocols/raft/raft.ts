@@ -77,7 +77,8 @@ export function step(raft: Raft, event: RaftEvent): RaftEffect[] {
   return flush(raft)
 }
 
-function hear(raft: Raft, event: RaftEvent): void {
+/** `step` is made of `apply`, `hear` and `flush`; scripts (simulator/raft/script) pace them one by one. */
+export function hear(raft: Raft, event: RaftEvent): void {
   switch (event.kind) {
     case 'tick':
       return tick(raft)
@@ -191,7 +192,7 @@ function hearPeer(raft: Raft, message: Exclude<Message, FromLeader>): void {
 }
 
 /** Hands out what is committed and durable here; a change of configuration is in force from here on. */
-function apply(raft: Raft): void {
+export function apply(raft: Raft): void {
   const { log } = raft
   const to = Math.min(log.commit, log.stable)
   if (log.applying < log.base.index || to <= log.applying) return
@@ -212,7 +213,7 @@ function switchConfiguration(raft: Raft, index: number, data: Uint8Array): void 
   for (const [peer, { match }] of raft.progress) if (match === 0) replication.sendAppend(raft, peer)
 }
 
-function flush(raft: Raft): RaftEffect[] {
+export function flush(raft: Raft): RaftEffect[] {
   const writes = flushWrites(raft)
   const { out, told, role, term, leader } = raft
   raft.out = nothingOut()

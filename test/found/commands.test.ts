@@ -1,5 +1,6 @@
 /** Commands that were acknowledged and then forgotten, or never came to an end. */
 import test from 'ava'
+import type { Failure } from '../../protocols/errors.ts'
 import { Mesh } from './support.ts'
 
 test('a VM whose host was killed between its last step and its last word is deleted, and its name is free', (t) => {
@@ -79,4 +80,15 @@ test('a stop acknowledged elsewhere before the mark is carried out: the move is 
   t.is(mesh.vm('bb-1', id)?.wanted, 'stopped')
   t.not(mesh.handOver('aa-1', id)?.state, 'intended')
   t.deepEqual(mesh.whereRuns(id), [])
+})
+
+test('a token whose door cannot open is revoked: its port was busy, and it stood open for hours', (t) => {
+  const mesh = new Mesh()
+  const { door } = mesh.host('aa-1').plug()
+  const busy: Failure = { code: 'ADDRESS_IN_USE', address: '/ip4/0.0.0.0/tcp/4711' }
+  door.open = (_handler, done) => done({ ok: false, failure: busy })
+  const made = mesh.answer('aa-1', 'token.create', { site: 'aa', expiryMs: 600_000 })
+  t.deepEqual(made, { ok: false, failure: busy })
+  const tokens = mesh.value<{ state: string; site: string }[]>('aa-1', 'token.list', {})
+  t.deepEqual([...new Set(tokens.map(({ state }) => state))].toSorted(), ['revoked', 'used'])
 })

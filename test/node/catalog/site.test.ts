@@ -10,6 +10,7 @@ import {
   type SiteState,
 } from '../../../node/catalog/site.ts'
 import type { Epoch } from '../../../protocols/epoch.ts'
+import { TOMBSTONES_MAX } from '../../../protocols/limits.ts'
 import type { Code } from '../../../protocols/errors.ts'
 
 const ulid = (n: number): string => `01J${String(n).padStart(23, '0')}`
@@ -90,6 +91,12 @@ const adopt: SiteCommand = {
 const site = [host(a), host(b)]
 const placed = [...site, create(1, 'web')]
 
+const gone: SiteCommand[] = [
+  ...placed,
+  { kind: 'vm-delete', vm: vm(1) },
+  { kind: 'vm-gone', vm: vm(1), epoch: one },
+]
+
 const rules: [rule: string, before: SiteCommand[], command: SiteCommand, answer: Code | 'ok'][] = [
   ['places within committed capacity', site, create(1, 'web'), 'ok'],
   ['places nothing above it', [...placed, create(2, 'db')], create(3, 'more'), 'NO_HOST'],
@@ -149,6 +156,7 @@ const rules: [rule: string, before: SiteCommand[], command: SiteCommand, answer:
   ['counts what is reserved', [...site, reserve(m, 'web', 1024)], create(2, 'db'), 'NO_HOST'],
   ['adopts what the mesh gave it', [...site, reserve()], adopt, 'ok'],
   ['hears an adoption twice', [...site, reserve(), adopt], adopt, 'ok'],
+  ['creates no VM a second time that was deleted', gone, create(1, 'web'), 'STALE'],
   ['names an image once', [image('debian', 'a')], image('debian', 'b'), 'NAME_TAKEN'],
 ]
 
@@ -171,6 +179,33 @@ test('a VM that comes back takes the place of what it was here before (found by 
   const { vms } = after([...placed, move(later, there, 'cora11111111111111'), reserve(), back])
   t.like(vms[vm(1)], { host: b, epoch: [0, 3, 0, 1] })
   t.is(vms[vm(1)]?.move, undefined)
+})
+
+test('an adoption that comes after the VM was deleted brings nothing back, and frees its room', (t) => {
+  const deleted: SiteCommand[] = [
+    ...site,
+    reserve(),
+    adopt,
+    { kind: 'vm-delete', vm: vm(1) },
+    { kind: 'vm-gone', vm: vm(1), epoch: [0, 2, 0, 1] },
+  ]
+  const state = after([...deleted, reserve(), adopt])
+  t.deepEqual(state.vms, {})
+  t.deepEqual(state.reservations, {})
+  t.deepEqual(siteState.decode(siteState.encode(state)), state)
+})
+
+test('a site remembers a bounded number of the VMs that were deleted, the newest', (t) => {
+  const state = after(site)
+  for (let n = 1; n <= TOMBSTONES_MAX + 1; n++)
+    for (const each of [
+      create(n, 'web'),
+      { kind: 'vm-delete', vm: vm(n) } as const,
+      { kind: 'vm-gone', vm: vm(n), epoch: one } as const,
+    ])
+      applySite(state, each)
+  t.is(state.tombstones?.length, TOMBSTONES_MAX)
+  t.is(state.tombstones?.at(-1)?.vm, vm(TOMBSTONES_MAX + 1))
 })
 
 test('a cancel leaves the VM where it was, under its epoch', (t) => {

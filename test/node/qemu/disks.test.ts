@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { readdir, stat } from 'node:fs/promises'
+import { mkdir, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import type { CapturedDisk, DiskHandle, Disks, Machine } from '../../../node/hypervisor.ts'
@@ -88,6 +88,21 @@ test('two VMs share a base, which goes with the last of them', async (t) => {
   t.deepEqual(await bases(), [`${image}.raw`])
   await asked<void>((done) => disks.remove(vmNumber(2), done))
   t.deepEqual(await bases(), [])
+})
+
+test('a capture that was killed leaves nothing, and a long data folder is no hindrance to one', async (t) => {
+  const folder = join(await folderOf(t), 'long'.repeat(30))
+  await mkdir(folder)
+  const stores = await storesIn(t, folder)
+  const { image } = await imagesIn(folder, stores)
+  const vms = join(folder, 'disks', 'vms')
+  await mkdir(join(vms, 'nbd.partial-killed'), { recursive: true })
+  const disks = await openDisks({ folder: join(folder, 'disks'), ...stores })
+  t.deepEqual(await readdir(vms), [])
+  await prepareOn(disks, vmNumber(1), image)
+  const [captured] = await asked<CapturedDisk[]>((done) => disks.capture(vmNumber(1), done))
+  t.is(captured?.newBytes, 0)
+  t.deepEqual(await readdir(vms), [vmNumber(1)])
 })
 
 // Goal: the demo's move in one process. A guest counts on an overlay; what it wrote becomes an image that another host

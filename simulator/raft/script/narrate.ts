@@ -1,0 +1,375 @@
+/**
+ * What etcd's core would log about an event, told from the state before it and after it: our core logs nothing. Pure.
+ * Only what can be seen from outside is told, so a line may be missing where a script sees more than the state shows.
+ */
+import { nameOf, nodeOf } from './members.ts'
+import type { MemberId } from '../../../protocols/raft/member.ts'
+import { lastIndex, lastTerm } from '../../../protocols/raft/log.ts'
+import type { Message, MessageOf } from '../../../protocols/raft/messages.ts'
+import { describeConfiguration } from '../../../protocols/raft/confchange.ts'
+import type { Progress } from '../../../protocols/raft/progress.ts'
+import type { Raft } from '../../../protocols/raft/raft.ts'
+import type { Configuration, RaftEvent } from '../../../protocols/raft/types.ts'
+import { progressText, termOrZero } from './text.ts'
+import { saidSince, type View } from './view.ts'
+
+export function narrate(before: View, event: RaftEvent, raft: Raft): string[] {
+  switch (event.kind) {
+    case 'campaign':
+      return campaign(before, raft)
+    case 'tick':
+      return tick(before, raft)
+    case 'message':
+      return [...message(before, event.message, raft), ...snapshots(before, raft)]
+    case 'stored':
+      return ownVote(before, raft)
+    case 'forget-leader':
+      return forgetLeader(before, raft)
+    case 'transfer':
+      return transfer(before, event.to, raft)
+    case 'unreachable':
+      return unreachable(event.peer, raft)
+    case 'applied':
+      return lastIndex(raft.log) > before.lastIndex
+        ? [`INFO initiating automatic transition out of joint configuration ${configurationText(raft)}`]
+        : []
+    default:
+      return []
+  }
+}
+
+const id = ({ config }: Raft): string => nameOf(config.self)
+const configurationText = ({ configuration }: { configuration: Configuration }): string =>
+  describeConfiguration(configuration, nameOf)
+
+export const becameFollower = (raft: Raft): string => `INFO ${id(raft)} became follower at term ${raft.term}`
+
+export const switched = (raft: Raft, configuration: Configuration): string =>
+  `INFO ${id(raft)} switched to configuration ${describeConfiguration(configuration, nameOf)}`
+
+/** As it comes up. */
+export function born(raft: Raft): string[] {
+  const { configuration, term, log } = raft
+  const peers = configuration.voters.map(nameOf).join(',')
+  const state = `term: ${term}, commit: ${log.commit}, applied: ${log.applied}`
+  const end = `lastindex: ${lastIndex(log)}, lastterm: ${lastTerm(log)}`
+  return [
+    switched(raft, configuration),
+    becameFollower(raft),
+    `INFO newRaft ${id(raft)} [peers: [${peers}], ${state}, ${end}]`,
+  ]
+}
+
+function campaign(before: View, raft: Raft): string[] {
+  if (before.role === 'leader') return [`DEBUG ${id(raft)} ignoring MsgHup because already leader`]
+  const asked = raft.role === 'pre-candidate' || raft.role === 'candidate' || raft.role === 'leader'
+  if (
+    asked &&
+    (raft.role !== before.role || raft.term !== before.term || requests(before, raft).length > 0)
+  ) {
+    return [`INFO ${id(raft)} is starting a new election at term ${before.term}`, ...candidacy(before, raft)]
+  }
+  const { voters, votersOutgoing } = raft.configuration
+  const votes = voters.includes(raft.config.self) || votersOutgoing.includes(raft.config.self)
+  return votes
+    ? [
+        `WARN ${id(raft)} cannot campaign at term ${raft.term} since there are still pending configuration changes to apply`,
+      ]
+    : [`WARN ${id(raft)} is unpromotable and can not campaign`]
+}
+
+const requests = (before: View, raft: Raft): MessageOf<'MsgVote' | 'MsgPreVote'>[] =>
+  saidSince(before, raft)
+    .filter((each) => each.kind === 'MsgVote' || each.kind === 'MsgPreVote')
+    .sort((a, b) => nodeOf(a.to) - nodeOf(b.to))
+
+function candidacy(before: View, raft: Raft): string[] {
+  const asks = requests(before, raft)
+  const role = raft.role === 'pre-candidate' ? 'pre-candidate' : 'candidate'
+  const end = `[logterm: ${before.lastTerm}, index: ${before.lastIndex}]`
+  return [
+    `INFO ${id(raft)} became ${role} at term ${raft.term}`,
+    ...asks.map(
+      ({ kind, to }) => `INFO ${id(raft)} ${end} sent ${kind} request to ${nameOf(to)} at term ${raft.term}`,
+    ),
+  ]
+}
+
+function tick(before: View, raft: Raft): string[] {
+  if (before.role === 'leader' && raft.role === 'follower') {
+    return [`WARN ${id(raft)} stepped down to follower since quorum is not active`, becameFollower(raft)]
+  }
+  const campaigns = raft.role !== 'leader' && requests(before, raft).length > 0
+  return campaigns ? campaign(before, raft) : []
+}
+
+/** Its own vote counts once it is on disk. */
+function ownVote(before: View, raft: Raft): string[] {
+  const self = raft.config.self
+  if (before.role !== 'candidate' || before.term !== raft.term || before.votes.has(self)) return []
+  if (raft.role === 'candidate' && !raft.votes.has(self)) return []
+  return polled(before, 'MsgVoteResp', self, true, raft)
+}
+
+/** A pre-candidate counts its own vote at once; etcd's does with the next Ready. */
+export const ownPreVote = (raft: Raft): string[] =>
+  polledLines(new Map(), 'MsgPreVoteResp', raft.config.self, true, raft)
+
+function polled(before: View, kind: Message['kind'], from: MemberId, granted: boolean, raft: Raft): string[] {
+  const lines = polledLines(before.votes, kind, from, granted, raft)
+  if (raft.role === 'leader') return [...lines, `INFO ${id(raft)} became leader at term ${raft.term}`]
+  if (raft.role === 'follower') return [...lines, becameFollower(raft)]
+  return before.role === raft.role ? lines : [...lines, ...candidacy(before, raft)]
+}
+
+function polledLines(
+  votes: ReadonlyMap<MemberId, boolean>,
+  kind: Message['kind'],
+  from: MemberId,
+  granted: boolean,
+  raft: Raft,
+): string[] {
+  const term = kind === 'MsgPreVoteResp' && raft.role === 'candidate' ? raft.term - 1 : raft.term
+  const all = [...new Map([[from, granted], ...votes]).values()]
+  const yes = all.filter(Boolean).length
+  return [
+    `INFO ${id(raft)} received ${kind}${granted ? '' : ' rejection'} from ${nameOf(from)} at term ${term}`,
+    `INFO ${id(raft)} has received ${yes} ${kind} votes and ${all.length - yes} vote rejections`,
+  ]
+}
+
+function message(before: View, heard: Message, raft: Raft): string[] {
+  if (heard.term < before.term) return oldTerm(before, heard, raft)
+  const asksForVote = heard.kind === 'MsgVote' || heard.kind === 'MsgPreVote'
+  if (asksForVote && isIgnored(before, heard, raft)) return [ignoredVote(before, heard, raft)]
+  const lines = newTerm(before, heard, raft)
+  switch (heard.kind) {
+    case 'MsgVote':
+    case 'MsgPreVote':
+      return [...lines, ...votes(before, heard, raft)]
+    case 'MsgVoteResp':
+    case 'MsgPreVoteResp':
+      return [...lines, ...voteResponse(before, heard, raft)]
+    case 'MsgApp':
+      return [...lines, ...append(before, heard, raft)]
+    case 'MsgSnap':
+      return [...lines, ...restore(before, heard, raft)]
+    case 'MsgAppResp':
+      return [...lines, ...appendResponse(before, heard, raft)]
+    case 'MsgTimeoutNow':
+      return [...lines, ...timeoutNow(before, heard, raft)]
+    default:
+      return lines
+  }
+}
+
+function oldTerm(before: View, { kind, from, term }: Message, raft: Raft): string[] {
+  const answered = saidSince(before, raft).length > 0
+  if (answered && kind !== 'MsgPreVote') return []
+  if (kind === 'MsgPreVote') return []
+  return [
+    `INFO ${id(raft)} [term: ${raft.term}] ignored a ${kind} message with lower term from ${nameOf(from)} [term: ${term}]`,
+  ]
+}
+
+const isIgnored = (before: View, { term }: Message, raft: Raft): boolean =>
+  term > before.term && raft.term === before.term && saidSince(before, raft).length === 0
+
+type VoteRequest = MessageOf<'MsgVote' | 'MsgPreVote'>
+
+function ignoredVote(before: View, { kind, from, index, logTerm }: VoteRequest, raft: Raft): string {
+  const own = `[logterm: ${before.lastTerm}, index: ${before.lastIndex}, vote: ${nameOf(before.vote)}]`
+  const theirs = `[logterm: ${logTerm}, index: ${index}]`
+  const left = raft.config.electionTicks - before.electionElapsed
+  return `INFO ${id(raft)} ${own} ignored ${kind} from ${nameOf(from)} ${theirs} at term ${before.term}: lease is not expired (remaining ticks: ${left})`
+}
+
+function newTerm(before: View, { kind, from, term }: Message, raft: Raft): string[] {
+  const cameDown = before.role !== 'follower' && raft.role === 'follower'
+  if (term > before.term && raft.term === term && kind !== 'MsgPreVote') {
+    return [
+      `INFO ${id(raft)} [term: ${before.term}] received a ${kind} message with higher term from ${nameOf(from)} [term: ${term}]`,
+      becameFollower(raft),
+    ]
+  }
+  const leads = kind === 'MsgApp' || kind === 'MsgHeartbeat' || kind === 'MsgSnap'
+  return leads && cameDown ? [becameFollower(raft)] : []
+}
+
+function votes(before: View, { kind, from, index, logTerm }: VoteRequest, raft: Raft): string[] {
+  const answer = saidSince(before, raft).find(
+    (each) => each.kind === 'MsgVoteResp' || each.kind === 'MsgPreVoteResp',
+  )
+  if (answer === undefined || !('reject' in answer)) return []
+  const vote = before.term === raft.term ? before.vote : ''
+  const own = `[logterm: ${before.lastTerm}, index: ${before.lastIndex}, vote: ${nameOf(vote)}]`
+  const what = answer.reject ? `rejected ${kind} from` : `cast ${kind} for`
+  return [
+    `INFO ${id(raft)} ${own} ${what} ${nameOf(from)} [logterm: ${logTerm}, index: ${index}] at term ${raft.term}`,
+  ]
+}
+
+function voteResponse(
+  before: View,
+  { kind, from, reject }: MessageOf<'MsgVoteResp' | 'MsgPreVoteResp'>,
+  raft: Raft,
+): string[] {
+  const asked = kind === 'MsgPreVoteResp' ? 'pre-candidate' : 'candidate'
+  const isNewTerm = kind === 'MsgVoteResp' ? raft.term !== before.term : reject && raft.term !== before.term
+  if (before.role !== asked || isNewTerm) return []
+  return polled(before, kind, from, !reject, raft)
+}
+
+function append(before: View, { from, index, logTerm, entries }: MessageOf<'MsgApp'>, raft: Raft): string[] {
+  const answer = saidSince(before, raft).find((each) => each.kind === 'MsgAppResp')
+  if (answer?.kind === 'MsgAppResp' && answer.reject) {
+    const own = `[logterm: ${termOrZero(raft, index)}, index: ${index}]`
+    return [
+      `DEBUG ${id(raft)} ${own} rejected MsgApp [logterm: ${logTerm}, index: ${index}] from ${nameOf(from)}`,
+    ]
+  }
+  for (const [at, { term }] of entries.entries()) {
+    const place = index + 1 + at
+    const held = before.entries[place - before.base - 1]
+    if (held === undefined || held.term === term) continue
+    // `written`: up to here it is on disk or on its way there.
+    const how =
+      place <= before.stable + 1
+        ? 'replace the unstable entries from'
+        : 'truncate the unstable entries before'
+    return [
+      `INFO found conflict at index ${place} [existing term: ${held.term}, conflicting term: ${term}]`,
+      `INFO ${how} index ${place}`,
+    ]
+  }
+  return []
+}
+
+function restore(before: View, { index, logTerm }: MessageOf<'MsgSnap'>, raft: Raft): string[] {
+  const { log } = raft
+  const what = `snapshot [index: ${index}, term: ${logTerm}]`
+  const end = `[commit: ${log.commit}, lastindex: ${lastIndex(log)}, lastterm: ${lastTerm(log)}]`
+  if (before.commit >= index) return [`INFO ${id(raft)} [commit: ${log.commit}] ignored ${what}`]
+  if (log.base.index !== index) {
+    return log.commit < index
+      ? []
+      : [
+          `INFO ${id(raft)} ${end} fast-forwarded commit to ${what}`,
+          `INFO ${id(raft)} [commit: ${log.commit}] ignored ${what}`,
+        ]
+  }
+  const done = `committed=${before.commit}, applied=${before.applied}, applying=${before.applying}`
+  const unstable = `unstable.offset=${before.stable + 1}, unstable.offsetInProgress=${before.written + 1}`
+  const count = `len(unstable.Entries)=${before.lastIndex - before.stable}`
+  return [
+    `INFO log [${done}, ${unstable}, ${count}] starts to restore ${what}`,
+    switched(raft, raft.configuration),
+    `INFO ${id(raft)} ${end} restored ${what}`,
+    `INFO ${id(raft)} [commit: ${log.commit}] restored ${what}`,
+  ]
+}
+
+const shown = (
+  progress: Progress,
+  member: MemberId,
+  { configuration }: { configuration: Configuration },
+): string => progressText({ ...progress, isLearner: configuration.learners.includes(member) })
+
+function appendResponse(before: View, heard: MessageOf<'MsgAppResp'>, raft: Raft): string[] {
+  const { from, reject, rejectHint, logTerm, index } = heard
+  const was = before.progress.get(from)
+  const is = raft.progress.get(from)
+  if (was === undefined || is === undefined || raft.role !== 'leader') return []
+  if (reject) {
+    const hint = `(index ${rejectHint}, term ${logTerm})`
+    const heardOf = `DEBUG ${id(raft)} received MsgAppResp(rejected, hint: ${hint}) from ${nameOf(from)} for index ${index}`
+    const next = is.transfer === undefined ? is.next : decreasedTo(before, was, heard)
+    const moved = is.state !== was.state || next !== was.next
+    const then = { ...was, next, recentActive: true, paused: was.state === 'replicate' && was.paused }
+    const decreased = `DEBUG ${id(raft)} decreased progress of ${nameOf(from)} to [${shown(then, from, before)}]`
+    return moved ? [heardOf, decreased] : [heardOf]
+  }
+  const lines: string[] = []
+  if (was.state === 'snapshot' && is.state === 'replicate') {
+    const then = { ...was, match: index, next: Math.max(was.next, index + 1), recentActive: true }
+    const what = `resumed sending replication messages to ${nameOf(from)} [${shown(then, from, before)}]`
+    lines.push(`DEBUG ${id(raft)} recovered from needing snapshot, ${what}`)
+  }
+  if (saidSince(before, raft).some(({ kind, to }) => kind === 'MsgTimeoutNow' && to === from)) {
+    lines.push(`INFO ${id(raft)} sent MsgTimeoutNow to ${nameOf(from)} after received MsgAppResp`)
+  }
+  return lines
+}
+
+/** Where a probe goes back to, which a snapshot that is sent at once hides. */
+function decreasedTo(
+  before: View,
+  was: Progress,
+  { index, rejectHint, logTerm }: MessageOf<'MsgAppResp'>,
+): number {
+  if (was.state === 'replicate') return was.match + 1
+  let hint = rejectHint
+  const termOf = (at: number): number => before.entries[at - before.base - 1]?.term ?? 0
+  const mayMeet = (at: number): boolean => logTerm === 0 || termOf(at) <= logTerm
+  while (!mayMeet(hint)) hint--
+  return Math.max(Math.min(index, hint + 1), was.match + 1)
+}
+
+/** Snapshots that the event made the leader send. */
+function snapshots(before: View, raft: Raft): string[] {
+  return saidSince(before, raft).flatMap((sent) => {
+    if (sent.kind !== 'MsgSnap' || sent.offset !== 0) return []
+    const is = raft.progress.get(sent.to)
+    if (is?.transfer === undefined) return []
+    const to = nameOf(sent.to)
+    const probed = {
+      ...is,
+      state: 'probe' as const,
+      transfer: undefined,
+      next: probedNext(before, sent, is),
+      paused: false,
+    }
+    const place = `[firstindex: ${raft.log.base.index + 1}, commit: ${raft.log.commit}]`
+    const what = `sent snapshot[index: ${sent.index}, term: ${sent.logTerm}]`
+    return [
+      `DEBUG ${id(raft)} ${place} ${what} to ${to} [${shown(probed, sent.to, raft)}]`,
+      `DEBUG ${id(raft)} paused sending replication messages to ${to} [${shown(is, sent.to, raft)}]`,
+    ]
+  })
+}
+
+function probedNext(before: View, sent: Message, is: Progress): number {
+  const was = before.progress.get(sent.to)
+  if (was === undefined || was.state === 'replicate') return is.match + 1
+  return was.next - 1 < before.base ? was.next : Math.min(was.next, before.base + 1)
+}
+
+function timeoutNow(before: View, { from }: Message, raft: Raft): string[] {
+  if (before.role !== 'follower') return []
+  const what = `received MsgTimeoutNow from ${nameOf(from)} and starts an election to get leadership.`
+  return [`INFO ${id(raft)} [term ${before.term}] ${what}`, ...campaign(before, raft)]
+}
+
+function forgetLeader(before: View, raft: Raft): string[] {
+  if (raft.config.readOnly === 'lease-based')
+    return ['ERROR ignoring MsgForgetLeader due to ReadOnlyLeaseBased']
+  const forgot = before.leader !== '' && raft.leader === ''
+  return forgot ? [`INFO ${id(raft)} forgetting leader ${nameOf(before.leader)} at term ${raft.term}`] : []
+}
+
+function transfer(before: View, to: MemberId, raft: Raft): string[] {
+  if (raft.role !== 'leader') return []
+  const said = saidSince(before, raft)
+  const sent = said.some(({ kind }) => kind === 'MsgTimeoutNow')
+  const starts = `INFO ${id(raft)} [term ${raft.term}] starts to transfer leadership to ${nameOf(to)}`
+  const name = nameOf(to)
+  const now = `INFO ${id(raft)} sends MsgTimeoutNow to ${name} immediately as ${name} already has up-to-date log`
+  return sent ? [starts, now] : [starts]
+}
+
+function unreachable(peer: MemberId, raft: Raft): string[] {
+  const progress = raft.progress.get(peer)
+  if (raft.role !== 'leader' || progress === undefined) return []
+  const state = shown(progress, peer, raft)
+  return [`DEBUG ${id(raft)} failed to send message to ${nameOf(peer)} because it is unreachable [${state}]`]
+}

@@ -1,0 +1,367 @@
+/**
+ * Peers that hold one group's log and follow it from each other: the real cores and codecs, on virtual time and on a
+ * network and disks that lose things. Members get the log from the truth itself, each as late as it likes; all others
+ * have only what they are told. Every delivery is held against the truth at once.
+ */
+import assert from 'node:assert/strict'
+import { random, type Random } from '../../../simulator/random.ts'
+import { World } from '../../../simulator/world.ts'
+import { followAnswer, followAsk, type Answer, type Position } from '../../../protocols/follow/messages.ts'
+import * as follower from '../../../protocols/follow/follower.ts'
+import * as source from '../../../protocols/follow/source.ts'
+import { NOBODY } from '../../../protocols/raft/configuration.ts'
+import type { Entry, Snapshot } from '../../../protocols/raft/types.ts'
+
+const GROUP = 'mesh'
+const CLUSTER = '01JZ0000000000000000000002'
+const PART_BYTES = 64
+
+export type Terms = {
+  readonly seed: number
+  /** Peers of each site; the first `members` of all peers, one site after the other, are members. */
+  readonly sites: readonly number[]
+  readonly members: number
+  readonly loss: number
+  /** Entries kept behind a snapshot. */
+  readonly kept: number
+}
+
+export type Seen = { [what: string]: number }
+
+/** What one peer has on its disk. */
+type Disk = {
+  generation: number
+  log: { base: Entry | Base; entries: Entry[]; applied: number }
+  snapshot: Snapshot
+}
+type Base = { readonly index: number; readonly term: number }
+
+export class Mesh {
+  readonly world: World
+  readonly peers: Peer[]
+  readonly seen: Seen = {}
+  /** The committed sequence; the entry with index i is at i - 1. */
+  truth: Entry[] = []
+  generation = 0
+  /** Where the present generation begins. */
+  generationIndex = 0
+  loss: number
+  readonly dice: Random
+  readonly kept: number
+  /** Pairs of sites, or of peers, that cannot reach each other. */
+  readonly cut = new Set<string>()
+
+  constructor({ seed, sites, members, loss, kept }: Terms) {
+    this.world = new World(seed)
+    this.dice = random(seed, 'mesh')
+    this.loss = loss
+    this.kept = kept
+    const places = sites.flatMap((count, site) => Array.from({ length: count }, () => site))
+    // Members are spread: the first peer of each site, then the second.
+    const order = places
+      .map((site, n) => ({ n, turn: n - places.indexOf(site) }))
+      .sort((a, b) => a.turn - b.turn)
+    const chosen = new Set(order.slice(0, members).map(({ n }) => n))
+    this.peers = places.map((site, n) => new Peer(this, n, site, chosen.has(n)))
+  }
+
+  start(): void {
+    for (const each of this.peers) each.start()
+  }
+
+  run(ms: number): void {
+    this.world.run(this.world.nowMs + ms)
+  }
+
+  commit(count = 1): void {
+    for (let n = 0; n < count; n++) {
+      const index = this.truth.length + 1
+      const term = (this.truth.at(-1)?.term ?? 1) + Number(this.dice.chance(0.05))
+      const data = Uint8Array.of(this.generation, index & 255, index >> 8, this.dice.below(256))
+      this.truth.push({ term, index, kind: 'normal', data })
+    }
+    for (const each of this.peers) if (each.member) each.catchUp()
+  }
+
+  /** `raft recover`: what one member has becomes a snapshot of a new generation; the rest never happened. */
+  recover(by: Peer): void {
+    this.generation++
+    this.truth.length = by.disk.log.applied
+    this.generationIndex = by.disk.log.applied
+    by.disk.generation = this.generation
+    by.compact(0)
+    by.crash()
+    by.start()
+    this.count('recovered')
+  }
+
+  count(what: string): void {
+    this.seen[what] = (this.seen[what] ?? 0) + 1
+  }
+
+  reach(a: Peer, b: Peer): boolean {
+    return (
+      a.up &&
+      b.up &&
+      !this.cut.has(`site ${a.site} ${b.site}`) &&
+      !this.cut.has(`site ${b.site} ${a.site}`) &&
+      !this.cut.has(a.id) &&
+      !this.cut.has(b.id)
+    )
+  }
+
+  /** Who has not got everything. */
+  behind(): string[] {
+    return this.peers
+      .filter(
+        ({ up, disk }) =>
+          up && (disk.generation !== this.generation || disk.log.applied !== this.truth.length),
+      )
+      .map(
+        ({ id, disk }) =>
+          `${id} at ${disk.generation}.${disk.log.applied} of ${this.generation}.${this.truth.length}`,
+      )
+  }
+}
+
+export class Peer {
+  readonly id: string
+  readonly site: number
+  readonly mesh: Mesh
+  member: boolean
+  up = false
+  disk: Disk = {
+    generation: 0,
+    log: { base: { index: 0, term: 0 }, entries: [], applied: 0 },
+    snapshot: first(),
+  }
+  follower!: follower.Follower
+  source!: source.Source
+  /** Entries in the order of their delivery, all lives together: none twice, none left out. */
+  delivered: Position[] = []
+  #life = 0
+  #token = 0
+  readonly #replies = new Map<number, (answer: Answer) => void>()
+
+  constructor(mesh: Mesh, n: number, site: number, member: boolean) {
+    this.id = ('abcdefghijkmnopqrstuvwxyz'[n] as string).repeat(16)
+    this.mesh = mesh
+    this.site = site
+    this.member = member
+  }
+
+  start(): void {
+    this.up = true
+    this.#begin()
+    const life = ++this.#life
+    const beat = (): void => {
+      if (life !== this.#life || !this.up) return
+      this.#look()
+      this.mesh.world.after(200 + this.mesh.dice.below(100), beat)
+    }
+    beat()
+    if (this.member) this.catchUp()
+  }
+
+  /** New cores on what is on the disk. */
+  #begin(): void {
+    this.source = source.newSource(CLUSTER, GROUP, PART_BYTES)
+    this.follower = follower.newFollower(this.id, CLUSTER, GROUP, this.position)
+    this.#replies.clear()
+  }
+
+  crash(): void {
+    this.up = false
+    this.#life++
+  }
+
+  get position(): Position {
+    return { generation: this.disk.generation, index: this.disk.log.applied }
+  }
+
+  /** A member gets what is committed, some time. */
+  catchUp(): void {
+    const life = this.#life
+    this.mesh.world.after(this.mesh.dice.below(300), () => {
+      const { mesh, disk } = this
+      if (life !== this.#life || !this.up || !this.member) return
+      if (disk.generation !== mesh.generation) return
+      if (disk.log.applied < mesh.generationIndex) return
+      this.#append(mesh.truth.slice(disk.log.applied))
+      this.#look()
+    })
+  }
+
+  /** Makes a snapshot, and forgets all but `kept` entries. */
+  compact(kept: number): void {
+    const { log } = this.disk
+    if (log.applied === 0) return
+    this.disk.snapshot = snapshotAt(this.mesh, log.applied)
+    const to = Math.max(log.base.index, log.applied - kept)
+    if (to === log.base.index) return
+    const base = log.entries[to - log.base.index - 1] as Entry
+    log.entries = log.entries.slice(to - log.base.index)
+    log.base = base
+    this.mesh.count('compacted')
+  }
+
+  #look(): void {
+    const { mesh } = this
+    const candidates = mesh.peers
+      .filter((each) => each !== this)
+      .map((each) => ({
+        peer: each.id,
+        near: each.site === this.site,
+        member: each.member,
+        connected: mesh.reach(this, each),
+        rttMs: each.site === this.site ? 1 : 40 * Math.abs(each.site - this.site),
+      }))
+    this.#feed({ kind: 'wanted', wanted: !this.member || this.disk.generation !== mesh.generation })
+    this.#feed({ kind: 'candidates', candidates })
+    this.#feed({ kind: 'tick' })
+    this.#serve({ kind: 'look' })
+    if (this.member && this.disk.log.applied < mesh.truth.length) this.catchUp()
+  }
+
+  #feed(event: follower.Event): void {
+    for (const effect of follower.step(this.follower, event, this.mesh.world.nowMs)) this.#perform(effect)
+  }
+
+  #perform(effect: follower.Effect): void {
+    switch (effect.kind) {
+      case 'ask':
+        return this.#ask(effect)
+      case 'entries':
+        return this.#later(() => {
+          if (this.#isNext(effect.entries[0]?.index)) this.#append(effect.entries)
+        })
+      case 'snapshot':
+        return this.#later(() => this.#install(effect.generation, effect.snapshot))
+      case 'blame':
+        assert.fail(`${this.id} blames ${effect.peer}: ${effect.why}`)
+    }
+  }
+
+  /** On its way to the disk; a crash may come first. */
+  #later(run: () => void): void {
+    const life = this.#life
+    this.mesh.world.after(this.mesh.dice.below(20), () => {
+      if (life !== this.#life) return
+      run()
+      this.#feed({ kind: 'position', position: this.position })
+      this.#serve({ kind: 'look' })
+    })
+  }
+
+  #append(entries: readonly Entry[]): void {
+    const { log, generation } = this.disk
+    const { mesh } = this
+    for (const entry of entries) {
+      assert.equal(entry.index, log.applied + 1, `${this.id}: each once, in order`)
+      if (generation === mesh.generation)
+        assert.deepEqual(entry, mesh.truth[entry.index - 1], `${this.id}: as committed`)
+      log.entries.push(entry)
+      log.applied = entry.index
+      this.delivered.push({ generation, index: entry.index })
+    }
+    if (mesh.dice.chance(0.1)) this.compact(mesh.dice.below(mesh.kept))
+  }
+
+  /** A member may have heard its leader meanwhile; what it holds then is not taken again. */
+  #isNext(index: number | undefined): boolean {
+    return !this.member || index === this.disk.log.applied + 1
+  }
+
+  #install(generation: number, snapshot: Snapshot): void {
+    const { disk, mesh } = this
+    const isNewer =
+      generation > disk.generation || (generation === disk.generation && snapshot.index > disk.log.applied)
+    if (this.member && !isNewer) return
+    assert(isNewer, `${this.id}: never backwards`)
+    if (generation === mesh.generation) assert.deepEqual(snapshot, snapshotAt(mesh, snapshot.index))
+    mesh.count(generation > disk.generation ? 'snapshot of a newer generation' : 'snapshot')
+    this.disk = {
+      generation,
+      log: { base: { index: snapshot.index, term: snapshot.term }, entries: [], applied: snapshot.index },
+      snapshot,
+    }
+    this.source = source.newSource(CLUSTER, GROUP, PART_BYTES)
+    this.#replies.clear()
+    this.delivered.push({ generation, index: snapshot.index })
+  }
+
+  #ask({ to, serial, ask, timeoutMs }: follower.Effect & { kind: 'ask' }): void {
+    const { mesh } = this
+    const { world, dice } = mesh
+    const life = this.#life
+    const there = mesh.peers.find(({ id }) => id === to) as Peer
+    if (ask.snapshot !== undefined && ask.snapshot.offset > 0 && to !== this.follower.source)
+      mesh.count('resumed elsewhere')
+    let over = false
+    const end = (event: follower.Event): void => {
+      if (over) return
+      over = true
+      if (life === this.#life) this.#feed(event)
+    }
+    const delay = (): number => (this.site === there.site ? 1 : 40) + dice.below(20)
+    world.after(timeoutMs, () => end({ kind: 'failed', serial }))
+    if (!mesh.reach(this, there)) return void world.after(delay(), () => end({ kind: 'failed', serial }))
+    if (dice.chance(mesh.loss)) return
+    const frame = followAsk.encode(ask)
+    world.after(delay(), () => {
+      if (!mesh.reach(this, there)) return
+      there.hear(this.id, frame, (answer) => {
+        if (!mesh.reach(this, there) || dice.chance(mesh.loss)) return
+        const back = followAnswer.encode(answer)
+        world.after(delay(), () => {
+          const said = followAnswer.decode(back)
+          mesh.count(said.kind === 'nothing' ? said.why : said.kind)
+          if (said.kind !== 'nothing' && this.site !== there.site && !this.member) mesh.count('crossed')
+          end({ kind: 'answer', serial, answer: said })
+        })
+      })
+    })
+  }
+
+  hear(from: string, frame: Uint8Array, reply: (answer: Answer) => void): void {
+    const token = ++this.#token
+    const ask = followAsk.decode(frame)
+    this.#replies.set(token, reply)
+    if (!this.member) this.#feed({ kind: 'heard', position: ask })
+    this.#serve({ kind: 'ask', token, from, ask })
+  }
+
+  #serve(event: source.Event): void {
+    const { disk, mesh } = this
+    const inTouch = this.member && disk.generation === mesh.generation
+    const standing = inTouch
+      ? { term: 1, leader: this.id, ageMs: 0, path: [] }
+      : {
+          term: 1,
+          leader: '',
+          ageMs: Math.min(2 ** 52, Math.round(follower.ageMs(this.follower, mesh.world.nowMs))),
+          path: follower.pathOf(this.follower),
+        }
+    const { generation, log, snapshot } = disk
+    for (const { token, answer } of source.step(
+      this.source,
+      event,
+      { generation, log, snapshot, standing },
+      mesh.world.nowMs,
+    )) {
+      this.#replies.get(token)?.(answer)
+      this.#replies.delete(token)
+    }
+  }
+}
+
+function first(): Snapshot {
+  return { index: 0, term: 0, configuration: NOBODY, data: new Uint8Array() }
+}
+
+/** The state at an index: which entries made it, as bytes of some length. */
+function snapshotAt({ truth }: Mesh, index: number): Snapshot {
+  const made = truth.slice(0, index).map(({ data }) => data)
+  const data = Uint8Array.from(Buffer.concat(made)).slice(-300)
+  return { index, term: (truth[index - 1] as Entry).term, configuration: NOBODY, data }
+}

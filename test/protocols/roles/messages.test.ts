@@ -1,0 +1,21 @@
+import { rolesAnswer, rolesAsk } from '../../../protocols/roles/messages.ts'
+import { golden, sturdy } from '../golden.ts'
+
+const peer = '12D3KooWGRUfRXhE1dbyw4RZaQzmBhGN4fLBnJQpGZQcP9mLsU1T'
+const member = `${peer}#1k2m3n4p5q`
+const candidate = {
+  kind: 'candidate' as const,
+  member,
+  uplink: 'mast',
+  uptimeMs: 86_400_000,
+  power: 'battery' as const,
+  noVote: false,
+  draining: true,
+  rttMs: { [peer]: 12.5 },
+}
+
+golden('roles-candidate-ask', rolesAsk, { kind: 'candidate', group: 'mesh', to: [peer] })
+golden('roles-leaving-ask', rolesAsk, { kind: 'leaving', group: 'site/north', member })
+golden('roles-candidate-answer', rolesAnswer, candidate)
+golden('roles-leaving-answer', rolesAnswer, { kind: 'leaving', votes: true, stays: false })
+sturdy('roles candidate', rolesAnswer, candidate)
