@@ -43,6 +43,8 @@ import {
 import { BringingIn } from './bringing-in.ts'
 import { MESH_GROUP, siteGroupOf } from './founding.ts'
 import { Group } from './group.ts'
+import { mendMesh, mendSite } from './mending.ts'
+import { type Mend, recoveredState } from './opening.ts'
 import { Proposing } from './proposing.ts'
 
 const MESH: Machine<MeshState, MeshCommand> = {
@@ -87,7 +89,6 @@ export class Agreement {
   readonly #proposing: { readonly mesh: Proposing; readonly site: Proposing }
   #stopped = false
 
-  /** @throws GodwitError DATA_CORRUPT when a log on disk is not what was written. */
   constructor(identity: Identity, ports: Ports, events: Events) {
     this.#identity = identity
     this.#ports = ports
@@ -99,8 +100,12 @@ export class Agreement {
       send: (message: Parameters<typeof raftMessage.encode>[0]): void =>
         ports.transport.send(peerOf(message.to), RAFT, raftMessage.encode(message)),
     }
-    const group = <State, Command>(name: string, machine: Machine<State, Command>): Group<State, Command> =>
-      new Group({ name, cluster: identity.mesh, peer: identity.peer }, machine, groupPorts, {
+    const group = <State, Command>(
+      name: string,
+      machine: Machine<State, Command>,
+      mend: Mend<State>,
+    ): Group<State, Command> =>
+      new Group({ name, cluster: identity.mesh, peer: identity.peer, mend }, machine, groupPorts, {
         applied: () => events.changed(),
         restored: () => events.changed(),
         role: (role, leader) => {
@@ -109,8 +114,12 @@ export class Agreement {
           events.role(name, role, leader)
         },
       })
-    this.mesh = group(MESH_GROUP, MESH)
-    this.site = group(this.siteGroup, SITE)
+    const { store } = ports
+    const { peer, site } = identity
+    this.mesh = group(MESH_GROUP, MESH, (state, generation) => mendMesh(store, peer, state, generation))
+    this.site = group(this.siteGroup, SITE, (state, generation) =>
+      mendSite(store, { peer, site, mesh: recoveredState(store, MESH_GROUP, MESH) }, state, generation),
+    )
     this.#proposing = { mesh: this.#proposingTo(this.mesh), site: this.#proposingTo(this.site) }
     this.#bringingIn = {
       mesh: new BringingIn(this.mesh, ports.transport),

@@ -21,6 +21,7 @@ import { render } from './metrics.ts'
 import { InHand } from './moving/around.ts'
 import { Moves } from './moving/moves.ts'
 import { Observation } from './observation.ts'
+import { describeDamage } from './opening.ts'
 import { Pulling } from './pulling.ts'
 import { Vms } from './reconcile/vms.ts'
 import { mindDoor } from './tokens.ts'
@@ -44,7 +45,7 @@ const MIND_MS = 2_000
 const READY_MS = 5_000
 const READY_LOOK_MS = 50
 
-/** @throws GodwitError DATA_CORRUPT when a record on disk is not what was written. */
+/** @throws GodwitError DATA_CORRUPT when a record on disk, other than of a group's log, is not what was written. */
 export function composeNode(config: NodeConfig, ports: Ports): Node {
   const { identity } = config
   const { clock } = ports
@@ -79,6 +80,11 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
   }
 
   const agreement = new Agreement(identity, { ...ports, transport }, { changed, role: () => changed() })
+  for (const group of [agreement.mesh, agreement.site]) {
+    const text = describeDamage(group.name, group.opened)
+    if (text !== undefined)
+      ports.journal.append({ atMs: clock.wallMs(), kind: 'log', subject: group.name, text })
+  }
   const jobs = new Jobs(clock, identity.peerName, () => {})
   const asking = new Asking(
     transport,

@@ -74,6 +74,7 @@ export function figures(context: Context, ready: boolean, vitals: Vitals): Metri
     godwit_raft_last_index: byGroup(({ lastIndex }) => lastIndex),
     godwit_raft_role: groups.map(({ group, role }) => ({ group, role, value: 1 })),
     godwit_raft_has_leader: byGroup(({ leader }) => (leader === '' ? 0 : 1)),
+    godwit_raft_log_damaged: byGroup(({ damaged }) => (damaged === '' ? 0 : 1)),
     godwit_event_loop_delay_seconds: [
       { stat: 'mean', value: mean },
       { stat: 'p99', value: p99 },

@@ -16,11 +16,12 @@ import {
   HEARTBEAT_TICKS,
   PROPOSALS_MAX,
   SNAPSHOT_EVERY_ENTRIES,
+  STUCK_WRITE_MS,
   TICK_MS,
+  WRITE_AGAIN_MS,
 } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
-import { membersOf } from '../protocols/raft/configuration.ts'
-import { emptyLog } from '../protocols/raft/genesis.ts'
+import { isVoter, membersOf } from '../protocols/raft/configuration.ts'
 import {
   applyEntry,
   type Asked,
@@ -31,18 +32,23 @@ import {
   type Machine,
   newEnvelope,
 } from '../protocols/raft/envelope.ts'
-import { memberOf, type MemberId, newIncarnation, peerOf } from '../protocols/raft/member.ts'
+import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import type { Message } from '../protocols/raft/messages.ts'
-import { create, type Raft, status, step } from '../protocols/raft/raft.ts'
+import { create, type Raft, type Status, status, step } from '../protocols/raft/raft.ts'
 import type { ConfigurationChange, Entry, RaftEffect, RaftEvent, Role } from '../protocols/raft/types.ts'
-import { beginOps, recover, recoverOwner, storeOps } from '../storage/raft-log.ts'
+import { type LogOwner, storeOps } from '../storage/raft-log.ts'
+import { type Reason, recoverReason } from '../storage/raft-salvage.ts'
 import type { Op, Store } from '../storage/store.ts'
+import { Copying } from './copying.ts'
+import { type Mend, openLog, type Opened } from './opening.ts'
 
-export type GroupTerms = {
+export type GroupTerms<State> = {
   readonly name: string
   /** The mesh's id. */
   readonly cluster: string
   readonly peer: PeerId
+  /** See node/opening.ts; unless told nothing is mended. */
+  readonly mend?: Mend<State>
 }
 
 export type GroupPorts = {
@@ -63,13 +69,10 @@ export type GroupEvents<Command> = {
 type Answer = Done<Outcome<unknown>>
 type Pending = { readonly index: number; readonly term: number; readonly done: Answer }
 
-/** A retry of a failed write: long enough not to spin on a full disk, short enough to go on soon after room is made. */
-const WRITE_AGAIN_MS = 1_000
-
 export class Group<State, Command> {
   readonly name: string
-  /** As whom this peer keeps its log of the group. */
-  readonly member: MemberId
+  /** How its log was found at start, and the newest log that was put aside, if one was. */
+  readonly opened: Pick<Opened, 'how' | 'why'> & { readonly reason: Reason | undefined }
   leader: PeerId = ''
   role: Role = 'follower'
   appliedIndex: number
@@ -91,13 +94,16 @@ export class Group<State, Command> {
   readonly #timers = new Set<Timer>()
   /** The first records of a log that is not on disk yet: they go with its first write. */
   #first: readonly Op[] = []
+  readonly #owner: LogOwner
+  readonly #copying: Copying
+  #appliedTerm: number
   #snapshotIndex: number
+  #copyTimer: Timer | undefined
   #nextToken = 1
   #stopped = false
 
-  /** @throws GodwitError DATA_CORRUPT when the log on disk is not what was written. */
   constructor(
-    { name, cluster, peer }: GroupTerms,
+    { name, cluster, peer, mend = () => undefined }: GroupTerms<State>,
     machine: Machine<State, Command>,
     ports: GroupPorts,
     events: GroupEvents<Command>,
@@ -106,19 +112,19 @@ export class Group<State, Command> {
     this.#machine = machine
     this.#ports = ports
     this.#events = events
-    const owner = recoverOwner(ports.store, name) ?? {
-      member: memberOf(peer, newIncarnation(ports.dice)),
-      generation: 0,
-    }
-    const found = recover(ports.store, name)
-    const recovered = found ?? emptyLog()
-    if (found === undefined) this.#first = beginOps(name, owner, recovered)
-    this.member = owner.member
+    const { clock, dice, store } = ports
+    const terms = { group: name, peer, wallMs: clock.wallMs(), dice, mend }
+    const { owner, recovered, first, ...opened } = openLog(store, terms, machine)
+    this.opened = { ...opened, reason: recoverReason(store, name) }
+    this.#first = first
+    this.#copying = new Copying(name, owner, recovered)
+    this.#owner = owner
     const { snapshot } = recovered
     this.#snapshots = envelopeCodec(machine)
     this.#envelope =
       snapshot.data.length === 0 ? newEnvelope(machine.empty()) : this.#snapshots.decode(snapshot.data)
     this.appliedIndex = snapshot.index
+    this.#appliedTerm = snapshot.term
     this.#snapshotIndex = snapshot.index
     this.#raft = create(
       {
@@ -134,6 +140,11 @@ export class Group<State, Command> {
     )
   }
 
+  /** As whom this peer keeps its log of the group. */
+  get member(): MemberId {
+    return this.#owner.member
+  }
+
   start(): void {
     const tick = (): void => {
       if (this.#stopped) return
@@ -141,10 +152,22 @@ export class Group<State, Command> {
       this.#later(TICK_MS, tick)
     }
     tick()
+    this.#writeFirst()
+  }
+
+  /** A log that has nothing to write yet is begun all the same, so that what was put aside for it is safe. */
+  #writeFirst(): void {
+    const first = this.#first
+    if (first.length === 0) return
+    this.#ports.store.write(first, true, ({ ok: isStored }) => {
+      // Otherwise it goes, once more, with the log's own first write.
+      if (isStored && this.#first === first) this.#first = []
+    })
   }
 
   /** Nothing is heard, sent or answered after this. */
   stop(): void {
+    this.#copy()
     this.#stopped = true
     for (const timer of this.#timers) timer.cancel()
     this.#refuseAll({ code: 'STOPPING', peer: 'this peer' }, unknown(this.name, 'this peer stops'))
@@ -189,7 +212,7 @@ export class Group<State, Command> {
     this.#feed({ kind: 'read', token })
   }
 
-  status(): ReturnType<typeof status> {
+  status(): Status {
     return status(this.#raft)
   }
 
@@ -216,15 +239,16 @@ export class Group<State, Command> {
         this.#waiting.set(effect.after, [...(this.#waiting.get(effect.after) ?? []), effect.message])
         return
       case 'store':
-        this.#unstored.add(effect.token)
-        return this.#write(effect.token, [...this.#takeFirst(), ...storeOps(this.name, effect)])
+        return this.#store(effect)
       case 'apply':
         for (const entry of effect.entries) this.#apply(entry)
         this.#feed({ kind: 'applied', index: this.appliedIndex })
-        return this.#compact()
+        this.#compact()
+        return this.#copyLater()
       case 'restore':
         this.#envelope = this.#snapshots.decode(effect.snapshot.data)
         this.appliedIndex = effect.snapshot.index
+        this.#appliedTerm = effect.snapshot.term
         this.#snapshotIndex = effect.snapshot.index
         this.#loseProposals()
         this.#events.restored()
@@ -256,10 +280,23 @@ export class Group<State, Command> {
     }
   }
 
-  #takeFirst(): readonly Op[] {
+  #store(effect: RaftEffect & { kind: 'store' }): void {
+    const { token } = effect
     const first = this.#first
     this.#first = []
-    return first
+    this.#unstored.add(token)
+    this.#mindStuck(token)
+    this.#write(token, [...first, ...storeOps(this.name, effect), ...this.#copying.dropped(effect)])
+  }
+
+  /** A leader that cannot write applies nothing, though the others may agree: one of them is to lead. */
+  #mindStuck(token: number): void {
+    this.#later(STUCK_WRITE_MS, () => {
+      if (!this.#unstored.has(token)) return
+      const to = this.role === 'leader' ? successorOf(this.status()) : undefined
+      if (to !== undefined) this.#feed({ kind: 'transfer', to })
+      this.#mindStuck(token)
+    })
   }
 
   #write(token: number, ops: readonly Op[]): void {
@@ -268,7 +305,8 @@ export class Group<State, Command> {
       if (!outcome.ok) {
         this.#unwritable = outcome.failure
         this.#refuseAll(outcome.failure, pendingOf(this.name, outcome.failure))
-        return this.#later(WRITE_AGAIN_MS, () => this.#write(token, ops))
+        this.#later(WRITE_AGAIN_MS, () => this.#write(token, ops))
+        return
       }
       this.#unwritable = undefined
       this.#unstored.delete(token)
@@ -280,6 +318,7 @@ export class Group<State, Command> {
 
   #apply(entry: Entry): void {
     this.appliedIndex = entry.index
+    this.#appliedTerm = entry.term
     const pending = this.#pending.get(entry.index)
     this.#pending.delete(entry.index)
     // Another leader's entry stands where ours was to be: whether ours is anywhere is not known to us.
@@ -295,11 +334,41 @@ export class Group<State, Command> {
   #compact(): void {
     if (this.appliedIndex - this.#snapshotIndex < SNAPSHOT_EVERY_ENTRIES) return
     this.#snapshotIndex = this.appliedIndex
+    const data = this.#encoded()
+    if (data !== undefined) this.#feed({ kind: 'compact', index: this.appliedIndex, data })
+  }
+
+  /** While this peer decides alone: the state once more, apart from the log (storage/raft-salvage.ts). */
+  #copyLater(): void {
+    if (this.#copyTimer !== undefined || !this.#isCopyDue()) return
+    this.#copyTimer = this.#later(this.#copying.waitMs, () => {
+      this.#copyTimer = undefined
+      this.#copy()
+    })
+  }
+
+  #copy(): void {
+    if (!this.#isCopyDue()) return
+    const [index, term] = [this.appliedIndex, this.#appliedTerm]
+    const { configuration } = this.#raft
+    const data = this.#encoded()
+    if (data === undefined) return
+    const op = this.#copying.copied({ index, term, configuration, data })
+    // It rides along with the next fsync: an older copy, or none, is no worse than a damaged log.
+    this.#ports.store.write([op], false, () => {})
+  }
+
+  #isCopyDue(): boolean {
+    return this.#copying.isDue(this.appliedIndex, this.#raft.configuration)
+  }
+
+  /** Undefined for a state that has outgrown a snapshot: it keeps its log, and is slower to start, but nothing is lost. */
+  #encoded(): Uint8Array | undefined {
     try {
-      this.#feed({ kind: 'compact', index: this.appliedIndex, data: this.#snapshots.encode(this.#envelope) })
+      return this.#snapshots.encode(this.#envelope)
     } catch (error) {
-      // A state that has outgrown a snapshot keeps its log: slower to start, but nothing is lost.
       if (!(error instanceof GodwitError)) throw error
+      return undefined
     }
   }
 
@@ -327,13 +396,22 @@ export class Group<State, Command> {
     for (const { done } of pending) done(failed(open))
   }
 
-  #later(delayMs: number, run: () => void): void {
+  #later(delayMs: number, run: () => void): Timer {
     const timer = this.#ports.clock.after(delayMs, () => {
       this.#timers.delete(timer)
       run()
     })
     this.#timers.add(timer)
+    return timer
   }
+}
+
+/** The voter that is heard and holds most. */
+function successorOf({ configuration, progress, leader }: Status): MemberId | undefined {
+  const heard = progress.filter(
+    ({ peer, recentActive }) => peer !== leader && recentActive && isVoter(configuration, peer),
+  )
+  return heard.toSorted((a, b) => b.match - a.match)[0]?.peer
 }
 
 const unknown = (group: string, why: string): Failure => ({ code: 'OUTCOME_UNKNOWN', group, why })

@@ -102,6 +102,12 @@ const rows = {
     help: '1 while a leader of the group is known here.',
     labels: ['group'],
   },
+  godwit_raft_log_damaged: {
+    type: 'gauge',
+    unit: '',
+    help: '1 when a damaged log of the group was put aside on this peer and is still kept.',
+    labels: ['group'],
+  },
   godwit_frames_dropped_total: {
     type: 'counter',
     unit: '',

@@ -5,6 +5,7 @@ import { STALE_MS } from '../protocols/limits.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import { peersOfSite } from './catalog/mesh.ts'
 import { hostsForPlacement, type SiteVm, specOf } from './catalog/site.ts'
+import type { Group } from './group.ts'
 import type { Context } from './context.ts'
 import { nameOfPeer } from './lookup.ts'
 import type { GroupView, JobView, PeerView, SiteView, StatusView, TokenView, VmView } from './views.ts'
@@ -172,8 +173,14 @@ export function showGroups(context: Context): GroupView[] {
       applied,
       lastIndex,
       snapshotIndex,
+      damaged: showDamage(group.opened),
     }
   })
+}
+
+function showDamage({ how, why, reason }: Group<unknown, never>['opened']): string {
+  if (how === 'rebuilt' || how === 'quarantined') return `${how} at this start: ${why}`
+  return reason === undefined ? '' : `put aside at ${new Date(reason.atMs).toISOString()}: ${reason.why}`
 }
 
 export function showTokens(context: Context): TokenView[] {

@@ -5,6 +5,7 @@ import { composeNode } from './compose.ts'
 import type { Config } from './config.ts'
 import type { Peer } from './control/peer.ts'
 import type { Log } from './log.ts'
+import { describeDamage } from './opening.ts'
 import { VERSION } from './version.ts'
 
 const GIB = 1024 ** 3
@@ -28,6 +29,11 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
     },
     ports,
   )
+  const { mesh, site } = node.context.agreement
+  for (const { name, opened: found } of [mesh, site]) {
+    const damage = describeDamage(name, found)
+    if (damage !== undefined) log.warn({ group: name }, damage)
+  }
   await new Promise<void>((resolve) => node.start(resolve))
   return {
     ask: (method, params, done) => node.ask(method, params, done),

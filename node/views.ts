@@ -129,6 +129,9 @@ export const groupView = z.object({
   applied: z.number(),
   lastIndex: z.number(),
   snapshotIndex: z.number(),
+  damaged: z
+    .string()
+    .describe('when and how the newest damaged log was found, and what was done; empty when none was'),
 })
 
 export const tokenView = z.object({

@@ -107,7 +107,7 @@ export const ANSWERS_MAX = 65_536
 export const ANSWERS_LENGTH_MAX = 8 * 1024 ** 2
 assert(SESSION_WINDOW * ANSWER_LENGTH_MAX <= ANSWERS_LENGTH_MAX && SESSION_WINDOW <= ANSWERS_MAX)
 /** What sessions add to a snapshot: up to 3 bytes a character, 16 bytes for each answer's frame, 64 for a session's. */
-export const SESSIONS_BYTES_MAX = 3 * ANSWERS_LENGTH_MAX + 16 * ANSWERS_MAX + 64 * SESSIONS_MAX + 1_024
+const SESSIONS_BYTES_MAX = 3 * ANSWERS_LENGTH_MAX + 16 * ANSWERS_MAX + 64 * SESSIONS_MAX + 1_024
 export const SNAPSHOT_BYTES_MAX = STATE_BYTES_MAX + SESSIONS_BYTES_MAX
 /** Voters of one group: more cost every write and add nothing (etcd's advice). */
 export const VOTERS_MAX = 7
@@ -134,6 +134,19 @@ export const INFLIGHT_APPEND_BYTES_MAX = 4 * 1024 ** 2
 assert(INFLIGHT_APPENDS_MAX < SEND_QUEUE_FRAMES_MAX)
 /** Proposed and not committed on one leader; past it proposals are refused as busy. */
 export const UNCOMMITTED_BYTES_MAX = 16 * 1024 ** 2
+/**
+ * A leader whose write neither fails nor finishes for this long, or fails again and again, hands over: longer than the fsync of a
+ * worn SD card behind a full journal, and soon enough that the group is stopped for no longer than by a crash.
+ */
+export const STUCK_WRITE_MS = 5_000
+/** A failed write is tried again after this: no spinning on a full disk, and soon after room is made it goes on. */
+export const WRITE_AGAIN_MS = 1_000
+assert(WRITE_AGAIN_MS < STUCK_WRITE_MS)
+/**
+ * How often the state of a group that this peer decides alone is copied, for each MiB of it: what a damaged log may cost is
+ * seconds, and a state of 1 MiB takes a hundredth of a second each time.
+ */
+export const COPY_MS = 5_000
 /** Linearizable reads that wait on one peer. */
 export const READS_MAX = 1_024
 assert(PROPOSAL_BYTES_MAX * 2 < MESSAGE_BYTES_MAX)

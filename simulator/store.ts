@@ -68,6 +68,12 @@ export class SimStore implements Store {
     this.#waiting = []
   }
 
+  /** What a power cut at this moment leaves for certain. */
+  whatACrashLeaves(): Pick<Store, 'recovered'> {
+    const pairs = [...this.#synced].sort(([a], [b]) => (a < b ? -1 : 1))
+    return { recovered: (prefix) => pairs.filter(([key]) => key.startsWith(prefix)) }
+  }
+
   /** The same disk, in the next life of its host. Without a crash before, nothing is lost. */
   reopen(): SimStore {
     for (const batch of this.#unsynced) apply(this.#synced, batch)

@@ -40,7 +40,7 @@ export class World {
   clock(wallStartMs = 1_800_000_000_000): Clock {
     return {
       nowMs: () => this.nowMs,
-      wallMs: () => wallStartMs + this.nowMs,
+      wallMs: () => Math.floor(wallStartMs + this.nowMs),
       after: (delayMs, run) => this.after(delayMs, run),
     }
   }

@@ -12,7 +12,16 @@ export const KEYSPACE = {
   },
   raftState: { prefix: 'raft/state/', what: 'term, vote and commit of a group' },
   raftEntry: { prefix: 'raft/entry/', what: 'log entries of a group' },
+  raftTail: { prefix: 'raft/tail/', what: 'where the log of a group ends, so that a lost end is found out' },
   raftSnapshot: { prefix: 'raft/snapshot/', what: 'newest snapshot of a group' },
+  raftCopy: {
+    prefix: 'raft/copy/',
+    what: 'copy of the state of a group that this peer decides alone, should its log be damaged',
+  },
+  quarantine: {
+    prefix: 'quarantine/',
+    what: 'the newest damaged log of each group: its records as they were found, and why it was put aside',
+  },
   grant: { prefix: 'grant/', what: 'grants this host holds, by VM' },
   promise: { prefix: 'promise/', what: 'promises this host has made: never again under this epoch' },
   peer: { prefix: 'peer/', what: 'last known addresses of peers, so that a boot needs nobody' },

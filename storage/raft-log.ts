@@ -12,11 +12,21 @@ import { CONFIGURATION_BYTES_MAX, PROPOSAL_BYTES_MAX, SNAPSHOT_BYTES_MAX } from 
 import { configuration } from '../protocols/raft/configuration.ts'
 import { memberId, type MemberId } from '../protocols/raft/member.ts'
 import type { Entry, HardState, RaftEffect, Recovered, Snapshot } from '../protocols/raft/types.ts'
-import { bytes, integer, oneOf, record, type Shape } from '../protocols/shape.ts'
+import { bytes, integer, type Of, oneOf, record, type Shape } from '../protocols/shape.ts'
 import { key, pastPrefix } from './keyspace.ts'
 import type { Op, Store } from './store.ts'
 
 const counter = integer(0, 2 ** 52)
+
+/** Where the records of a log are. */
+export const LOG_SPACES = [
+  'raftMember',
+  'raftState',
+  'raftTail',
+  'raftEntry',
+  'raftSnapshot',
+  'raftCopy',
+] as const
 
 const voteShape: Shape<string> = (value, at) => (value === '' ? '' : memberId(value, at))
 const stateShape: Shape<HardState> = record({ term: counter, vote: voteShape, commit: counter })
@@ -47,6 +57,14 @@ export type LogOwner = { readonly member: MemberId; readonly generation: number 
 const ownerShape: Shape<LogOwner> = record({ member: memberId, generation: counter })
 const ownerRecord = codec('raft member', ownerShape)
 
+/** The last entry (or what stands for it in the snapshot) as of the newest batch that changed it. */
+const tailShape = record({ index: counter, term: counter })
+const tailRecord = codec('raft tail', tailShape)
+
+/** What was on disk when this life began. */
+export type Recoverable = Pick<Store, 'recovered'>
+type Pair = readonly [key: string, value: Uint8Array]
+
 type StoreEffect = Extract<RaftEffect, { kind: 'store' }>
 
 /** The first records of a log: whose it is, and what its group begins with (protocols/raft/genesis.ts). */
@@ -64,16 +82,20 @@ export function storeOps(group: string, effect: StoreEffect): Op[] {
   if (snapshot !== undefined) ops.push(put(key('raftSnapshot', group), snapshotRecord, snapshot))
   for (const entry of entries) ops.push(put(key('raftEntry', group, entry.index), entryRecord, entry))
   if (hardState !== undefined) ops.push(put(key('raftState', group), stateRecord, hardState))
+  const tail = entries.at(-1) ?? (dropFrom === 0 ? snapshot : undefined)
+  if (tail !== undefined)
+    ops.push(put(key('raftTail', group), tailRecord, { index: tail.index, term: tail.term }))
   return ops
 }
 
 /** Entries with an index in [from, below). */
 function clearEntries(group: string, from: number, below?: number): Op {
-  const lt = below === undefined ? pastPrefix(entriesOf(group)) : key('raftEntry', group, below)
+  const lt = below === undefined ? pastPrefix(key('raftEntry', group, '')) : key('raftEntry', group, below)
   return { kind: 'clear', gte: key('raftEntry', group, from), lt }
 }
 
-function put<T>(at: string, kind: Codec<T>, value: T): Op {
+/** A record under its checksum. */
+export function put<T>(at: string, kind: Codec<T>, value: T): Op {
   const body = kind.encode(value)
   const framed = new Uint8Array(4 + body.length)
   new DataView(framed.buffer).setUint32(0, checksum(at, body))
@@ -82,32 +104,49 @@ function put<T>(at: string, kind: Codec<T>, value: T): Op {
 }
 
 const checksum = (at: string, body: Uint8Array): number => crc32(body, crc32(at))
-const entriesOf = (group: string): string => key('raftEntry', group, '')
+
+/** The entries as they lie there, in order. Another group's name may begin with this one's. */
+export function entriesOf(store: Recoverable, group: string): Pair[] {
+  const prefix = key('raftEntry', group, '')
+  return store.recovered(prefix).filter(([at]) => /^\d{16}$/.test(at.slice(prefix.length)))
+}
 
 /**
  * What the last life of this peer left of a group; undefined when it left nothing.
  * @throws GodwitError DATA_CORRUPT when a record is damaged or missing.
  */
-export function recover(store: Pick<Store, 'recovered'>, group: string): Recovered | undefined {
-  const hardState = readOne(store, group, 'raftState', stateRecord)
-  const snapshot = readOne(store, group, 'raftSnapshot', snapshotRecord)
-  const prefix = entriesOf(group)
-  // Another group's name may begin with this one's.
-  const pairs = store.recovered(prefix).filter(([at]) => /^\d{16}$/.test(at.slice(prefix.length)))
-  const entries = pairs.map(([at, value]) => read(group, at, entryRecord, value))
-  if (hardState === undefined && snapshot === undefined && entries.length === 0) return undefined
+export function recover(store: Recoverable, group: string): Recovered | undefined {
+  const hardState = recoverState(store, group)
+  const snapshot = readAt(store, group, key('raftSnapshot', group), snapshotRecord)
+  const tail = recoverTail(store, group)
+  const entries = entriesOf(store, group).map((pair) => readEntry(group, pair))
+  if (hardState === undefined && snapshot === undefined && tail === undefined && entries.length === 0)
+    return undefined
   if (snapshot === undefined) throw corrupt(group, 'its snapshot is missing')
   const recovered = { hardState: hardState ?? { term: 0, vote: '', commit: 0 }, snapshot, entries }
   check(group, recovered)
+  const last = entries.at(-1) ?? snapshot
+  // A compaction may leave no entry behind the one that was last.
+  if (tail === undefined ? entries.length > 0 : tail.index !== last.index || tail.term !== last.term)
+    throw corrupt(group, `it ends at ${last.index}, not where it ended`)
   return recovered
 }
+
+export const recoverState = (store: Recoverable, group: string): HardState | undefined =>
+  readAt(store, group, key('raftState', group), stateRecord)
+
+/** Where the log ended when it was last written to. */
+export const recoverTail = (store: Recoverable, group: string): Of<typeof tailShape> | undefined =>
+  readAt(store, group, key('raftTail', group), tailRecord)
+
+export const readEntry = (group: string, [at, value]: Pair): Entry => read(group, at, entryRecord, value)
 
 /**
  * Whose log this peer has of a group; undefined when it has none.
  * @throws GodwitError DATA_CORRUPT when the record is damaged.
  */
-export const recoverOwner = (store: Pick<Store, 'recovered'>, group: string): LogOwner | undefined =>
-  readOne(store, group, 'raftMember', ownerRecord)
+export const recoverOwner = (store: Recoverable, group: string): LogOwner | undefined =>
+  readAt(store, group, key('raftMember', group), ownerRecord)
 
 function check(group: string, { hardState, snapshot, entries }: Recovered): void {
   const first = entries[0]?.index ?? snapshot.index + 1
@@ -128,13 +167,8 @@ function check(group: string, { hardState, snapshot, entries }: Recovered): void
   need(lastTerm <= hardState.term, `entry ${last} is of a later term than the vote`)
 }
 
-function readOne<T>(
-  store: Pick<Store, 'recovered'>,
-  group: string,
-  space: 'raftMember' | 'raftState' | 'raftSnapshot',
-  kind: Codec<T>,
-): T | undefined {
-  const at = key(space, group)
+/** @throws GodwitError DATA_CORRUPT when the record is damaged. */
+export function readAt<T>(store: Recoverable, group: string, at: string, kind: Codec<T>): T | undefined {
   const value = store.recovered(at).find(([found]) => found === at)?.[1]
   return value === undefined ? undefined : read(group, at, kind, value)
 }

@@ -217,6 +217,15 @@ export const VIEWS: Readonly<Record<string, View>> = {
             .map(({ group, role, leader }) => `${group} ${role}, led by ${leader || 'nobody'}`)
             .join('; '),
       },
+      {
+        key: 'damaged-logs',
+        value: (v) => list(v.groups.filter(({ damaged }) => damaged !== '').map(({ group }) => group)),
+        text: (v) =>
+          v.groups
+            .filter(({ damaged }) => damaged !== '')
+            .map(({ group, damaged }) => `${group}: ${damaged}`)
+            .join('; ') || 'none',
+      },
       { key: 'driver', value: (v) => v.driver },
       { key: 'http', value: (v) => v.http, text: (v) => v.http || 'off' },
       { key: 'up-for', value: (v) => v.uptimeMs, text: (v) => humanDuration(v.uptimeMs) },

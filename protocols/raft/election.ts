@@ -24,10 +24,9 @@ export function tickElection(raft: Raft): void {
   // Who decides alone need not wait for anybody. While its vote is on the way to disk it is a candidate already.
   const alone = isSoleVoter(raft.configuration, raft.config.self)
   const due = alone ? raft.role !== 'candidate' : raft.electionElapsed >= raft.electionTimeout
-  // For who may not campaign the time goes on: to begin it anew would be to stay loyal to a leader that is gone.
-  if (!due || !mayCampaign(raft)) return
+  if (!due) return
   raft.electionElapsed = 0
-  preCampaign(raft)
+  if (mayCampaign(raft)) preCampaign(raft)
 }
 
 /**

@@ -69,7 +69,7 @@ const nowMs = counter
 
 /** In ticks, as the core takes them. */
 const timingShape = record({ heartbeatTicks: integer(1, 2 ** 16), electionTicks: integer(1, 2 ** 20) })
-export type Timing = Of<typeof timingShape>
+type Timing = Of<typeof timingShape>
 
 const commandShape = tagged({
   open: record({ nowMs }),

@@ -150,6 +150,7 @@ const groupView: GroupView = {
   applied: 42,
   lastIndex: 42,
   snapshotIndex: 0,
+  damaged: '',
 }
 const tokenView: TokenView = {
   id: '01JD0000000000000000TOKEN1',
