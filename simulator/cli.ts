@@ -4,10 +4,12 @@
  */
 import { parseArgs } from 'node:util'
 import { type Batch, type BatchReport, runBatch, runHere } from './batch.ts'
+import { raft } from './raft/cli.ts'
 import type { SeedReport } from './scenario.ts'
 import { SCENARIOS, scenarioNamed } from './scenarios.ts'
 
 const USAGE = `usage: npm run simulate -- SCENARIO [options]
+       npm run simulate -- raft [options]   the Raft cores alone under a nemesis; raft --help
   --peers N     how many peers
   --seed S      the (first) seed, 1 unless told
   --seeds K     how many seeds, from S on
@@ -31,7 +33,7 @@ const options = {
   help: { type: 'boolean', short: 'h' },
 } as const
 
-process.exitCode = await main()
+process.exitCode = process.argv[2] === 'raft' ? await raft(process.argv.slice(3)) : await main()
 
 async function main(): Promise<number> {
   let parsed

@@ -52,6 +52,8 @@ const SHELLS: Readonly<Record<string, string>> = {
   'node/telemetry/proc.ts': 'reads /proc',
   'simulator/cli.ts': 'entry point',
   'simulator/batch.ts': 'spreads seeds over processes',
+  'simulator/raft/batch.ts': 'spreads seeds over threads',
+  'simulator/raft/cli.ts': 'entry point of tier A',
   'simulator/raft/script/main.ts': 'entry point',
 }
 

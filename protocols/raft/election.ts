@@ -24,9 +24,10 @@ export function tickElection(raft: Raft): void {
   // Who decides alone need not wait for anybody. While its vote is on the way to disk it is a candidate already.
   const alone = isSoleVoter(raft.configuration, raft.config.self)
   const due = alone ? raft.role !== 'candidate' : raft.electionElapsed >= raft.electionTimeout
-  if (!due) return
+  // For who may not campaign the time goes on: to begin it anew would be to stay loyal to a leader that is gone.
+  if (!due || !mayCampaign(raft)) return
   raft.electionElapsed = 0
-  if (mayCampaign(raft)) preCampaign(raft)
+  preCampaign(raft)
 }
 
 /**

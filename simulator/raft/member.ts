@@ -1,0 +1,275 @@
+/**
+ * One member of one simulated group: the real core, and the thinnest shell that performs its effects on virtual disk,
+ * network and time. Its promises are those of node/group.ts: a `send` with `after` leaves when that write is durable, a
+ * failed write is tried again, committed entries are applied in order, each once in a life.
+ */
+import { emptyLog, genesis } from '../../protocols/raft/genesis.ts'
+import type { MemberId } from '../../protocols/raft/member.ts'
+import type { Message } from '../../protocols/raft/messages.ts'
+import { create, type Raft, step } from '../../protocols/raft/raft.ts'
+import type {
+  ConfigurationChange,
+  Entry,
+  RaftEffect,
+  RaftEvent,
+  Recovered,
+  Snapshot,
+} from '../../protocols/raft/types.ts'
+import { random } from '../random.ts'
+import { before, type Before } from './checkers/look.ts'
+import type { Durable, StoreEffect } from './disk.ts'
+import type { Group } from './group.ts'
+import type { Host } from './host.ts'
+import { applyCommand, decodeRegisters, emptyRegisters, encodeRegisters, type Registers } from './register.ts'
+
+/** What became of a request, as its asker may know it. */
+export type Answer =
+  | { readonly kind: 'done'; readonly value: number; readonly index: number }
+  /** Not done, for certain. */
+  | { readonly kind: 'refused'; readonly why: string; readonly leader: MemberId }
+
+type Asked = { readonly done: (answer: Answer) => void; readonly committed: number; readonly key: string }
+type Pending = { readonly term: number; readonly done: (answer: Answer) => void }
+
+/** A failed write is tried again; the product waits a second. */
+const WRITE_AGAIN_US = 300_000
+
+export class Member {
+  readonly id: MemberId
+  readonly host: Host
+  readonly group: Group
+  raft: Raft
+  registers: Registers = emptyRegisters()
+  machineIndex = 0
+  life = 0
+  /** Its log is lost: whatever it had promised, nobody may count on it, and it never speaks again. */
+  gone = false
+  /** Messages of other members heard since the term last changed. */
+  heardInTerm = 0
+  /** At which tick of the host the core was last told of time. */
+  toldTicks = 0
+  readonly before: Before
+  readonly #founders: readonly MemberId[] | undefined
+  readonly #held = new Map<number, Message[]>()
+  readonly #asked = new Map<number, Asked>()
+  readonly #pending = new Map<number, Pending>()
+  #lost: Durable | undefined
+  #token = 1
+  #snapshotIndex = 0
+
+  constructor(id: MemberId, host: Host, group: Group, founders: readonly MemberId[] | undefined) {
+    this.id = id
+    this.host = host
+    this.group = group
+    this.#founders = founders
+    this.raft = this.#born(this.#begun())
+    this.before = before(this)
+  }
+
+  /** What is on its disk; of a lost log, what was. */
+  get durable(): Durable {
+    return this.#lost ?? this.host.disk.durable(this.group.name)
+  }
+
+  /** Its log is gone, and with it whoever it was. */
+  lose(): void {
+    this.#lost = this.durable
+    this.gone = true
+  }
+
+  /** A new life, from what is on the disk. @throws GodwitError DATA_CORRUPT */
+  restart(): void {
+    const recovered = this.host.disk.recover(this.group.name)
+    this.life++
+    this.#held.clear()
+    this.#asked.clear()
+    this.#pending.clear()
+    this.raft = this.#born(recovered ?? this.#begun())
+    this.group.checks.restarted(this, recovered)
+  }
+
+  /** Lets the core begin: what it does at once, it does now. */
+  begin(): void {
+    this.feed({ kind: 'tick' })
+  }
+
+  #begun(): Recovered {
+    const first = this.#founders === undefined ? emptyLog() : genesis(this.#founders)
+    this.host.disk.begin(this.group.name, this.id, first)
+    return first
+  }
+
+  #born(recovered: Recovered): Raft {
+    const { group, host, id, life } = this
+    this.#restore(recovered.snapshot)
+    this.toldTicks = host.ticks
+    return create(
+      {
+        cluster: 'simulated',
+        group: group.name,
+        generation: 0,
+        self: id,
+        dice: random(group.setup.seed, `${group.name}/${id}/${life}`),
+        ...group.setup.timing,
+        ...group.setup.bounds,
+      },
+      recovered,
+    )
+  }
+
+  feed(event: RaftEvent): void {
+    this.#catchUp()
+    this.#step(event)
+    this.host.wakeFor(this)
+  }
+
+  /** What its clock has counted since it was last told. */
+  #catchUp(): void {
+    const { ticks } = this.host
+    const count = ticks - this.toldTicks
+    this.toldTicks = ticks
+    for (let i = 0; i < count; i++) this.#step({ kind: 'tick' })
+  }
+
+  #step(event: RaftEvent, message?: Message): void {
+    const effects = step(this.raft, event)
+    this.group.trace?.stepped(this, event, effects)
+    this.group.checks.stepped(this, message)
+    for (const effect of effects) this.#perform(effect)
+  }
+
+  /** In how many ticks of the host it must be told of time. */
+  dueInTicks(): number {
+    return 1 - (this.host.ticks - this.toldTicks)
+  }
+
+  /** The host's clock has moved. */
+  tick(): void {
+    if (this.dueInTicks() <= 0) this.#catchUp()
+  }
+
+  hear(message: Message): void {
+    this.#catchUp()
+    this.heardInTerm++
+    this.#step({ kind: 'message', message }, message)
+    this.host.wakeFor(this)
+  }
+
+  propose(data: Uint8Array, done: (answer: Answer) => void): void {
+    if (this.host.disk.failing) return done(refused('disk', this.raft.leader))
+    const token = this.#ask(done, '')
+    this.feed({ kind: 'propose', token, data })
+  }
+
+  change(change: ConfigurationChange, done: (answer: Answer) => void = () => {}): void {
+    const token = this.#ask(done, '')
+    this.feed({ kind: 'propose-change', token, change })
+  }
+
+  read(key: string, done: (answer: Answer) => void): void {
+    const token = this.#ask(done, key)
+    this.feed({ kind: 'read', token })
+  }
+
+  /** A snapshot of the machine as it is. */
+  compact(): void {
+    const { machineIndex } = this
+    if (machineIndex <= this.#snapshotIndex || machineIndex > this.raft.log.applied) return
+    this.#snapshotIndex = machineIndex
+    this.feed({ kind: 'compact', index: machineIndex, data: encodeRegisters(this.registers) })
+  }
+
+  #ask(done: (answer: Answer) => void, key: string): number {
+    const token = this.#token++
+    this.#asked.set(token, { done, committed: this.group.truth.committedTo, key })
+    return token
+  }
+
+  #perform(effect: RaftEffect): void {
+    switch (effect.kind) {
+      case 'send':
+        if (effect.after === undefined) return this.group.post(this, effect.message)
+        const held = this.#held.get(effect.after)
+        if (held === undefined) return this.group.post(this, effect.message)
+        held.push(effect.message)
+        return
+      case 'store':
+        this.#held.set(effect.token, [])
+        return this.#write(effect)
+      case 'apply':
+        for (const entry of effect.entries) this.#apply(entry)
+        this.feed({ kind: 'applied', index: this.machineIndex })
+        if (this.machineIndex - this.#snapshotIndex >= this.group.setup.snapshotEvery) this.compact()
+        return
+      case 'restore':
+        this.#restore(effect.snapshot)
+        this.group.checks.restored(this)
+        // Whatever it had proposed below the snapshot: it cannot know what became of it.
+        this.#pending.clear()
+        return
+      case 'proposed': {
+        const asked = this.#take(effect.token)
+        if (asked !== undefined) this.#pending.set(effect.index, { term: effect.term, done: asked.done })
+        return
+      }
+      case 'read-ready': {
+        const asked = this.#take(effect.token)
+        if (asked === undefined) return
+        this.group.checks.answers(this, asked.committed)
+        return asked.done({
+          kind: 'done',
+          value: this.registers.values.get(asked.key) ?? 0,
+          index: this.machineIndex,
+        })
+      }
+      case 'refused':
+        return this.#take(effect.token)?.done(refused(effect.why, effect.leader))
+      case 'role':
+      case 'superseded':
+    }
+  }
+
+  #take(token: number): Asked | undefined {
+    const asked = this.#asked.get(token)
+    this.#asked.delete(token)
+    return asked
+  }
+
+  #write(effect: StoreEffect): void {
+    const { life } = this
+    this.host.disk.write(this.group.name, effect, (ok) => {
+      if (life !== this.life || this.gone) return
+      if (!ok) return this.group.after(this, WRITE_AGAIN_US, () => this.#write(effect))
+      const held = this.#held.get(effect.token) ?? []
+      this.#held.delete(effect.token)
+      this.host.whenAwake(() => {
+        if (life !== this.life || this.gone) return
+        for (const message of held) this.group.post(this, message)
+        this.feed({ kind: 'stored', token: effect.token })
+      })
+    })
+  }
+
+  #restore({ index, data }: Snapshot): void {
+    this.registers = decodeRegisters(data)
+    this.machineIndex = index
+    this.#snapshotIndex = index
+  }
+
+  #apply(entry: Entry): void {
+    this.machineIndex = entry.index
+    const pending = this.#pending.get(entry.index)
+    this.#pending.delete(entry.index)
+    const value =
+      entry.kind === 'normal' && entry.data.length > 0
+        ? applyCommand(this.registers, entry.index, entry.data)
+        : 0
+    this.group.checks.applied(this, entry)
+    if (pending === undefined) return
+    // Another leader's entry stands at this index: ours is in no log that counts, and never will be.
+    if (pending.term !== entry.term) return pending.done(refused('overwritten', this.raft.leader))
+    pending.done({ kind: 'done', value, index: entry.index })
+  }
+}
+
+const refused = (why: string, leader: MemberId): Answer => ({ kind: 'refused', why, leader })

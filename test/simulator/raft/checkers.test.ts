@@ -1,0 +1,289 @@
+/** Each checker of tier A fails on a violation that is planted for it, and not on what is as it should be. */
+import test from 'ava'
+import { genesis } from '../../../protocols/raft/genesis.ts'
+import type { Message } from '../../../protocols/raft/messages.ts'
+import { create, type Raft } from '../../../protocols/raft/raft.ts'
+import type { Entry } from '../../../protocols/raft/types.ts'
+import { before, type Look } from '../../../simulator/raft/checkers/look.ts'
+import { broken, CHECKERS, type Hooks } from '../../../simulator/raft/checkers/rows.ts'
+import { newTruth, type Truth } from '../../../simulator/raft/checkers/truth.ts'
+import type { Durable } from '../../../simulator/raft/disk.ts'
+import { Violation } from '../../../simulator/scenario.ts'
+
+const VOTERS = ['1#1', '2#1', '3#1']
+
+type Fake = { -readonly [K in keyof Look]: Look[K] } & { durable: Durable; raft: Raft }
+
+const entry = (index: number, term: number, text = ''): Entry => ({
+  index,
+  term,
+  kind: 'normal',
+  data: Uint8Array.from(Buffer.from(text)),
+})
+
+/** A member of three that has applied how the group begins, and has `entries` behind that, on disk too. */
+function member(id: string, ...entries: Entry[]): Fake {
+  const first = genesis(VOTERS)
+  const config = { cluster: 'c', group: 'g', generation: 0, self: id, electionTicks: 10, heartbeatTicks: 2 }
+  const raft = create({ ...config, dice: () => 0 }, { ...first, entries: [...first.entries, ...entries] })
+  const configuration = {
+    voters: VOTERS,
+    votersOutgoing: [],
+    learners: [],
+    learnersNext: [],
+    autoLeave: false,
+  }
+  raft.configuration = configuration
+  Object.assign(raft.log, { applying: 1, applied: 1 })
+  const durable = {
+    hardState: first.hardState,
+    snapshot: first.snapshot,
+    entries: [...first.entries, ...entries],
+  }
+  const look = {
+    id,
+    raft,
+    durable,
+    gone: false,
+    host: { up: true },
+    machineIndex: 1,
+    registers: { digest: 1 },
+  }
+  return { ...look, heardInTerm: 1, before: before(look) }
+}
+
+/** Makes `m` the leader of `term`. */
+const leads = (m: Fake, term: number): Fake => {
+  Object.assign(m.raft, { role: 'leader', term, leader: m.id })
+  return m
+}
+
+const commits = (truth: Truth, entries: Entry[], term: number): void => {
+  for (const each of entries) {
+    truth.committed.set(each.index, each)
+    truth.committedIn.set(each.index, term)
+    truth.committedTo = each.index
+  }
+}
+
+const grant: Message = {
+  kind: 'MsgVoteResp',
+  cluster: 'c',
+  group: 'g',
+  generation: 0,
+  from: '1#1',
+  to: '2#1',
+  term: 5,
+  reject: false,
+}
+
+type Plant = (hooks: Hooks, truth: Truth, members: Fake[]) => void
+
+/** What is as it should be, and what is not, for each row. */
+const PLANTS: Record<string, { readonly fine: Plant; readonly wrong: Plant }> = {
+  I1: {
+    fine: (hooks) => {
+      hooks.role?.(leads(member('1#1'), 2))
+      hooks.role?.(leads(member('2#1'), 3))
+    },
+    wrong: (hooks) => {
+      hooks.role?.(leads(member('1#1'), 2))
+      hooks.role?.(leads(member('2#1'), 2))
+    },
+  },
+  I2: {
+    fine: (hooks) => {
+      hooks.log?.(member('1#1', entry(2, 2, 'a')), 1)
+      hooks.log?.(member('2#1', entry(2, 2, 'a'), entry(3, 3, 'b')), 1)
+    },
+    wrong: (hooks) => {
+      hooks.log?.(member('1#1', entry(2, 2, 'a')), 1)
+      hooks.log?.(member('2#1', entry(2, 2, 'b')), 1)
+    },
+  },
+  I3: {
+    fine: (hooks, truth) => {
+      commits(truth, [...genesis(VOTERS).entries], 1)
+      commits(truth, [entry(2, 2)], 2)
+      hooks.role?.(leads(member('1#1', entry(2, 2)), 3))
+      // It was elected before that was committed, and hears of it late.
+      hooks.role?.(leads(member('2#1'), 2))
+    },
+    wrong: (hooks, truth) => {
+      commits(truth, [entry(2, 2)], 2)
+      hooks.role?.(leads(member('1#1'), 3))
+    },
+  },
+  I4: {
+    fine: (hooks, truth) => {
+      commits(truth, [entry(2, 2, 'a')], 2)
+      for (const id of ['1#1', '2#1']) {
+        const m = member(id, entry(2, 2, 'a'))
+        m.machineIndex = 2
+        hooks.applied?.(m, entry(2, 2, 'a'))
+      }
+    },
+    wrong: (hooks, truth) => {
+      commits(truth, [entry(2, 2, 'a')], 2)
+      for (const [id, digest] of [
+        ['1#1', 5],
+        ['2#1', 6],
+      ] as const) {
+        const m = member(id, entry(2, 2, 'a'))
+        Object.assign(m, { machineIndex: 2, registers: { digest } })
+        hooks.applied?.(m, entry(2, 2, 'a'))
+      }
+    },
+  },
+  I5: {
+    fine: (hooks) => {
+      const m = leads(member('1#1'), 2)
+      Object.assign(m.before, { role: 'leader', term: 2 })
+      hooks.log?.(m, 2)
+    },
+    wrong: (hooks) => {
+      const m = leads(member('1#1', entry(2, 2)), 2)
+      Object.assign(m.before, { role: 'leader', term: 2 })
+      hooks.log?.(m, 2)
+    },
+  },
+  I6: {
+    fine: (hooks, truth) => {
+      commits(truth, [entry(2, 2, 'a')], 2)
+      const m = member('1#1', entry(2, 2, 'a'))
+      m.raft.log.commit = 2
+      hooks.commit?.(m, [])
+    },
+    wrong: (hooks, truth) => {
+      commits(truth, [entry(2, 2, 'a')], 2)
+      const m = member('1#1', entry(2, 2, 'b'))
+      m.raft.log.commit = 2
+      hooks.commit?.(m, [])
+    },
+  },
+  I7: {
+    fine: (hooks, truth, members) => {
+      commits(truth, [entry(2, 2)], 2)
+      members.push(member('1#1', entry(2, 2)), member('2#1', entry(2, 2)), member('3#1'))
+      hooks.full?.()
+    },
+    wrong: (hooks, truth, members) => {
+      commits(truth, [entry(2, 2)], 2)
+      members.push(member('1#1', entry(2, 2)), member('2#1'), member('3#1'))
+      hooks.full?.()
+    },
+  },
+  I8: {
+    fine: (hooks, _, members) => {
+      const [a, b] = [member('1#1', entry(2, 2)), member('2#1', entry(2, 2), entry(3, 3))]
+      a.raft.log.commit = 2
+      members.push(a, b)
+      hooks.full?.()
+    },
+    wrong: (hooks, _, members) => {
+      const [a, b] = [member('1#1', entry(2, 2)), member('2#1', entry(2, 1), entry(3, 3))]
+      a.raft.log.commit = 2
+      members.push(a, b)
+      hooks.full?.()
+    },
+  },
+  I9: {
+    fine: (hooks, _, members) => {
+      members.push(member('1#1', entry(2, 2)), member('2#1', entry(2, 2)), member('3#1'))
+      hooks.commit?.(members[0] as Fake, [entry(2, 2)])
+    },
+    wrong: (hooks, _, members) => {
+      members.push(member('1#1', entry(2, 2)), member('2#1'), member('3#1'))
+      hooks.commit?.(members[0] as Fake, [entry(2, 2)])
+    },
+  },
+  I10: {
+    fine: (hooks) => {
+      const m = member('1#1')
+      Object.assign(m.raft, { term: 2, vote: '2#1' })
+      hooks.ballot?.(m, undefined)
+    },
+    wrong: (hooks) => {
+      const m = member('1#1')
+      hooks.sent?.(m, grant)
+      Object.assign(m.raft, { term: 5, vote: '3#1' })
+      hooks.restarted?.(m, undefined)
+    },
+  },
+  I11: {
+    fine: (hooks) => {
+      const m = member('1#1')
+      m.durable.hardState = { term: 5, vote: '2#1', commit: 0 }
+      hooks.sent?.(m, grant)
+    },
+    wrong: (hooks) => hooks.sent?.(member('1#1'), grant),
+  },
+  I12: {
+    fine: (hooks) => hooks.log?.(member('1#1', { ...entry(2, 2), kind: 'configuration' }), 2),
+    wrong: (hooks) => {
+      const changes: Entry[] = [2, 3].map((index) => ({ ...entry(index, 2), kind: 'configuration' }))
+      hooks.log?.(member('1#1', ...changes), 3)
+    },
+  },
+  I13: {
+    fine: (hooks) => hooks.commit?.(counted(3), []),
+    wrong: (hooks) => hooks.commit?.(counted(2), []),
+  },
+  I14: {
+    fine: (hooks) => hooks.answers?.(member('1#1'), 1),
+    wrong: (hooks) => hooks.answers?.(member('1#1'), 2),
+  },
+  I15: {
+    fine: (hooks) => hooks.snapshot?.(snapshotAt(1)),
+    wrong: (hooks) => hooks.snapshot?.(snapshotAt(2)),
+  },
+  I16: {
+    fine: (hooks) =>
+      hooks.ballot?.(inTerm(9), { ...grant, kind: 'MsgVote', index: 0, logTerm: 0, transfer: false }),
+    wrong: (hooks) => hooks.ballot?.(inTerm(9), { ...grant, kind: 'MsgPreVote', index: 0, logTerm: 0 }),
+  },
+  D1: {
+    fine: (hooks) => {
+      const m = member('1#1', entry(2, 2))
+      hooks.restarted?.(m, m.durable)
+    },
+    wrong: (hooks) => {
+      const m = member('1#1', entry(2, 2, 'a'))
+      hooks.restarted?.(m, { ...m.durable, entries: [...m.durable.entries.slice(0, 1), entry(2, 2, 'b')] })
+    },
+  },
+}
+
+/** A leader of term 3 that has just committed an entry of `term` by counting. */
+function counted(term: number): Fake {
+  const m = leads(member('1#1', entry(2, term)), 3)
+  Object.assign(m.before, { role: 'leader', term: 3 })
+  m.raft.log.commit = 2
+  return m
+}
+
+function snapshotAt(index: number): Fake {
+  const m = member('1#1', entry(2, 2))
+  m.raft.snapshot = { ...m.raft.snapshot, index, term: 1 }
+  return m
+}
+
+function inTerm(term: number): Fake {
+  const m = member('1#1')
+  m.raft.term = term
+  return m
+}
+
+for (const row of CHECKERS) {
+  test(`${row.id} ${row.name}: ${row.what}`, (t) => {
+    const plant = PLANTS[row.id]
+    if (plant === undefined) return t.fail('nobody has planted a violation for it')
+    const run = (how: Plant) => (): void => {
+      const truth = newTruth()
+      const members: Fake[] = []
+      how(row.make({ truth, members: () => members }, broken(row)), truth, members)
+    }
+    t.notThrows(run(plant.fine))
+    t.throws(run(plant.wrong), { instanceOf: Violation, message: new RegExp(`^${row.id} ${row.name}: `) })
+  })
+}
