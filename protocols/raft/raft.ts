@@ -55,7 +55,7 @@ export function create(config: RaftConfig, recovered: Recovered): Raft {
       nextToken: 1,
       durable: hardState,
       handed: hardState,
-      inFlight: undefined,
+      inFlight: [],
       snapshot: undefined,
       storedTo: log.stable,
       waiting: [],

@@ -71,29 +71,29 @@ export type Asker =
   | { readonly kind: 'local'; readonly token: number }
   | { readonly kind: 'remote'; readonly peer: MemberId; readonly life: number; readonly serial: number }
 
-/** Writes to disk, one at a time, see writing.ts. */
+/** Writes to disk, in order, see writing.ts. */
 type Writing = {
   nextToken: number
   /** On disk, and handed over to be written. */
   durable: HardState
   handed: HardState
-  inFlight:
-    | {
-        readonly token: number
-        readonly hardState: HardState
-        /** Entries up to here become stable with it; lowered when they are replaced meanwhile. */
-        upTo: number
-        readonly installs: Snapshot | undefined
-      }
-    | undefined
+  inFlight: Write[]
   /** To go with the next write. */
   snapshot: { readonly snapshot: Snapshot; readonly installs: boolean } | undefined
-  /** The highest index that the disk may hold once the write in flight is done. */
+  /** The highest index that the disk may hold once the writes in flight are done. */
   storedTo: number
   /** Messages that may leave only when everything up to now is durable, and for which no write is under way yet. */
   waiting: Message[]
-  /** Messages that were put out with the token of the write in flight. */
-  promised: Message[]
+  /** Messages that were put out with the token of a write in flight. */
+  promised: { readonly after: number; readonly message: Message }[]
+}
+
+export type Write = {
+  readonly token: number
+  readonly hardState: HardState
+  /** Entries up to here become stable with it; lowered when they are replaced meanwhile. */
+  upTo: number
+  readonly installs: Snapshot | undefined
 }
 
 /** A snapshot of which some parts are here. */

@@ -160,6 +160,10 @@ export type RaftConfig = {
   /** LOG_ENTRIES_KEPT, SNAPSHOT_PART_BYTES. */
   readonly entriesKept?: number
   readonly snapshotPartBytes?: number
+  /** 1, which makes concurrent proposals share a write. */
+  readonly writesInFlight?: number
+  /** Off: what says no more than a message that waits for the disk already, is not said again. */
+  readonly repeatPromises?: boolean
   /** On. */
   readonly preVote?: boolean
   readonly checkQuorum?: boolean

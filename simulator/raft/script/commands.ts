@@ -124,6 +124,9 @@ const DEFAULTS: Omit<RaftConfig, 'self'> = {
   // The longest timeout: nobody campaigns that the script did not tell to.
   dice: () => 0.999,
   entriesKept: Number.MAX_SAFE_INTEGER,
+  // As many as a script has patience for.
+  writesInFlight: Number.MAX_SAFE_INTEGER,
+  repeatPromises: true,
   preVote: false,
   checkQuorum: false,
   stepDownOnRemoval: false,

@@ -43,7 +43,7 @@ const hasNewHardState = (raft: Core, { hardState }: ScriptNode['told']): boolean
 
 function hasUnwritten({ log: { stable, ...rest }, writing }: Core): boolean {
   if (writing.snapshot?.installs === true) return true
-  return lastIndex({ stable, ...rest }) > Math.max(stable, writing.inFlight?.upTo ?? 0)
+  return lastIndex({ stable, ...rest }) > Math.max(stable, ...writing.inFlight.map(({ upTo }) => upTo))
 }
 
 /** A host that writes at once may be given entries to apply that it is to write just now. */

@@ -40,7 +40,7 @@ export function viewOf(raft: Raft): View {
     applied: log.applied,
     applying: log.applying,
     stable: log.stable,
-    written: Math.max(log.stable, raft.writing.inFlight?.upTo ?? 0),
+    written: Math.max(log.stable, ...raft.writing.inFlight.map(({ upTo }) => upTo)),
     electionElapsed,
     configuration,
     votes: new Map(votes),

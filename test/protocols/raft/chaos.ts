@@ -62,12 +62,16 @@ export class Chaos {
 
   constructor(seed: number, voters: number[], learners: number[]) {
     this.cluster = new Cluster(seed)
-    this.cluster.small = { entriesKept: this.cluster.dice.below(6), snapshotPartBytes: 64 }
+    const { dice } = this.cluster
+    this.cluster.small = {
+      entriesKept: dice.below(6),
+      snapshotPartBytes: 64,
+      writesInFlight: 1 + dice.below(3),
+    }
     this.cluster.check = (member) => this.#check(member)
     this.cluster.onPost = (message) => this.#posted(message)
     const first = founded(voters, learners)
     for (const n of [...voters, ...learners]) this.cluster.add(n, first).autoSync = false
-    const { dice } = this.cluster
     const rate = (most: number): number => most * dice() * dice()
     this.#rates = {
       tick: 4,

@@ -10,6 +10,7 @@ import type {
   Configuration,
   ConfigurationChange,
   Entry,
+  RaftConfig,
   RaftEffect,
   RaftEvent,
   Recovered,
@@ -217,7 +218,7 @@ export class Cluster {
   readonly seed: number
   readonly dice: Random
   /** Bounds of the core that a test wants small. */
-  small: { entriesKept?: number; snapshotPartBytes?: number } = {}
+  small: Pick<RaftConfig, 'entriesKept' | 'snapshotPartBytes' | 'writesInFlight'> = {}
   readonly members = new Map<string, Member>()
   network: Message[] = []
   /** False: lost. Set by a test to cut links. */

@@ -350,6 +350,33 @@ test('an acknowledgement waits for the disk, and while the disk is stuck it is k
   )
 })
 
+test('several writes may be in flight; one that is replaced meanwhile makes nothing stable', (t) => {
+  const cluster = Cluster.of([1, 2, 3])
+  cluster.small = { writesInFlight: 3 }
+  const member = cluster.member(1)
+  member.sync()
+  member.start()
+  member.autoSync = false
+  cluster.network = []
+  const append = (term: number, index: number): void => {
+    const message = says('MsgApp', term, { index, logTerm: index === 0 ? 0 : term, entries: entriesOf(term) })
+    member.feed({ kind: 'message', message })
+  }
+  append(1, 0)
+  append(1, 1)
+  // Another leader's entry takes the place of both.
+  append(2, 0)
+  t.is(member.disk.length, 3)
+  member.sync(2)
+  t.is(member.raft.log.stable, 0)
+  member.sync()
+  t.is(member.raft.log.stable, 1)
+  t.deepEqual(
+    member.recovered()?.entries.map(({ term }) => term),
+    [2],
+  )
+})
+
 test('disk/power-loss-unsynced-tail: what was acknowledged survives any crash of all', (t) => {
   const cluster = Cluster.of([1, 2, 3])
   const leader = cluster.elect(1)
