@@ -1,0 +1,111 @@
+/** A record of a group's log is damaged on disk: the peer comes back all the same, says what happened, and no guest runs twice. */
+import { readFileSync } from 'node:fs'
+import test from 'ava'
+import { openFolder } from '../../node/data-folder.ts'
+import type { GroupView, StatusView, VmView } from '../../node/views.ts'
+import { counted, createGuest, guestsOn, importGuest, newest, printed } from './guests.ts'
+import { Mesh, must, type Peer, until } from './support.ts'
+
+const mesh = new Mesh()
+let crane: Peer
+
+test.before(async () => {
+  crane = await mesh.peer('crane', 'harbour', { driver: 'tcg' })
+  await mesh.form(crane)
+  await importGuest(mesh, crane, 'guest')
+})
+test.after.always(() => mesh.close())
+
+/** Turns a bit in the newest record under `prefix` that holds `text`. */
+async function damage(peer: Peer, prefix: string, text = ''): Promise<string> {
+  const opened = await openFolder(peer.folder)
+  if (!opened.ok) throw new Error(JSON.stringify(opened.failure))
+  const { store } = opened.value
+  const found = store.recovered(prefix).findLast(([, bytes]) => Buffer.from(bytes).includes(text))
+  if (found === undefined) throw new Error(`${prefix} has no record with ${text}`)
+  const [key, bytes] = found
+  const value = Uint8Array.from(bytes)
+  const last = value.length - 1
+  value[last] = (value[last] ?? 0) ^ 4
+  await new Promise((resolve) => store.write([{ kind: 'put', key, value }], true, resolve))
+  await store.close()
+  return key
+}
+
+const groupOf = async (peer: Peer, name: string): Promise<GroupView> => {
+  const { groups } = await mesh.ask<StatusView>(peer, 'status')
+  const group = groups.find((each) => each.group === name)
+  if (group === undefined) throw new Error(`${peer.name} has no group ${name}`)
+  return group
+}
+
+const logOf = (peer: Peer): string => readFileSync(peer.config.replace(/yaml$/, 'log'), 'utf8')
+
+test.serial('the log of a group of one is rebuilt, and its guest is the same process', async (t) => {
+  const vm = await createGuest(mesh, crane, 'early', 'guest')
+  const pids = await guestsOn(crane)
+  await mesh.end(crane, 'SIGTERM')
+  await damage(crane, 'raft/state/site/harbour')
+  await mesh.up(crane)
+  const { damaged, role } = await groupOf(crane, 'site/harbour')
+  t.is(role, 'leader')
+  t.regex(
+    damaged,
+    /^rebuilt at this start: the checksum of raft\/state\/site\/harbour does not match; nothing is lost$/,
+  )
+  t.regex(logOf(crane), /the log of group site\/harbour was damaged and is rebuilt/)
+  t.deepEqual(await guestsOn(crane), pids)
+  await counted(crane, vm.id, newest(crane, vm.id) + 2)
+  t.is((await mesh.ask<VmView[]>(crane, 'vm.list')).find(({ id }) => id === vm.id)?.state, 'running')
+  const shown = must(await mesh.godwit(crane, ['status']))
+  t.regex(shown.out, /site\/harbour: rebuilt at this start/)
+})
+
+test.serial('what the log has lost of a VM its grant says, and no guest runs twice', async (t) => {
+  const vm = await createGuest(mesh, crane, 'late', 'guest')
+  const pids = await guestsOn(crane)
+  // Before the state is copied again: the creation is in the log alone.
+  await mesh.kill(crane)
+  const key = await damage(crane, 'raft/entry/site/harbour/', 'late')
+  await mesh.up(crane)
+  t.log(key, (await groupOf(crane, 'site/harbour')).damaged)
+  t.regex(
+    (await groupOf(crane, 'site/harbour')).damaged,
+    /^rebuilt at this start: .*grants say was put in their place$/,
+  )
+  const all = await mesh.ask<VmView[]>(crane, 'vm.list')
+  t.deepEqual(all.map(({ name, state }) => `${name} ${state}`).toSorted(), ['early running', 'late running'])
+  t.deepEqual(await guestsOn(crane), pids)
+  await counted(crane, vm.id, newest(crane, vm.id) + 2)
+  const counts = printed(crane, vm.id).map(({ count }) => count)
+  t.deepEqual(
+    counts,
+    counts.toSorted((a, b) => a - b),
+    'it was started anew',
+  )
+  must(await mesh.godwit(crane, ['vm', 'stop', 'late']))
+  await until('late to be stopped', async () => (await guestsOn(crane)).length === pids.length - 1)
+  // The next life finds a sound log, and says what happened before.
+  await mesh.end(crane, 'SIGTERM')
+  await mesh.up(crane)
+  t.regex((await groupOf(crane, 'site/harbour')).damaged, /^put aside at 2/)
+  t.is((await mesh.ask<VmView[]>(crane, 'vm.list')).find(({ name }) => name === 'late')?.state, 'stopped')
+})
+
+test.serial('the log of a group with others comes back empty, and is filled by them', async (t) => {
+  const heron = await mesh.peer('heron', 'hill')
+  const { token } = await mesh.ask<{ token: string }>(crane, 'token.create', { expiryMs: 600_000 })
+  must(await mesh.godwit(heron, ['join', '--site', 'hill'], { input: token }))
+  await mesh.up(heron)
+  const follows = async (): Promise<boolean> =>
+    (await groupOf(heron, 'mesh')).applied >= (await groupOf(crane, 'mesh')).commit
+  await until('heron to have the mesh log', follows)
+  await mesh.end(heron, 'SIGTERM')
+  await damage(heron, 'raft/entry/mesh/')
+  await mesh.up(heron)
+  const { damaged, role } = await groupOf(heron, 'mesh')
+  t.regex(damaged, /^quarantined at this start: .*it comes back empty, and is filled by the others$/)
+  t.not(role, 'leader')
+  await until('heron to have the mesh log again', follows)
+  must(await mesh.godwit(heron, ['token', 'create']))
+})
