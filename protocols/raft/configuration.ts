@@ -41,7 +41,7 @@ export const encodeChange = (change: ConfigurationChange): Uint8Array =>
 export const decodeChange = (data: Uint8Array): ConfigurationChange =>
   data.length === 0 ? { transition: 'auto', changes: [] } : changeRecord.decode(data)
 
-const isLeaveJoint = ({ transition, changes }: ConfigurationChange): boolean =>
+export const isLeaveJoint = ({ transition, changes }: ConfigurationChange): boolean =>
   transition === 'auto' && changes.length === 0
 
 /** Both halves of a joint configuration vote. */
@@ -60,4 +60,4 @@ export function membersOf(configuration: Configuration): MemberId[] {
 
 /** A group that `member` may decide for alone. */
 export const isSoleVoter = ({ voters, votersOutgoing }: Configuration, member: MemberId): boolean =>
-  voters.length === 1 && voters[0] === member && votersOutgoing.length === 0
+  voters.length === 1 && [...voters, ...votersOutgoing].every((voter) => voter === member)

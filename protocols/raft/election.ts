@@ -1,33 +1,50 @@
 /**
- * Elections (Raft section 5.2 and 5.4.1) with PreVote and CheckQuorum, both always on:
+ * Elections (Raft section 5.2 and 5.4.1) with PreVote and CheckQuorum, both always on in the product:
  *
  *   follower ─timeout─▶ pre-candidate ─could win─▶ candidate ─won─▶ leader
  *      ▲                     │ lost                   │ lost           │ higher term, or no quorum heard for one timeout
  *      └─────────────────────┴────────────────────────┴────────────────┘
  *
  * Who has heard a leader within an election timeout gives neither vote nor pre-vote and does not even look at the term,
- * so a member behind a bad link cannot unseat a leader that the others hear well.
+ * so a member behind a bad link cannot unseat a leader that the others hear well. An exception is whom the leader itself
+ * asked to campaign (transfer.ts).
  */
 import { isSoleVoter, isVoter, votersOf } from './configuration.ts'
 import * as logs from './log.ts'
 import type { MessageOf } from './messages.ts'
 import { voteResult } from './quorum.ts'
 import { becomeLeader } from './replication.ts'
-import { becomeCandidate, becomeFollower, becomePreCandidate } from './roles.ts'
+import { becomeCandidate, becomeFollower, becomePreCandidate, follow } from './roles.ts'
 import { type Raft, send, sendDurably } from './state.ts'
 
 type VoteRequest = MessageOf<'MsgVote' | 'MsgPreVote'>
 type VoteResponse = MessageOf<'MsgVoteResp' | 'MsgPreVoteResp'>
 
 export function tickElection(raft: Raft): void {
-  raft.electionElapsed++
   // Who decides alone need not wait for anybody. While its vote is on the way to disk it is a candidate already.
   const alone = isSoleVoter(raft.configuration, raft.config.self)
   const due = alone ? raft.role !== 'candidate' : raft.electionElapsed >= raft.electionTimeout
   // For who may not campaign the time goes on: to begin it anew would be to stay loyal to a leader that is gone.
   if (!due || !mayCampaign(raft)) return
   raft.electionElapsed = 0
-  preCampaign(raft)
+  campaign(raft)
+}
+
+/** As the election timeout does it, wherever it stands. */
+export function campaign(raft: Raft): void {
+  if (raft.role === 'leader' || !mayCampaign(raft)) return
+  if (raft.config.preVote === false) askForVotes(raft, false)
+  else preCampaign(raft)
+}
+
+/** The leader asks for it: no pre-vote, as the leader is not lost, and nobody need wait until it seems so. */
+export function hearTimeoutNow(raft: Raft): void {
+  if (raft.role === 'follower' && mayCampaign(raft)) askForVotes(raft, true)
+}
+
+export function forgetLeader(raft: Raft): void {
+  // A lease counts on followers that keep away from elections while they remember.
+  if (raft.role === 'follower' && raft.config.readOnly !== 'lease-based') follow(raft, '')
 }
 
 /**
@@ -43,14 +60,14 @@ function mayCampaign({ configuration, config, log }: Raft): boolean {
 function preCampaign(raft: Raft): void {
   becomePreCandidate(raft)
   raft.votes.set(raft.config.self, true)
-  if (voteResult(raft.configuration, raft.votes) === 'won') return campaign(raft)
+  if (voteResult(raft.configuration, raft.votes) === 'won') return askForVotes(raft, false)
   for (const to of others(raft)) send(raft, { kind: 'MsgPreVote', to, term: raft.term + 1, ...end(raft) })
 }
 
 /** Its own vote counts, and others are asked for theirs, once term and vote are on disk. */
-function campaign(raft: Raft): void {
+function askForVotes(raft: Raft, transfer: boolean): void {
   becomeCandidate(raft)
-  for (const to of others(raft)) sendDurably(raft, { kind: 'MsgVote', to, ...end(raft), transfer: false })
+  for (const to of others(raft)) sendDurably(raft, { kind: 'MsgVote', to, ...end(raft), transfer })
 }
 
 /** A write is done: it may have been the candidate's own vote. */
@@ -62,8 +79,11 @@ export function countOwnVote(raft: Raft): void {
 }
 
 /** Whether a request for a vote is not even looked at. */
-export const isLoyal = ({ leader, electionElapsed, config }: Raft): boolean =>
-  leader !== '' && electionElapsed < config.electionTicks
+export const isLoyal = ({ leader, electionElapsed, timing, config }: Raft, request: VoteRequest): boolean =>
+  config.checkQuorum !== false &&
+  leader !== '' &&
+  electionElapsed < timing.electionTicks &&
+  !(request.kind === 'MsgVote' && request.transfer)
 
 /**
  * Answers a request of this term or, for a pre-vote, a later one. Learners answer too: the asker may know of a
@@ -99,7 +119,7 @@ function tally(raft: Raft): void {
   const result = voteResult(raft.configuration, raft.votes)
   if (result === 'lost') becomeFollower(raft, raft.term, '')
   if (result !== 'won') return
-  if (raft.role === 'pre-candidate') campaign(raft)
+  if (raft.role === 'pre-candidate') askForVotes(raft, false)
   else becomeLeader(raft)
 }
 

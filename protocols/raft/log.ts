@@ -62,15 +62,17 @@ export const isUpToDate = (log: Log, index: number, term: number): boolean =>
 export const slice = (log: Log, from: number, to: number): Entry[] =>
   log.entries.slice(from - log.base.index - 1, to - log.base.index)
 
-/** As many entries from `from` on as fit one MsgApp: at least one when there is any. */
-export function page(log: Log, from: number): { entries: Entry[]; bytes: number } {
+/** As many entries from `from` on as fit one MsgApp of `bytesMax`: at least one when there is any. */
+export function page(log: Log, from: number, bytesMax = APPEND_BYTES_MAX): Entry[] {
   const start = from - log.base.index - 1
+  const most = Math.min(log.entries.length, start + APPEND_ENTRIES_MAX)
   let end = start
   let bytes = 0
-  while (end < log.entries.length && end - start < APPEND_ENTRIES_MAX && bytes < APPEND_BYTES_MAX) {
-    bytes += bytesOf(log.entries[end++] as Entry)
+  for (; end < most; end++) {
+    bytes += bytesOf(log.entries[end] as Entry)
+    if (bytes > bytesMax && end > start) break
   }
-  return { entries: log.entries.slice(start, end), bytes }
+  return log.entries.slice(start, end)
 }
 
 /** What an entry costs on the wire and on disk, its frame included. */

@@ -6,7 +6,6 @@
  *   snapshot   entries it needs are gone; parts of a snapshot instead, then probe again
  */
 import assert from 'node:assert/strict'
-import { INFLIGHT_APPEND_BYTES_MAX, INFLIGHT_APPENDS_MAX } from '../limits.ts'
 import type { Snapshot } from './types.ts'
 
 export type Progress = {
@@ -17,14 +16,22 @@ export type Progress = {
   next: number
   /** Nothing goes out until an answer comes, to an append or to a heartbeat. */
   paused: boolean
+  readonly window: Window
   inflight: { readonly last: number; readonly bytes: number }[]
   inflightBytes: number
+  /** The highest commit index that is on its way to the member; lower again when what carried it seems lost. */
+  sentCommit: number
   /** Heard from since the last look at the quorum. */
   recentActive: boolean
+  /** Has had everything that was committed, and was heard in every look at the quorum since. */
+  inSight: boolean
   /** The newest read position it has acknowledged. */
   read: number
   transfer: Transfer | undefined
 }
+
+/** Bounds on the MsgApps with entries that are under way; the message that reaches one still goes. */
+export type Window = { readonly messages: number; readonly bytes: number }
 
 /** A snapshot under way, pinned: a newer one that is made meanwhile does not disturb it. */
 export type Transfer = {
@@ -39,21 +46,26 @@ export type Transfer = {
   idleBeats: number
 }
 
-export const newProgress = (next: number, recentActive: boolean): Progress => ({
+export const newProgress = (next: number, recentActive: boolean, window: Window): Progress => ({
   state: 'probe',
   match: 0,
   next,
   paused: false,
+  window,
   inflight: [],
   inflightBytes: 0,
+  sentCommit: 0,
   recentActive,
+  inSight: false,
   read: 0,
   transfer: undefined,
 })
 
-export function becomeProbe(progress: Progress): void {
+/** From a snapshot: what follows it is next, if it has arrived; `match` says whether it has. */
+export function becomeProbe(progress: Progress, pending = 0): void {
   enter(progress, 'probe')
-  progress.next = progress.match + 1
+  progress.next = Math.max(progress.match, pending) + 1
+  progress.sentCommit = Math.min(progress.sentCommit, progress.next - 1)
 }
 
 export function becomeReplicate(progress: Progress): void {
@@ -63,6 +75,8 @@ export function becomeReplicate(progress: Progress): void {
 
 export function becomeSnapshot(progress: Progress, snapshot: Snapshot, checksum: number): void {
   enter(progress, 'snapshot')
+  progress.next = snapshot.index + 1
+  progress.sentCommit = snapshot.index
   progress.transfer = { snapshot, checksum, acknowledged: 0, sent: 0, ended: false, idleBeats: 0 }
 }
 
@@ -72,8 +86,8 @@ function enter(progress: Progress, state: Progress['state']): void {
 
 export const isPaused = ({ state, paused }: Progress): boolean => state === 'snapshot' || paused
 
-export const isFull = ({ inflight, inflightBytes }: Progress): boolean =>
-  inflight.length >= INFLIGHT_APPENDS_MAX || inflightBytes >= INFLIGHT_APPEND_BYTES_MAX
+export const isFull = ({ inflight, inflightBytes, window }: Progress): boolean =>
+  inflight.length >= window.messages || inflightBytes >= window.bytes
 
 /** A MsgApp with `count` entries, the last at index `last`, is on its way. */
 export function sentEntries(progress: Progress, count: number, last: number, bytes: number): void {
@@ -89,11 +103,15 @@ export function sentEntries(progress: Progress, count: number, last: number, byt
   }
 }
 
+/** Whether telling the member of `commit` may bring its own forward: no message under way says as much already. */
+export const canBumpCommit = ({ sentCommit, next }: Progress, commit: number): boolean =>
+  commit > sentCommit && sentCommit < next - 1
+
 /** The member holds the leader's log up to `index`. @returns Whether that is news. */
 export function maybeUpdate(progress: Progress, index: number): boolean {
-  progress.next = Math.max(progress.next, index + 1)
   if (index <= progress.match) return false
   progress.match = index
+  progress.next = Math.max(progress.next, index + 1)
   progress.paused = false
   return true
 }
@@ -103,10 +121,12 @@ export function maybeDecrease(progress: Progress, rejected: number, hint: number
   if (progress.state === 'replicate') {
     if (rejected <= progress.match) return false
     progress.next = progress.match + 1
+    progress.sentCommit = Math.min(progress.sentCommit, progress.match)
     return true
   }
   if (progress.state === 'snapshot' || progress.next - 1 !== rejected) return false
   progress.next = Math.max(Math.min(rejected, hint + 1), progress.match + 1)
+  progress.sentCommit = Math.min(progress.sentCommit, progress.next - 1)
   progress.paused = false
   return true
 }

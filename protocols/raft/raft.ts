@@ -11,22 +11,32 @@
  *
  * Effects come in this order: the write, messages, answers, the role, a snapshot to restore, reads, entries to apply.
  */
-import { decodeChange } from './configuration.ts'
-import { countOwnVote, hearVoteRequest, hearVoteResponse, isLoyal, tickElection } from './election.ts'
+import {
+  campaign,
+  countOwnVote,
+  forgetLeader,
+  hearTimeoutNow,
+  hearVoteRequest,
+  hearVoteResponse,
+  isLoyal,
+} from './election.ts'
 import { hearAppend, hearHeartbeat } from './follower.ts'
 import * as logs from './log.ts'
 import type { MemberId } from './member.ts'
 import type { Message } from './messages.ts'
-import { askAgain, hearReadIndex, hearReadIndexResp, read, takeReady } from './reading.ts'
-import { changed } from './reconfiguration.ts'
+import { hearReadIndex, hearReadIndexResp, read, takeReady } from './reading.ts'
+import { leaveJoint, proposeChange, switchConfiguration } from './reconfiguration.ts'
 import * as replication from './replication.ts'
-import { becomeFollower } from './roles.ts'
+import { becomeFollower, drawElectionTimeout, follow } from './roles.ts'
 import { hearSnapshot, hearSnapshotStatus, makeSnapshot } from './snapshot.ts'
 import { nothingOut, type Raft, send } from './state.ts'
-import type { Configuration, RaftConfig, RaftEffect, RaftEvent, Recovered, Role } from './types.ts'
+import { tick } from './ticking.ts'
+import { transfer } from './transfer.ts'
+import type { Configuration, Entry, RaftConfig, RaftEffect, RaftEvent, Recovered, Role } from './types.ts'
 import { flushWrites, stored } from './writing.ts'
 
 export type { Raft } from './state.ts'
+export { dueInTicks } from './ticking.ts'
 
 export function create(config: RaftConfig, recovered: Recovered): Raft {
   const { hardState, snapshot } = recovered
@@ -43,14 +53,24 @@ export function create(config: RaftConfig, recovered: Recovered): Raft {
     snapshot,
     configuration: snapshot.configuration,
     configurations: [],
+    timing: { heartbeatTicks: config.heartbeatTicks, electionTicks: config.electionTicks },
     electionElapsed: 0,
     heartbeatElapsed: 0,
     electionTimeout: 0,
     votes: new Map(),
     progress: new Map(),
+    transferee: '',
     lastChangeIndex: 0,
     uncommittedBytes: 0,
-    reading: { asked: 0, confirmed: 0, pending: [], forwarded: new Map(), nextSerial: 1, ready: [] },
+    reading: {
+      asked: 0,
+      confirmed: 0,
+      postponed: [],
+      pending: [],
+      forwarded: new Map(),
+      nextSerial: 1,
+      ready: [],
+    },
     writing: {
       nextToken: 1,
       durable: hardState,
@@ -81,13 +101,13 @@ export function step(raft: Raft, event: RaftEvent): RaftEffect[] {
 export function hear(raft: Raft, event: RaftEvent): void {
   switch (event.kind) {
     case 'tick':
-      return tick(raft)
+      return tick(raft, event.count ?? 1)
     case 'message':
       return hearMessage(raft, event.message)
     case 'propose':
       return replication.propose(raft, event.token, event.data)
     case 'propose-change':
-      return replication.proposeChange(raft, event.token, event.change)
+      return proposeChange(raft, event.token, event.change)
     case 'read':
       return read(raft, event.token)
     case 'stored':
@@ -95,34 +115,39 @@ export function hear(raft: Raft, event: RaftEvent): void {
       countOwnVote(raft)
       return replication.hearOwnWrite(raft)
     case 'applied':
-      raft.log.applied = Math.max(raft.log.applied, Math.min(event.index, raft.log.applying))
-      return
+      return hearApplied(raft, event.index)
     case 'compact':
       return makeSnapshot(raft, event.index, event.data)
     case 'unreachable':
       return replication.hearUnreachable(raft, event.peer)
     case 'report-snapshot':
+      return replication.hearSnapshotReport(raft, event.peer, event.status === 'finish')
     case 'transfer':
+      return transfer(raft, event.to, event.token)
     case 'forget-leader':
+      return forgetLeader(raft)
     case 'campaign':
-    case 'timing':
+      return campaign(raft)
+    case 'timing': {
+      const { heartbeatTicks, electionTicks } = event
+      raft.timing = { heartbeatTicks, electionTicks }
+      return drawElectionTimeout(raft)
+    }
   }
 }
 
-function tick(raft: Raft): void {
-  if (raft.role === 'leader') return replication.tickLeader(raft)
-  tickElection(raft)
-  raft.heartbeatElapsed++
-  if (raft.heartbeatElapsed < raft.config.heartbeatTicks) return
-  raft.heartbeatElapsed = 0
-  askAgain(raft)
+function hearApplied(raft: Raft, index: number): void {
+  const { log } = raft
+  const before = log.applied
+  log.applied = Math.max(before, Math.min(index, log.applying))
+  replication.countApplied(raft, before + 1, log.applied)
+  leaveJoint(raft)
 }
 
 function hearMessage(raft: Raft, message: Message): void {
   if (!isAddressed(raft, message)) return
-  const asksForVote = message.kind === 'MsgVote' || message.kind === 'MsgPreVote'
   if (message.term > raft.term) {
-    if (asksForVote && isLoyal(raft)) return
+    if ((message.kind === 'MsgVote' || message.kind === 'MsgPreVote') && isLoyal(raft, message)) return
     // A term that is only talked about raises nobody's.
     const onlyTalk = message.kind === 'MsgPreVote' || (message.kind === 'MsgPreVoteResp' && !message.reject)
     if (!onlyTalk) becomeFollower(raft, message.term, isFromLeader(message) ? message.from : '')
@@ -151,7 +176,9 @@ const isFromLeader = (message: Message): message is FromLeader =>
  */
 function hearOldTerm(raft: Raft, message: Message): void {
   const { from: to } = message
-  if (isFromLeader(message)) {
+  const { preVote, checkQuorum } = raft.config
+  const tells = preVote !== false || checkQuorum !== false
+  if (tells && (message.kind === 'MsgApp' || message.kind === 'MsgHeartbeat')) {
     send(raft, { kind: 'MsgAppResp', to, index: 0, reject: false, rejectHint: 0, logTerm: 0 })
   } else if (message.kind === 'MsgPreVote') {
     send(raft, { kind: 'MsgPreVoteResp', to, reject: true })
@@ -161,7 +188,8 @@ function hearOldTerm(raft: Raft, message: Message): void {
 /** The configuration is not asked: a member that was just added may not know who its leader is. */
 function hearLeader(raft: Raft, message: FromLeader): void {
   if (raft.role === 'leader') return
-  if (raft.role !== 'follower' || raft.leader !== message.from) becomeFollower(raft, raft.term, message.from)
+  if (raft.role === 'follower') follow(raft, message.from)
+  else becomeFollower(raft, raft.term, message.from)
   raft.electionElapsed = 0
   if (message.kind === 'MsgApp') hearAppend(raft, message)
   else if (message.kind === 'MsgHeartbeat') hearHeartbeat(raft, message)
@@ -187,7 +215,9 @@ function hearPeer(raft: Raft, message: Exclude<Message, FromLeader>): void {
     case 'MsgSnapStatus':
       return hearSnapshotStatus(raft, message)
     case 'MsgTimeoutNow':
+      return hearTimeoutNow(raft)
     case 'MsgTransferLeader':
+      return transfer(raft, message.transferee)
   }
 }
 
@@ -196,21 +226,21 @@ export function apply(raft: Raft): void {
   const { log } = raft
   const to = Math.min(log.commit, log.stable)
   if (log.applying < log.base.index || to <= log.applying) return
-  const entries = logs.slice(log, log.applying + 1, to)
-  log.applying = to
-  for (const entry of entries) {
+  for (const entry of handable(raft, logs.slice(log, log.applying + 1, to))) {
+    log.applying = entry.index
     raft.out.apply.push(entry)
     if (entry.kind === 'configuration') switchConfiguration(raft, entry.index, entry.data)
   }
 }
 
-function switchConfiguration(raft: Raft, index: number, data: Uint8Array): void {
-  raft.configuration = changed(raft.configuration, decodeChange(data))
-  raft.configurations.push({ index, configuration: raft.configuration })
-  if (raft.role !== 'leader') return
-  // A new member counts as heard until the next look at the quorum, so that its coming unseats nobody.
-  replication.syncMembers(raft, true)
-  for (const [peer, { match }] of raft.progress) if (match === 0) replication.sendAppend(raft, peer)
+/** Those that fit the bound on what the state machine has to do; one at least, when it has nothing to do. */
+function handable({ log, config }: Raft, entries: Entry[]): Entry[] {
+  const { maxCommittedSizePerReady: most = Infinity } = config
+  if (most === Infinity) return entries
+  const given = logs.slice(log, log.applied + 1, log.applying)
+  let bytes = given.reduce((sum, { data }) => sum + data.length, 0)
+  const end = entries.findIndex(({ data }, at) => (bytes += data.length) > most && given.length + at > 0)
+  return end === -1 ? entries : entries.slice(0, end)
 }
 
 export function flush(raft: Raft): RaftEffect[] {

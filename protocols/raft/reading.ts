@@ -18,12 +18,10 @@ import type { RaftEffect } from './types.ts'
 
 export function read(raft: Raft, token: number): void {
   const { reading, role, leader } = raft
-  if (reading.pending.length + reading.forwarded.size + reading.ready.length >= READS_MAX) {
+  if (waiting(raft) + reading.forwarded.size + reading.ready.length >= READS_MAX) {
     return refuse(raft, token, 'busy')
   }
-  if (role === 'leader') {
-    return hasCommittedInTerm(raft) ? take(raft, { kind: 'local', token }) : refuse(raft, token, 'no-op')
-  }
+  if (role === 'leader') return take(raft, { kind: 'local', token })
   if (leader === '') return refuse(raft, token, 'not-leader')
   const serial = reading.nextSerial++
   reading.forwarded.set(serial, token)
@@ -32,8 +30,7 @@ export function read(raft: Raft, token: number): void {
 
 /** Leader: a follower asks. Repeated questions are new reads; the asker takes the first answer. */
 export function hearReadIndex(raft: Raft, { from: peer, life, serial }: MessageOf<'MsgReadIndex'>): void {
-  const full = raft.reading.pending.length >= READS_MAX
-  if (raft.role === 'leader' && !full && hasCommittedInTerm(raft)) {
+  if (raft.role === 'leader' && waiting(raft) < READS_MAX) {
     return take(raft, { kind: 'remote', peer, life, serial })
   }
   send(raft, { kind: 'MsgReadIndexResp', to: peer, life, serial, index: 0, reject: true })
@@ -57,19 +54,30 @@ function ask(raft: Raft, serial: number): void {
   send(raft, { kind: 'MsgReadIndex', to: raft.leader, life: raft.life, serial })
 }
 
+const waiting = ({ reading }: Raft): number => reading.pending.length + reading.postponed.length
+
 /** Until an entry of its own term is committed a leader does not know what its predecessors committed. */
 export const hasCommittedInTerm = ({ log, term }: Raft): boolean => termAt(log, log.commit) === term
 
 function take(raft: Raft, asker: Asker): void {
-  const { reading, log } = raft
+  const { reading, log, config } = raft
+  if (!hasCommittedInTerm(raft)) return void reading.postponed.push(asker)
+  // Nobody else led while CheckQuorum held, if clocks are to be believed.
+  if (config.readOnly === 'lease-based') return answer(raft, log.commit, asker)
   reading.pending.push({ position: reading.asked + 1, index: log.commit, asker })
   if (reading.confirmed === reading.asked) nextRound(raft)
+}
+
+/** Something was committed: if it was the first of this leader's term, reads that waited for it begin. */
+export function releasePostponed(raft: Raft): void {
+  if (raft.reading.postponed.length === 0 || !hasCommittedInTerm(raft)) return
+  for (const asker of raft.reading.postponed.splice(0)) take(raft, asker)
 }
 
 function nextRound(raft: Raft): void {
   if (!advanced(raft)) return
   for (const peer of votersOf(raft.configuration)) sendHeartbeat(raft, peer)
-  confirm(raft)
+  recount(raft)
 }
 
 /** Heartbeats to everybody; they carry the newest position, so a round that was lost is repeated by the next. */
@@ -96,10 +104,11 @@ export function acknowledgePosition(raft: Raft, peer: MemberId, position: number
   const progress = raft.progress.get(peer)
   if (progress === undefined || position <= progress.read) return
   progress.read = position
-  confirm(raft)
+  recount(raft)
 }
 
-function confirm(raft: Raft): void {
+/** Counts who has acknowledged what: also after a change of who counts. */
+export function recount(raft: Raft): void {
   const { reading, configuration, progress, config } = raft
   const reached = (peer: MemberId): number =>
     peer === config.self ? reading.asked : (progress.get(peer)?.read ?? 0)
@@ -133,11 +142,13 @@ export function takeReady({ reading, log }: Raft): RaftEffect[] {
 export function failReads(raft: Raft): void {
   const { reading } = raft
   const tokens = [
-    ...reading.pending.flatMap(({ asker }) => (asker.kind === 'local' ? [asker.token] : [])),
+    ...[...reading.postponed, ...reading.pending.map(({ asker }) => asker)].flatMap((asker) =>
+      asker.kind === 'local' ? [asker.token] : [],
+    ),
     ...reading.forwarded.values(),
     ...reading.ready.map(({ token }) => token),
   ]
-  Object.assign(reading, { asked: 0, confirmed: 0, pending: [], ready: [] })
+  Object.assign(reading, { asked: 0, confirmed: 0, postponed: [], pending: [], ready: [] })
   reading.forwarded.clear()
   for (const token of tokens) refuse(raft, token, 'not-leader')
 }

@@ -11,9 +11,18 @@ export function becomeFollower(raft: Raft, term: number, leader: MemberId): void
   if (changed) failReads(raft)
 }
 
-/** Asks whether it could win. Neither term nor vote changes, so nobody is disturbed and nothing is written. */
+/** Asks whether it could win. Neither term, vote nor timer changes, so nobody is disturbed and nothing is written. */
 export function becomePreCandidate(raft: Raft): void {
-  enter(raft, 'pre-candidate', '')
+  raft.role = 'pre-candidate'
+  raft.leader = ''
+  raft.votes.clear()
+  failReads(raft)
+}
+
+/** Another is the leader of this term, or nobody is known to be; the election timer runs on. */
+export function follow(raft: Raft, leader: MemberId): void {
+  if (raft.leader === leader) return
+  raft.leader = leader
   failReads(raft)
 }
 
@@ -30,13 +39,18 @@ export function enter(raft: Raft, role: Raft['role'], leader: MemberId): void {
   raft.votes.clear()
   raft.progress.clear()
   raft.uncommittedBytes = 0
+  raft.transferee = ''
   raft.heartbeatElapsed = 0
   resetElectionTimer(raft)
 }
 
 /** Drawn anew each time, so that two who collided once do not collide again. */
 function resetElectionTimer(raft: Raft): void {
-  const { electionTicks, dice } = raft.config
   raft.electionElapsed = 0
-  raft.electionTimeout = electionTicks + Math.floor(dice() * electionTicks)
+  drawElectionTimeout(raft)
+}
+
+export function drawElectionTimeout(raft: Raft): void {
+  const { electionTicks } = raft.timing
+  raft.electionTimeout = electionTicks + Math.floor(raft.config.dice() * electionTicks)
 }

@@ -31,6 +31,8 @@ export type Raft = {
   /** Those that came into force after the snapshot, so that the next snapshot names the one of its own index. */
   configurations: { readonly index: number; readonly configuration: Configuration }[]
 
+  /** In ticks; as configured, until the group agrees on another. */
+  timing: { readonly heartbeatTicks: number; readonly electionTicks: number }
   /** Ticks since the leader was heard, a vote was given or a campaign began; on a leader, since the last look at the quorum. */
   electionElapsed: number
   heartbeatElapsed: number
@@ -40,9 +42,11 @@ export type Raft = {
 
   /** Leaders only: every member, this peer included. */
   progress: Map<MemberId, Progress>
+  /** Leader: who is to lead next; empty when nobody is. */
+  transferee: MemberId
   /** No change of configuration is proposed before this index is applied. */
   lastChangeIndex: number
-  /** Of the entries that this leader has proposed. */
+  /** Of the entries that this leader has appended and its state machine has not applied. */
   uncommittedBytes: number
 
   readonly reading: Reading
@@ -58,6 +62,8 @@ type Reading = {
   /** Leader: the newest position that heartbeats carry, and the newest that a quorum has acknowledged. */
   asked: number
   confirmed: number
+  /** Leader: reads that wait for the first entry of its term to be committed. */
+  postponed: Asker[]
   /** Leader: reads that wait for their position to be confirmed, in order. */
   pending: { readonly position: number; readonly index: number; readonly asker: Asker }[]
   /** Follower: reads for which the leader was asked, by serial; sent again until answered. */

@@ -119,8 +119,8 @@ export type RaftEffect =
   | { readonly kind: 'superseded'; readonly generation: number }
 
 /**
- * `no-op`: the leader has not yet committed the first entry of its term; soon. `transferring`: another is about to lead.
- * `too-large` and `change-invalid` never pass.
+ * `no-op`: the leader has not yet committed the first entry of its term; soon. `transferring`: another is about to lead;
+ * `not-voter`: the other cannot. `too-large` and `change-invalid` never pass.
  */
 export type RefusalWhy =
   | 'not-leader'
@@ -130,6 +130,7 @@ export type RefusalWhy =
   | 'no-op'
   | 'too-large'
   | 'transferring'
+  | 'not-voter'
 
 export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader'
 

@@ -3,7 +3,7 @@
  * every configuration that is or may come into force a majority must be left, in both halves.
  */
 import { decodeChange } from '../../protocols/raft/configuration.ts'
-import { changed } from '../../protocols/raft/reconfiguration.ts'
+import { changed } from '../../protocols/raft/confchange.ts'
 import type { MemberId } from '../../protocols/raft/member.ts'
 import type { Configuration } from '../../protocols/raft/types.ts'
 import type { Member } from './member.ts'
@@ -17,7 +17,8 @@ export function configurations(members: Iterable<Member>): Configuration[] {
     let last = raft.configuration
     for (const entry of raft.log.entries) {
       if (entry.kind !== 'configuration' || entry.index <= raft.log.applying) continue
-      last = changed(last, decodeChange(entry.data))
+      const outcome = changed(last, decodeChange(entry.data))
+      if ('configuration' in outcome) last = outcome.configuration
       found.add(last)
     }
   }

@@ -1,7 +1,7 @@
 /** Changes of configuration as a careless operator proposes them: never so that a group could not go on. */
 import { VOTERS_MAX } from '../../protocols/limits.ts'
+import { changed } from '../../protocols/raft/confchange.ts'
 import { membersOf } from '../../protocols/raft/configuration.ts'
-import { changed } from '../../protocols/raft/reconfiguration.ts'
 import type { ConfigurationChange, SingleChange } from '../../protocols/raft/types.ts'
 import type { Random } from '../random.ts'
 import { hasQuorum } from './atlas.ts'
@@ -69,12 +69,10 @@ function drawn(group: Group, leader: Member, hosts: readonly Host[], dice: Rando
 }
 
 function isSafe(group: Group, leader: Member, change: ConfigurationChange): boolean {
-  try {
-    const next = changed(leader.raft.configuration, change)
-    if (next.voters.length > VOTERS_MAX) return false
-    return hasQuorum(next, group.able) && hasQuorum({ ...next, votersOutgoing: [] }, group.able)
-  } catch {
-    // The core has to refuse it.
-    return true
-  }
+  const outcome = changed(leader.raft.configuration, change)
+  // The core has to refuse it.
+  if ('refused' in outcome) return true
+  const next = outcome.configuration
+  if (next.voters.length > VOTERS_MAX) return false
+  return hasQuorum(next, group.able) && hasQuorum({ ...next, votersOutgoing: [] }, group.able)
 }

@@ -164,8 +164,8 @@ testProp(
     }))
     const log = recoveredLog({ ...genesis(configurationOf([1])), entries })
     const found = page(log, 1)
-    t.true(found.entries.length > 0)
-    const sent = { ...app, kind: 'MsgApp' as const, group: 'g'.repeat(96), entries: found.entries }
+    t.true(found.length > 0)
+    const sent = { ...app, kind: 'MsgApp' as const, group: 'g'.repeat(96), entries: found }
     t.notThrows(() => message.encode(sent))
   },
   { numRuns: 20 },

@@ -41,7 +41,7 @@ test('ReadOnlyWithLearner: followers and learners ask the leader, and answer whe
   t.deepEqual(readyOf(cluster.member(4)), [4])
 })
 
-test('ReadOnlyForNewLeader, jepsen/readindex-before-noop: refused until the leader has committed in its term', (t) => {
+test('ReadOnlyForNewLeader, jepsen/readindex-before-noop: reads wait until the leader has committed in its term', (t) => {
   const cluster = Cluster.of([1, 2, 3])
   const leader = cluster.member(1)
   leader.campaign()
@@ -49,11 +49,24 @@ test('ReadOnlyForNewLeader, jepsen/readindex-before-noop: refused until the lead
   leader.feed({ kind: 'message', message: says('MsgVoteResp', 1) })
   t.is(leader.raft.role, 'leader')
   read(leader, 1)
-  t.deepEqual(refusedOf(leader), [[1, 'no-op']])
+  leader.feed({ kind: 'message', message: says('MsgReadIndex', 1, { serial: 7 }) })
+  t.false(cluster.network.some(({ kind }) => kind === 'MsgHeartbeat' || kind === 'MsgReadIndexResp'))
   cluster.settle()
+  t.deepEqual(readyOf(leader), [1])
   read(leader, 2)
   cluster.settle()
-  t.deepEqual(readyOf(leader), [2])
+  t.deepEqual(readyOf(leader), [1, 2])
+})
+
+test('a read that waits for the first entry of a term is refused with it', (t) => {
+  const cluster = Cluster.of([1, 2, 3])
+  const leader = cluster.member(1)
+  leader.campaign()
+  leader.feed({ kind: 'message', message: says('MsgPreVoteResp', 1) })
+  leader.feed({ kind: 'message', message: says('MsgVoteResp', 1) })
+  read(leader, 1)
+  leader.feed({ kind: 'message', message: says('MsgHeartbeat', 2) })
+  t.deepEqual(refusedOf(leader), [[1, 'not-leader']])
 })
 
 test('jepsen/stale-read-minority-leader: a leader that is cut off answers nothing, and says so in the end', (t) => {
