@@ -137,6 +137,8 @@ const commandShape = tagged({
   'move-take': record({ m: ulid, vm: vmId, host: peerId, disks }),
   /** `epoch`: that of the intent, so that a cancel of what never came about, or is long over, has an answer too. */
   'move-cancel': record({ m: ulid, vm: vmId, epoch, why: text(300), begun: optional(generation) }),
+  /** Its home's log has deleted it under this epoch: nobody asks for its newest hand-over any more. The home stays. */
+  'vm-deleted': record({ vm: vmId, epoch }),
   /** After a recovery: a grant that its holder has and this log may have lost (recovery.ts). */
   'present-grant': record({ peer: peerId, generation, vm: vmId, epoch, disks }),
   presented: record({ peer: peerId, generation }),
@@ -260,6 +262,8 @@ export function applyMesh(state: MeshState, command: MeshCommand): Outcome<Admis
     }
     case 'move-cancel':
       return cancel(state, command)
+    case 'vm-deleted':
+      return forget(state, command)
     case 'peer-drain': {
       const peer = state.peers[command.peer]
       if (peer === undefined) return failed({ code: 'NOT_ADMITTED', peer: command.peer })
@@ -443,6 +447,30 @@ function cancel(
 }
 
 const unknownPeer = (peer: PeerId): Failure => ({ code: 'NOT_FOUND', what: 'peer', name: peer })
+/**
+ * The hand-over goes, spec and all. The home stays as the VM's tombstone: a former home that was out of sight since learns
+ * from it that its copy is history, and who cancels an old move is told that it was taken.
+ */
+function forget(
+  state: MeshState,
+  { vm, epoch: under }: MeshCommand & { kind: 'vm-deleted' },
+): Outcome<undefined> {
+  const move = state.moves[vm]
+  if (move === undefined) return ok(undefined)
+  if (move.state === 'intended') return failed({ code: 'BUSY', vm: move.name, by: `move ${move.m}` })
+  const home = homeOf(state, vm)
+  if (compareHomes(under, home.epoch) < 0) {
+    return failed({
+      code: 'STALE',
+      what: `home of ${move.name}`,
+      expected: under.join('.'),
+      found: home.epoch.join('.'),
+    })
+  }
+  delete state.moves[vm]
+  return ok(undefined)
+}
+
 const tooMany = (what: string): Failure => ({ code: 'RATE_LIMITED', what, retryAfterMs: 0 })
 
 function cancelled(vm: VmId, move: MeshMove | undefined): Failure {

@@ -110,6 +110,7 @@ export class Moves {
     this.#takeUp()
     this.#withdraw()
     this.#takeNamed()
+    this.#forget()
     this.reservations.tick(this.#around.clock.nowMs())
   }
 
@@ -170,6 +171,17 @@ export class Moves {
         vms.take({ vm, name, epoch, terms: 'held', spec, disks, wanted, deleting: false, boot: '' })
       }
       this.#adopt(move)
+    }
+  }
+
+  /** At the site's leader: the mesh keeps no hand-over of a VM that was deleted here. */
+  #forget(): void {
+    const { agreement } = this.#around
+    if (agreement.site.role !== 'leader') return
+    for (const { vm, epoch } of agreement.site.state.tombstones ?? []) {
+      const move = agreement.mesh.state.moves[vm]
+      if (move === undefined || move.state === 'intended') continue
+      this.#once(`forget ${vm}`, (done) => agreement.proposeMesh({ kind: 'vm-deleted', vm, epoch }, done))
     }
   }
 

@@ -158,3 +158,19 @@ function slowDisks(world: World, { disks }: SimHost, ms: number): void {
     if (turns.length === 1) next()
   }
 }
+
+test('the mesh keeps no hand-over of a VM that was deleted, and its home as a tombstone', (t) => {
+  const mesh = new Mesh()
+  const id = mesh.running('web', 'aa-2')
+  mesh.movesTo('aa-2', 'web', 'bb')
+  mesh.until('its home has it', () => mesh.vm('bb-1', id) !== undefined)
+  t.is(mesh.handOver('aa-1', id)?.state, 'taken')
+  mesh.value('bb-1', 'vm.delete', { name: 'web' })
+  for (const name of ['aa-1', 'aa-2', 'bb-1', 'bb-2'])
+    mesh.until(`${name} has forgotten the move`, () => mesh.handOver(name, id) === undefined)
+  mesh.run(5_000)
+  t.is(mesh.vm('bb-1', id), undefined)
+  t.deepEqual(mesh.whereRuns(id), [])
+  const { homes } = mesh.context('aa-1').agreement.mesh.state
+  t.is(homes[id]?.site, mesh.host('bb-1').identity?.site)
+})

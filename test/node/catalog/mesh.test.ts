@@ -75,6 +75,8 @@ const cancel = (move = m): MeshCommand => ({
   why: 'changed my mind',
 })
 
+const deleted = (home: number): MeshCommand => ({ kind: 'vm-deleted', vm, epoch: [0, home, 0, 1] })
+
 const twoSites: MeshCommand[] = [found, token(10), admit(10, bob)]
 
 // One row: after these, this command is answered so.
@@ -135,6 +137,22 @@ const rules: [rule: string, before: MeshCommand[], command: MeshCommand, answer:
     intend(later),
     'STALE',
   ],
+  [
+    'forgets the move of a VM that was deleted where it is',
+    [...twoSites, intend(), take()],
+    deleted(2),
+    'ok',
+  ],
+  ['forgets none while one is under way', [...twoSites, intend()], deleted(1), 'BUSY'],
+  ['forgets none for who is its home no more', [...twoSites, intend(), take()], deleted(1), 'STALE'],
+  ['hears twice that a VM was deleted', [...twoSites, intend(), take(), deleted(2)], deleted(2), 'ok'],
+  [
+    'knows by the home of a deleted VM that a move was taken',
+    [...twoSites, intend(), take(), deleted(2)],
+    cancel(),
+    'MOVE_TAKEN',
+  ],
+  ['gives a deleted VM to nobody', [...twoSites, intend(), take(), deleted(2)], take(), 'MOVE_CANCELLED'],
   ['intends again after a cancel', [...twoSites, intend(), cancel()], intend(later), 'ok'],
 ]
 
