@@ -158,6 +158,23 @@ export class Operators {
     this.#want(site, name, vm.wanted === 'running' ? 'stopped' : 'running', () => {})
   }
 
+  /** Deletes the VM wherever it is now, if it is anywhere. */
+  deleteVm(name: string, deleted: () => void): void {
+    const site = this.agreed().get(name)?.site
+    const host = site === undefined ? undefined : this.#someone(site)
+    if (host === undefined) return
+    const told = this.#writes.asked({
+      group: 'vms',
+      subject: name,
+      what: `delete ${name}`,
+      holds: (all) => !all.has(name),
+    })
+    this.#cluster.ask(host, 'vm.delete', { name }, (outcome) => {
+      if (outcome.ok) deleted()
+      if (outcome.ok || !OPEN.has(outcome.failure.code)) told(outcome.ok)
+    })
+  }
+
   /** Hosts with a move in hand. */
   busyHosts(): SimHost[] {
     return this.#cluster.hosts.filter(
@@ -199,7 +216,8 @@ export class Operators {
       group: 'vms',
       subject: `${name} wanted`,
       what: `${name} ${wanted}`,
-      holds: (all) => all.get(name)?.wanted === wanted,
+      // Whether it is to be there at all is the business of who created and deleted it.
+      holds: (all) => !all.has(name) || all.get(name)?.wanted === wanted,
     })
     const method = wanted === 'running' ? 'vm.start' : 'vm.stop'
     this.#cluster.ask(

@@ -52,12 +52,14 @@ export const STRIKE_MOMENTS: readonly string[] = [
   ...BLOW_NAMES,
   'leader struck with a hand-over in the log',
   'leader struck while VMs are created and changed',
+  'VM deleted meanwhile',
   'another voter leads the mesh',
   'another voter leads the site',
 ]
 
-/** VMs that are created in the voters' site meanwhile. */
+/** VMs that are created in the voters' site meanwhile, and how many of all are deleted. */
 const VMS = 4
+const DELETED = 3
 
 export function strikeLeaders(
   cluster: Cluster,
@@ -89,6 +91,11 @@ export function strikeLeaders(
   }
   for (let n = 0; n < VMS; n++)
     world.after(fromMs + dice.below(last - fromMs), () => operators.createVm(`voters-${n}`, site))
+  // Those that moved most, and are moving now, too: a deleted VM must not come back by what is still under way.
+  for (let n = 0; n < DELETED; n++)
+    world.after(fromMs + dice.below(last - fromMs), () =>
+      operators.deleteVm(`vm-${n}`, () => moment('VM deleted meanwhile')),
+    )
 
   const handOvers = (): number => {
     const moves = cluster.leader('mesh')?.node?.context.agreement.mesh.state.moves ?? {}
