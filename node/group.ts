@@ -16,9 +16,7 @@ import {
   HEARTBEAT_TICKS,
   PROPOSALS_MAX,
   SNAPSHOT_EVERY_ENTRIES,
-  STUCK_WRITE_MS,
   TICK_MS,
-  WRITE_AGAIN_MS,
 } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { isVoter, membersOf } from '../protocols/raft/configuration.ts'
@@ -38,8 +36,9 @@ import { create, type Raft, type Status, status, step } from '../protocols/raft/
 import type { ConfigurationChange, Entry, RaftEffect, RaftEvent, Role } from '../protocols/raft/types.ts'
 import { type LogOwner, storeOps } from '../storage/raft-log.ts'
 import { type Reason, recoverReason } from '../storage/raft-salvage.ts'
-import type { Op, Store } from '../storage/store.ts'
+import type { Store } from '../storage/store.ts'
 import { Copying } from './copying.ts'
+import { LogWriter } from './log-writer.ts'
 import { type Mend, openLog, type Opened } from './opening.ts'
 
 export type GroupTerms<State> = {
@@ -82,20 +81,15 @@ export class Group<State, Command> {
   #envelope: Envelope<State>
   readonly #ports: GroupPorts
   readonly #events: GroupEvents<Command>
-  readonly #raft: Raft
+  #raft: Raft
+  #log: LogWriter
   readonly #pending = new Map<number, Pending>()
   readonly #asked = new Map<number, Answer>()
   readonly #reads = new Map<number, Done<void>>()
-  readonly #waiting = new Map<number, Message[]>()
-  /** Writes that are not durable yet, in order: their tokens. */
-  readonly #unstored = new Set<number>()
-  /** Why the newest write failed; undefined once one came through. */
-  #unwritable: Failure | undefined
   readonly #timers = new Set<Timer>()
-  /** The first records of a log that is not on disk yet: they go with its first write. */
-  #first: readonly Op[] = []
-  readonly #owner: LogOwner
-  readonly #copying: Copying
+  readonly #cluster: string
+  #owner: LogOwner
+  #copying: Copying
   #appliedTerm: number
   #snapshotIndex: number
   #copyTimer: Timer | undefined
@@ -112,32 +106,21 @@ export class Group<State, Command> {
     this.#machine = machine
     this.#ports = ports
     this.#events = events
+    this.#cluster = cluster
+    this.#snapshots = envelopeCodec(machine)
     const { clock, dice, store } = ports
     const terms = { group: name, peer, wallMs: clock.wallMs(), dice, mend }
-    const { owner, recovered, first, ...opened } = openLog(store, terms, machine)
-    this.opened = { ...opened, reason: recoverReason(store, name) }
-    this.#first = first
-    this.#copying = new Copying(name, owner, recovered)
-    this.#owner = owner
-    const { snapshot } = recovered
-    this.#snapshots = envelopeCodec(machine)
-    this.#envelope =
-      snapshot.data.length === 0 ? newEnvelope(machine.empty()) : this.#snapshots.decode(snapshot.data)
-    this.appliedIndex = snapshot.index
+    const found = openLog(store, terms, machine)
+    this.opened = { how: found.how, why: found.why, reason: recoverReason(store, name) }
+    const begun = this.#begun(found)
+    this.#raft = begun.raft
+    this.#log = begun.log
+    this.#owner = found.owner
+    this.#copying = new Copying(name, found.owner, found.recovered)
+    const { snapshot } = found.recovered
+    this.#envelope = this.#decoded(snapshot.data)
+    this.appliedIndex = this.#snapshotIndex = snapshot.index
     this.#appliedTerm = snapshot.term
-    this.#snapshotIndex = snapshot.index
-    this.#raft = create(
-      {
-        cluster,
-        group: name,
-        generation: owner.generation,
-        self: owner.member,
-        electionTicks: ELECTION_TICKS,
-        heartbeatTicks: HEARTBEAT_TICKS,
-        dice: ports.dice,
-      },
-      recovered,
-    )
   }
 
   /** As whom this peer keeps its log of the group. */
@@ -152,23 +135,14 @@ export class Group<State, Command> {
       this.#later(TICK_MS, tick)
     }
     tick()
-    this.#writeFirst()
-  }
-
-  /** A log that has nothing to write yet is begun all the same, so that what was put aside for it is safe. */
-  #writeFirst(): void {
-    const first = this.#first
-    if (first.length === 0) return
-    this.#ports.store.write(first, true, ({ ok: isStored }) => {
-      // Otherwise it goes, once more, with the log's own first write.
-      if (isStored && this.#first === first) this.#first = []
-    })
+    this.#log.begin()
   }
 
   /** Nothing is heard, sent or answered after this. */
   stop(): void {
     this.#copy()
     this.#stopped = true
+    this.#log.end()
     for (const timer of this.#timers) timer.cancel()
     this.#refuseAll({ code: 'STOPPING', peer: 'this peer' }, unknown(this.name, 'this peer stops'))
   }
@@ -218,7 +192,8 @@ export class Group<State, Command> {
 
   #ask(done: Answer, event: (token: number) => RaftEvent): void {
     if (this.#stopped) return done(failed({ code: 'STOPPING', peer: 'this peer' }))
-    if (this.#unwritable !== undefined) return done(failed(this.#unwritable))
+    const { unwritable } = this.#log
+    if (unwritable !== undefined) return done(failed(unwritable))
     if (this.#asked.size + this.#pending.size >= PROPOSALS_MAX) {
       return done(failed({ code: 'PROPOSAL_DROPPED', group: this.name, why: 'too many proposals wait' }))
     }
@@ -234,19 +209,19 @@ export class Group<State, Command> {
   #perform(effect: RaftEffect): void {
     switch (effect.kind) {
       case 'send':
-        if (effect.after === undefined || !this.#unstored.has(effect.after))
-          return this.#ports.send(effect.message)
-        this.#waiting.set(effect.after, [...(this.#waiting.get(effect.after) ?? []), effect.message])
-        return
+        return this.#log.send(effect.message, effect.after)
       case 'store':
-        return this.#store(effect)
+        return this.#log.write(effect.token, [
+          ...storeOps(this.name, effect),
+          ...this.#copying.dropped(effect),
+        ])
       case 'apply':
         for (const entry of effect.entries) this.#apply(entry)
         this.#feed({ kind: 'applied', index: this.appliedIndex })
         this.#compact()
         return this.#copyLater()
       case 'restore':
-        this.#envelope = this.#snapshots.decode(effect.snapshot.data)
+        this.#envelope = this.#decoded(effect.snapshot.data)
         this.appliedIndex = effect.snapshot.index
         this.#appliedTerm = effect.snapshot.term
         this.#snapshotIndex = effect.snapshot.index
@@ -280,40 +255,37 @@ export class Group<State, Command> {
     }
   }
 
-  #store(effect: RaftEffect & { kind: 'store' }): void {
-    const { token } = effect
-    const first = this.#first
-    this.#first = []
-    this.#unstored.add(token)
-    this.#mindStuck(token)
-    this.#write(token, [...first, ...storeOps(this.name, effect), ...this.#copying.dropped(effect)])
-  }
-
   /** A leader that cannot write applies nothing, though the others may agree: one of them is to lead. */
-  #mindStuck(token: number): void {
-    this.#later(STUCK_WRITE_MS, () => {
-      if (!this.#unstored.has(token)) return
-      const to = this.role === 'leader' ? successorOf(this.status()) : undefined
-      if (to !== undefined) this.#feed({ kind: 'transfer', to })
-      this.#mindStuck(token)
-    })
+  #handOver(): void {
+    const to = this.role === 'leader' ? successorOf(this.status()) : undefined
+    if (to !== undefined) this.#feed({ kind: 'transfer', to })
   }
 
-  #write(token: number, ops: readonly Op[]): void {
-    this.#ports.store.write(ops, true, (outcome) => {
-      if (this.#stopped) return
-      if (!outcome.ok) {
-        this.#unwritable = outcome.failure
-        this.#refuseAll(outcome.failure, pendingOf(this.name, outcome.failure))
-        this.#later(WRITE_AGAIN_MS, () => this.#write(token, ops))
-        return
-      }
-      this.#unwritable = undefined
-      this.#unstored.delete(token)
-      for (const message of this.#waiting.get(token) ?? []) this.#ports.send(message)
-      this.#waiting.delete(token)
-      this.#feed({ kind: 'stored', token })
+  #begun({ owner, recovered, first }: Pick<Opened, 'owner' | 'recovered' | 'first'>): {
+    raft: Raft
+    log: LogWriter
+  } {
+    const { dice, store } = this.#ports
+    const raft = create(
+      {
+        cluster: this.#cluster,
+        group: this.name,
+        generation: owner.generation,
+        self: owner.member,
+        electionTicks: ELECTION_TICKS,
+        heartbeatTicks: HEARTBEAT_TICKS,
+        dice,
+      },
+      recovered,
+    )
+    const log = new LogWriter(store, first, {
+      send: (message) => this.#ports.send(message),
+      later: (delayMs, run) => void this.#later(delayMs, run),
+      stored: (token) => this.#stopped || this.#feed({ kind: 'stored', token }),
+      failed: (failure) => this.#stopped || this.#refuseAll(failure, pendingOf(this.name, failure)),
+      stuck: () => this.#handOver(),
     })
+    return { raft, log }
   }
 
   #apply(entry: Entry): void {
@@ -360,6 +332,10 @@ export class Group<State, Command> {
 
   #isCopyDue(): boolean {
     return this.#copying.isDue(this.appliedIndex, this.#raft.configuration)
+  }
+
+  #decoded(data: Uint8Array): Envelope<State> {
+    return data.length === 0 ? newEnvelope(this.#machine.empty()) : this.#snapshots.decode(data)
   }
 
   /** Undefined for a state that has outgrown a snapshot: it keeps its log, and is slower to start, but nothing is lost. */

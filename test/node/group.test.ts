@@ -1,4 +1,5 @@
 import test from 'ava'
+import { STUCK_WRITE_MS } from '../../protocols/limits.ts'
 import type { Outcome } from '../../protocols/outcome.ts'
 import { random } from '../../simulator/random.ts'
 import { recover } from '../../storage/raft-log.ts'
@@ -214,3 +215,27 @@ test('disk/enospc-one: who waits is told, and what was in the log is carried out
   t.true(groups.until(() => told.length === 4))
   t.deepEqual(leader.words, ['first', 'in the log', 'last'])
 })
+for (const [how, begin, end] of [
+  ['hangs', (host: Host) => (host.store.hangs = true), (host: Host) => host.store.resume()],
+  ['is full', (host: Host) => (host.store.on.full = true), (host: Host) => (host.store.on.full = false)],
+] as const) {
+  test(`a leader whose disk ${how} hands over, and follows once it can write`, (t) => {
+    const groups = founded(1, 3)
+    const first = leaderOf(groups)
+    const told: Outcome<unknown>[] = []
+    first.propose('before', (outcome) => told.push(outcome))
+    groups.until(() => told.length === 1)
+    begin(first)
+    const startMs = groups.world.nowMs
+    first.propose('meanwhile', (outcome) => told.push(outcome))
+    t.true(groups.until(() => groups.leader !== undefined && groups.leader !== first))
+    t.true(groups.world.nowMs - startMs < STUCK_WRITE_MS + 3_000, `${groups.world.nowMs - startMs} ms`)
+    const other = leaderOf(groups)
+    other.propose('after', (outcome) => told.push(outcome))
+    t.true(groups.until(() => other.words.includes('after')))
+    end(first)
+    t.true(groups.until(() => first.words.includes('after')))
+    t.is(new Set(first.words).size, first.words.length)
+    t.not(groups.leader, first)
+  })
+}
