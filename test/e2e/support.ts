@@ -12,7 +12,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connectControl } from '../../node/control/client.ts'
 import type { ErrorEnvelope } from '../../node/control/envelope.ts'
 import type { Method } from '../../node/operations.ts'
-import { machineFolder, type Processes, readProcesses } from '../../node/qemu/machine-folder.ts'
+import { dropGroup } from '../../node/qemu/control-group.ts'
+import { machineFolder, type Processes, readProcesses, readRecord } from '../../node/qemu/machine-folder.ts'
 import { isAlive } from '../../node/qemu/process.ts'
 import { VERSION } from '../../node/version.ts'
 import type { StatusView } from '../../node/views.ts'
@@ -188,6 +189,10 @@ export class Mesh {
         await Promise.all(left.flatMap(({ keeper, guest }) => [isAlive(keeper), isAlive(guest)]))
       ).includes(true)
     })
+    // A keeper that was killed leaves its control group, and a peer that was cannot remove it.
+    await Promise.all(
+      this.peers.flatMap(({ folder }) => groupsIn(folder)).map((group) => group.then(dropGroup)),
+    )
     await before()
     rmSync(this.folder, { recursive: true, force: true })
   }
@@ -219,6 +224,12 @@ export async function machinesIn(folder: string): Promise<Processes[]> {
   const root = join(folder, 'machines')
   const found = await Promise.all(names(root).map((vm) => readProcesses(machineFolder(root, vm))))
   return found.filter((each) => each !== undefined)
+}
+
+/** The control groups of guests that a data folder names; empty text for none. */
+function groupsIn(folder: string): Promise<string>[] {
+  const root = join(folder, 'machines')
+  return names(root).map(async (vm) => (await readRecord(machineFolder(root, vm)))?.cgroup ?? '')
 }
 
 export function names(folder: string): string[] {

@@ -13,6 +13,8 @@ if (missing.length > 0) console.warn(`lab: the test under systemd skipped; missi
 const withSystemd = missing.length > 0 ? test.skip : test
 
 withSystemd('a restart, a crash and a stop of the service leave its guest running', async (t) => {
+  // Fifteen seconds on an idle machine; each of its steps has a deadline of its own.
+  t.timeout(300_000)
   const script = join(import.meta.dirname, 'systemd.ts')
   const child = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'pipe'] })
   t.teardown(() => child.kill('SIGTERM'))
