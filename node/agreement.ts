@@ -74,6 +74,8 @@ type Events = {
   /** The agreed state of either group has changed. */
   changed(): void
   role(group: string, role: Role, leader: PeerId): void
+  /** A group's log was put aside while this peer ran. */
+  putAside(group: string): void
 }
 
 type Led = Pick<Group<unknown, never>, 'name' | 'role' | 'leader' | 'submit'>
@@ -113,6 +115,7 @@ export class Agreement {
           this.#later(0, () => this.#heardOf(name, leader))
           events.role(name, role, leader)
         },
+        putAside: () => this.#later(0, () => events.putAside(name)),
       })
     const { store } = ports
     const { peer, site } = identity

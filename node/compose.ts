@@ -79,12 +79,21 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     mindDoor(context)
   }
 
-  const agreement = new Agreement(identity, { ...ports, transport }, { changed, role: () => changed() })
-  for (const group of [agreement.mesh, agreement.site]) {
-    const text = describeDamage(group.name, group.opened)
-    if (text !== undefined)
-      ports.journal.append({ atMs: clock.wallMs(), kind: 'log', subject: group.name, text })
+  const agreement = new Agreement(
+    identity,
+    { ...ports, transport },
+    {
+      changed,
+      role: () => changed(),
+      putAside: (group) => noteDamage(group === agreement.site.name ? agreement.site : agreement.mesh),
+    },
+  )
+  const noteDamage = ({ name, opened }: Pick<Agreement['mesh'], 'name' | 'opened'>): void => {
+    const text = describeDamage(name, opened)
+    if (text !== undefined) ports.journal.append({ atMs: clock.wallMs(), kind: 'log', subject: name, text })
   }
+  noteDamage(agreement.mesh)
+  noteDamage(agreement.site)
   const jobs = new Jobs(clock, identity.peerName, () => {})
   const asking = new Asking(
     transport,

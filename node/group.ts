@@ -39,7 +39,7 @@ import { type Reason, recoverReason } from '../storage/raft-salvage.ts'
 import type { Store } from '../storage/store.ts'
 import { Copying } from './copying.ts'
 import { LogWriter } from './log-writer.ts'
-import { type Mend, openLog, type Opened } from './opening.ts'
+import { type Mend, openLog, type Opened, supersede } from './opening.ts'
 
 export type GroupTerms<State> = {
   readonly name: string
@@ -63,6 +63,8 @@ export type GroupEvents<Command> = {
   /** The whole state was replaced by a snapshot. */
   restored(): void
   role(role: Role, leader: PeerId): void
+  /** This life has put its log aside: `opened` says why. */
+  putAside(): void
 }
 
 type Answer = Done<Outcome<unknown>>
@@ -71,7 +73,7 @@ type Pending = { readonly index: number; readonly term: number; readonly done: A
 export class Group<State, Command> {
   readonly name: string
   /** How its log was found at start, and the newest log that was put aside, if one was. */
-  readonly opened: Pick<Opened, 'how' | 'why'> & { readonly reason: Reason | undefined }
+  opened: Pick<Opened, 'how' | 'why'> & { readonly reason: Reason | undefined }
   leader: PeerId = ''
   role: Role = 'follower'
   appliedIndex: number
@@ -112,13 +114,13 @@ export class Group<State, Command> {
     const terms = { group: name, peer, wallMs: clock.wallMs(), dice, mend }
     const found = openLog(store, terms, machine)
     this.opened = { how: found.how, why: found.why, reason: recoverReason(store, name) }
+    const { snapshot } = found.recovered
+    this.#envelope = this.#decoded(snapshot.data)
     const begun = this.#begun(found)
     this.#raft = begun.raft
     this.#log = begun.log
     this.#owner = found.owner
     this.#copying = new Copying(name, found.owner, found.recovered)
-    const { snapshot } = found.recovered
-    this.#envelope = this.#decoded(snapshot.data)
     this.appliedIndex = this.#snapshotIndex = snapshot.index
     this.#appliedTerm = snapshot.term
   }
@@ -163,6 +165,11 @@ export class Group<State, Command> {
     return this.#envelope.state
   }
 
+  /** As agreed; undefined while the defaults hold. */
+  get timing(): Envelope<State>['timing'] {
+    return this.#envelope.timing
+  }
+
   /**
    * Appends what a session asks for (node/proposing.ts is the asker). A value is the answer of the group's state machine;
    * NOT_LEADER or NO_LEADER come at once when this peer does not lead, OUTCOME_UNKNOWN when another leader's log decides.
@@ -203,7 +210,8 @@ export class Group<State, Command> {
   }
 
   #feed(event: RaftEvent): void {
-    for (const effect of step(this.#raft, event)) this.#perform(effect)
+    const raft = this.#raft
+    for (const effect of step(raft, event)) if (raft === this.#raft) this.#perform(effect)
   }
 
   #perform(effect: RaftEffect): void {
@@ -226,6 +234,7 @@ export class Group<State, Command> {
         this.#appliedTerm = effect.snapshot.term
         this.#snapshotIndex = effect.snapshot.index
         this.#loseProposals()
+        this.#tellTiming()
         this.#events.restored()
         return
       case 'proposed': {
@@ -243,8 +252,7 @@ export class Group<State, Command> {
       case 'refused':
         return this.#refuse(effect.token, refusal(this.name, effect))
       case 'superseded':
-        // Its log is put aside by an operator's hand (`raft recover`), not by this life.
-        return
+        return this.#beginAnew(effect.generation)
       case 'role':
         // What this peer proposed as leader may be overwritten, or committed by the next one: the asker cannot know.
         if (this.role === 'leader' && effect.role !== 'leader') this.#loseProposals()
@@ -261,19 +269,46 @@ export class Group<State, Command> {
     if (to !== undefined) this.#feed({ kind: 'transfer', to })
   }
 
+  /** Another generation is heard of: this log is no longer the group's. Its peer is another member from here on. */
+  #beginAnew(generation: number): void {
+    const { clock, dice } = this.#ports
+    const { log, snapshot, term, vote } = this.#raft
+    const held = { hardState: { term, vote, commit: log.commit }, snapshot, entries: log.entries }
+    const terms = { group: this.name, peer: peerOf(this.member), dice, wallMs: clock.wallMs() }
+    const found = supersede(terms, this.#owner, held, generation)
+    this.#log.end()
+    const why = unknown(this.name, 'the group began anew')
+    this.#refuseAll(why, why)
+    this.#envelope = this.#decoded(found.recovered.snapshot.data)
+    const begun = this.#begun(found)
+    this.#raft = begun.raft
+    this.#log = begun.log
+    this.#owner = found.owner
+    this.#copying = new Copying(this.name, found.owner, found.recovered)
+    this.appliedIndex = this.#snapshotIndex = this.#appliedTerm = 0
+    this.opened = { ...this.opened, how: found.how, why: found.why }
+    this.role = 'follower'
+    this.leader = ''
+    this.#log.begin()
+    this.#events.putAside()
+    this.#events.restored()
+    this.#events.role(this.role, this.leader)
+  }
+
   #begun({ owner, recovered, first }: Pick<Opened, 'owner' | 'recovered' | 'first'>): {
     raft: Raft
     log: LogWriter
   } {
     const { dice, store } = this.#ports
+    const { electionTicks = ELECTION_TICKS, heartbeatTicks = HEARTBEAT_TICKS } = this.#envelope.timing ?? {}
     const raft = create(
       {
         cluster: this.#cluster,
         group: this.name,
         generation: owner.generation,
         self: owner.member,
-        electionTicks: ELECTION_TICKS,
-        heartbeatTicks: HEARTBEAT_TICKS,
+        electionTicks,
+        heartbeatTicks,
         dice,
       },
       recovered,
@@ -297,10 +332,18 @@ export class Group<State, Command> {
     if (pending !== undefined && pending.term !== entry.term) pending.done(failed(lost(this.name)))
     const answer = pending?.term === entry.term ? pending.done : undefined
     if (entry.kind === 'configuration' || entry.data.length === 0) return answer?.(ok(ok(undefined)))
+    const { timing } = this.#envelope
     const applied = applyEntry(this.#envelope, this.#machine, entry.index, entry.data)
+    if (this.#envelope.timing !== timing) this.#tellTiming()
     if (applied.kind !== 'answer') return answer?.(failed(unanswered(this.name, entry.data, applied.kind)))
     if (applied.command !== undefined) this.#events.applied(applied.command, applied.outcome)
     answer?.(ok(applied.outcome))
+  }
+
+  /** What the group has agreed on; the defaults hold until it has. */
+  #tellTiming(): void {
+    const { timing } = this.#envelope
+    if (timing !== undefined) this.#feed({ kind: 'timing', ...timing })
   }
 
   #compact(): void {

@@ -12,7 +12,7 @@
  *   otherwise             it is put aside like one of several, and an operator decides: `godwit raft recover`
  */
 import type { Dice } from '../protocols/clock.ts'
-import { nextGeneration } from '../protocols/epoch.ts'
+import { nextGeneration, printGeneration } from '../protocols/epoch.ts'
 import { GodwitError } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { NOBODY } from '../protocols/raft/configuration.ts'
@@ -27,7 +27,7 @@ import { emptyLog } from '../protocols/raft/genesis.ts'
 import { memberOf, newIncarnation } from '../protocols/raft/member.ts'
 import type { Entry, Recovered, Snapshot } from '../protocols/raft/types.ts'
 import { beginOps, type LogOwner, recover, recoverOwner } from '../storage/raft-log.ts'
-import { asideOps, type Remains, remainsOf } from '../storage/raft-salvage.ts'
+import { asideNowOps, asideOps, type Remains, remainsOf } from '../storage/raft-salvage.ts'
 import type { Op, Store } from '../storage/store.ts'
 
 /** `generation` is the one that begins with it. */
@@ -57,7 +57,7 @@ export type Opened = {
 /** For the journal and the log; undefined when nothing was wrong. */
 export function describeDamage(group: string, { how, why }: Pick<Opened, 'how' | 'why'>): string | undefined {
   if (how === 'found' || how === 'new') return undefined
-  return `the log of group ${group} was damaged and is ${how}: ${why}`.slice(0, 500)
+  return `the log of group ${group} is ${how}: ${why}`.slice(0, 500)
 }
 
 /** No entry of an older generation has an index this far behind its last one that anybody knows of. */
@@ -174,6 +174,19 @@ function mend<State, Command>(
       entries: [],
     },
   }
+}
+
+/** The group has begun anew without this log, whose records are `held`: a new member of its new generation takes its place. */
+export function supersede(
+  terms: Pick<OpenTerms<never>, 'group' | 'peer' | 'dice' | 'wallMs'>,
+  owner: LogOwner,
+  held: Recovered,
+  generation: number,
+): Opened {
+  const { group, wallMs: atMs } = terms
+  const why = `the group began generation ${printGeneration(generation)} without it`
+  const aside = asideNowOps(group, { atMs, why, member: owner.member }, owner, held)
+  return begun(terms, generation, aside, { how: 'quarantined', why })
 }
 
 function begun(

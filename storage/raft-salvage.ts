@@ -26,10 +26,11 @@ import { GodwitError } from '../protocols/errors.ts'
 import { CONFIGURATION_BYTES_MAX, SNAPSHOT_BYTES_MAX } from '../protocols/limits.ts'
 import { configuration } from '../protocols/raft/configuration.ts'
 import { memberId } from '../protocols/raft/member.ts'
-import type { Entry, RaftEffect, Snapshot } from '../protocols/raft/types.ts'
+import type { Entry, RaftEffect, Recovered, Snapshot } from '../protocols/raft/types.ts'
 import { bytes, integer, type Of, record, text } from '../protocols/shape.ts'
 import { key, pastPrefix } from './keyspace.ts'
 import {
+  beginOps,
   entriesOf,
   LOG_SPACES,
   type LogOwner,
@@ -152,6 +153,30 @@ export function asideOps(
   }
   return ops
 }
+
+/** The same for a log that this life has written to: `held` is what it holds, all records of `group` go. */
+export function asideNowOps(group: string, reason: Reason, owner: LogOwner, held: Recovered): Op[] {
+  const kept = beginOps(group, owner, held).map((op) =>
+    op.kind === 'put' ? { ...op, key: asideOf(group) + op.key } : op,
+  )
+  return [
+    { kind: 'clear', gte: asideOf(group), lt: pastPrefix(asideOf(group)) },
+    put(reasonKey(group), reasonRecord, reason),
+    ...kept,
+    ...LOG_SPACES.map((space): Op => {
+      if (space !== 'raftEntry') return { kind: 'del', key: key(space, group) }
+      return { kind: 'clear', gte: key(space, group, 0), lt: pastPrefix(key(space, group, '')) }
+    }),
+  ]
+}
+
+/** The records of the newest log of the group that was put aside, where they were: for `recover` and `remainsOf`. */
+export const asideView = (store: Recoverable, group: string): Recoverable => ({
+  recovered: (prefix) =>
+    store
+      .recovered(asideOf(group) + prefix)
+      .map(([at, value]) => [at.slice(asideOf(group).length), value] as const),
+})
 
 /** Why the newest log of the group that was put aside was; undefined when none was. */
 export function recoverReason(store: Recoverable, group: string): Reason | undefined {

@@ -23,7 +23,7 @@ const CLUSTER = '01JTESTTESTTESTTESTTESTTES'
 export const peer = (n: number): string => `peer${n}`.repeat(4)
 
 type Words = { words: string[] }
-const words: Machine<Words, { word: string }> = {
+export const words: Machine<Words, { word: string }> = {
   empty: () => ({ words: [] }),
   state: codec('words', record({ words: list(text(64), 1_000_000) }), 64 * 1024 ** 2),
   command: codec('word', record({ word: text(64) })),
@@ -98,6 +98,7 @@ export class Host {
       {
         applied: () => {},
         restored: () => {},
+        putAside: () => {},
         role: (_role, leader) => alive.after(0, () => leader !== '' && this.proposing.leaderChanged()),
       },
     )

@@ -1,13 +1,15 @@
 /** What becomes of a damaged log, for every record of it: put aside, rebuilt, and never the same member with less than it promised. */
 import { fc, testProp } from '@fast-check/ava'
 import test, { type ExecutionContext } from 'ava'
-import { membersOf } from '../../protocols/raft/configuration.ts'
-import { peerOf } from '../../protocols/raft/member.ts'
+import { nextGeneration } from '../../protocols/epoch.ts'
+import { envelopeCodec, newEnvelope } from '../../protocols/raft/envelope.ts'
+import { membersOf, NOBODY } from '../../protocols/raft/configuration.ts'
+import { memberOf, peerOf } from '../../protocols/raft/member.ts'
 import { random } from '../../simulator/random.ts'
 import { SimStore } from '../../simulator/store.ts'
-import { recover, recoverOwner, recoverState, recoverTail } from '../../storage/raft-log.ts'
-import { remainsOf } from '../../storage/raft-salvage.ts'
-import { GROUP, Groups, type Host, peer } from './groups.ts'
+import { beginOps, recover, recoverOwner, recoverState, recoverTail } from '../../storage/raft-log.ts'
+import { asideView, remainsOf } from '../../storage/raft-salvage.ts'
+import { GROUP, Groups, type Host, peer, words as wordsMachine } from './groups.ts'
 
 type Pairs = Map<string, Uint8Array>
 
@@ -270,4 +272,73 @@ test('a new log is made of one batch: owner, vote, end and genesis', (t) => {
   t.truthy(recover(disk, GROUP))
   t.is(recoverTail(disk, GROUP)?.index, host.group.status().lastIndex)
   t.is(recoverState(disk, GROUP)?.term, host.group.status().term)
+})
+
+test('a group that began anew elsewhere: its log here is put aside at once, and the peer is another member', (t) => {
+  const groups = founded(12, 3)
+  write(groups, groups.leader as Host, WORDS)
+  groups.run(1_000)
+  const [first, ...others] = groups.hosts as [Host, ...Host[]]
+  for (const host of groups.hosts) host.crash(false)
+  // `raft recover` on the first: a generation in which it votes alone.
+  const member = memberOf(first.id, 'recovered')
+  const generation = nextGeneration(0, () => 0.5)
+  const was = recover(first.store.on.whatACrashLeaves(), GROUP)
+  const last = was?.entries.at(-1)?.index ?? 0
+  const pairs: Pairs = new Map()
+  const data = envelopeCodec(wordsMachine).encode({ ...newEnvelope({ words: [...WORDS] }), clockMs: 1 })
+  const recovered = {
+    hardState: { term: 9, vote: '', commit: last },
+    snapshot: { index: last, term: 9, configuration: { ...NOBODY, voters: [member] }, data },
+    entries: [],
+  }
+  for (const op of beginOps(GROUP, { member, generation }, recovered))
+    if (op.kind === 'put') pairs.set(op.key, op.value)
+  first.restart(new SimStore(groups.world, first.id, pairs))
+  for (const host of others) host.restart()
+  const before = others.map(({ group }) => group.member)
+  t.true(groups.until(() => groups.leader === first))
+  write(groups, first, ['of the new generation'])
+
+  for (const [at, host] of others.entries()) {
+    // The leader asks the peer who it is, as BringingIn does: first it hears of the old member.
+    learner(groups, first, before[at] as string)
+    t.true(groups.until(() => host.group.member !== before[at]))
+    t.is(host.group.opened.how, 'quarantined')
+    t.regex(host.group.opened.why, /began generation 1-8000 without it/)
+    t.deepEqual(host.words, [])
+    learner(groups, first, host.group.member)
+    t.true(groups.until(() => host.words.length === first.words.length))
+    t.deepEqual(
+      recover(asideView(host.store.on.whatACrashLeaves(), GROUP), GROUP)?.entries.at(-1)?.index,
+      last,
+    )
+    const now = host.group.member
+    meddle(host, () => {})
+    t.is(host.group.opened.how, 'found')
+    t.is(host.group.member, now)
+    t.true(groups.until(() => host.words.length === first.words.length))
+  }
+  t.deepEqual(first.words, [...WORDS, 'of the new generation'])
+})
+
+function learner(groups: Groups, leader: Host, member: string): void {
+  let done = false
+  const changes = [{ kind: 'add-learner-node' as const, peer: member }]
+  leader.group.change({ transition: 'auto', changes }, ({ ok }) => (done = ok))
+  if (!groups.until(() => done)) throw new Error(`${member} is no learner`)
+}
+
+test('agreed timing is in force on every member, in the next life too', (t) => {
+  const groups = founded(13, 3)
+  const leader = groups.leader as Host
+  const timing = { heartbeatTicks: 7, electionTicks: 31 }
+  let agreed = false
+  leader.group.submit({ kind: 'timing', timing }, ({ ok }) => (agreed = ok))
+  t.true(groups.until(() => agreed && groups.hosts.every(({ group }) => group.timing?.electionTicks === 31)))
+  for (const host of groups.hosts) {
+    host.crash()
+    host.restart()
+  }
+  t.true(groups.until(() => groups.hosts.every(({ group }) => group.timing?.heartbeatTicks === 7)))
 })
