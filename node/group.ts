@@ -16,7 +16,6 @@ import {
   HEARTBEAT_TICKS,
   PROPOSALS_MAX,
   SNAPSHOT_EVERY_ENTRIES,
-  TICK_MS,
 } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { isVoter, membersOf } from '../protocols/raft/configuration.ts'
@@ -32,7 +31,7 @@ import {
 } from '../protocols/raft/envelope.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import type { Message } from '../protocols/raft/messages.ts'
-import { create, type Raft, type Status, status, step } from '../protocols/raft/raft.ts'
+import { create, dueInTicks, type Raft, type Status, status, step } from '../protocols/raft/raft.ts'
 import type { ConfigurationChange, Entry, RaftEffect, RaftEvent, Role } from '../protocols/raft/types.ts'
 import { type LogOwner, storeOps } from '../storage/raft-log.ts'
 import { type Reason, recoverReason } from '../storage/raft-salvage.ts'
@@ -40,6 +39,7 @@ import type { Store } from '../storage/store.ts'
 import { Copying } from './copying.ts'
 import { LogWriter } from './log-writer.ts'
 import { type Mend, openLog, type Opened, supersede } from './opening.ts'
+import { Ticker } from './ticker.ts'
 
 export type GroupTerms<State> = {
   readonly name: string
@@ -88,6 +88,7 @@ export class Group<State, Command> {
   readonly #pending = new Map<number, Pending>()
   readonly #asked = new Map<number, Answer>()
   readonly #reads = new Map<number, Done<void>>()
+  readonly #ticker: Ticker
   readonly #timers = new Set<Timer>()
   readonly #cluster: string
   #owner: LogOwner
@@ -123,6 +124,10 @@ export class Group<State, Command> {
     this.#copying = new Copying(name, found.owner, found.recovered)
     this.appliedIndex = this.#snapshotIndex = snapshot.index
     this.#appliedTerm = snapshot.term
+    this.#ticker = new Ticker(clock, {
+      due: () => dueInTicks(this.#raft),
+      tick: (count) => this.#step({ kind: 'tick', count }),
+    })
   }
 
   /** As whom this peer keeps its log of the group. */
@@ -131,12 +136,7 @@ export class Group<State, Command> {
   }
 
   start(): void {
-    const tick = (): void => {
-      if (this.#stopped) return
-      this.#feed({ kind: 'tick' })
-      this.#later(TICK_MS, tick)
-    }
-    tick()
+    this.#ticker.start()
     this.#log.begin()
   }
 
@@ -145,6 +145,7 @@ export class Group<State, Command> {
     this.#copy()
     this.#stopped = true
     this.#log.end()
+    this.#ticker.stop()
     for (const timer of this.#timers) timer.cancel()
     this.#refuseAll({ code: 'STOPPING', peer: 'this peer' }, unknown(this.name, 'this peer stops'))
   }
@@ -210,6 +211,12 @@ export class Group<State, Command> {
   }
 
   #feed(event: RaftEvent): void {
+    this.#ticker.catchUp()
+    this.#step(event)
+    this.#ticker.sleep()
+  }
+
+  #step(event: RaftEvent): void {
     const raft = this.#raft
     for (const effect of step(raft, event)) if (raft === this.#raft) this.#perform(effect)
   }

@@ -54,10 +54,11 @@ export const ATTEMPT_MS = 1_000
 assert(ATTEMPT_MS < PROPOSE_MS)
 /** Between attempts: a leader is known again within an election, and nobody is flooded meanwhile. */
 export const LEADER_AGAIN_MS = 100
-/** Raft's tick. Four heartbeats fit in the shortest election timeout, so losing three in a row elects nobody. */
-export const TICK_MS = 100
-export const HEARTBEAT_TICKS = 5
-export const ELECTION_TICKS = 20
+/** Raft's tick: what its timing is agreed on in. Ticks in which nothing can be due are slept through (node/ticker.ts). */
+export const TICK_MS = 10
+/** Until a group agrees on its own. Four heartbeats fit in the shortest election timeout: losing three elects nobody. */
+export const HEARTBEAT_TICKS = 50
+export const ELECTION_TICKS = 200
 assert(HEARTBEAT_TICKS * 4 <= ELECTION_TICKS)
 /**
  * Between these a group agrees on its timing (protocols/raft/timing.ts). Shorter elections than 150 ms would begin with

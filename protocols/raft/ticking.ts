@@ -54,6 +54,8 @@ function checkQuorum({ progress, configuration, config }: Raft): boolean {
  */
 export function dueInTicks(raft: Raft): number {
   const { role, timing, electionElapsed, electionTimeout, heartbeatElapsed, configuration, config } = raft
+  // After a restart: whether it has a vote may be in what is to be applied.
+  if (hasToApply(raft)) return 1
   const nextBeat = timing.heartbeatTicks - heartbeatElapsed
   if (role === 'leader') {
     if (raft.progress.size <= 1 && raft.progress.has(config.self)) return Infinity
@@ -65,5 +67,8 @@ export function dueInTicks(raft: Raft): number {
   if (isSoleVoter(configuration, config.self)) return role === 'candidate' ? Infinity : 1
   return atLeastOne(Math.min(asks, electionTimeout - electionElapsed))
 }
+
+const hasToApply = ({ log: { base, applying, commit, stable } }: Raft): boolean =>
+  applying >= base.index && applying < Math.min(commit, stable)
 
 const atLeastOne = (ticks: number): number => Math.max(1, ticks)

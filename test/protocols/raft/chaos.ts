@@ -9,9 +9,12 @@ import * as logs from '../../../protocols/raft/log.ts'
 import { describe, type Message } from '../../../protocols/raft/messages.ts'
 import { emptyLog } from '../../../protocols/raft/genesis.ts'
 import { isQuorum } from '../../../protocols/raft/quorum.ts'
-import type { Configuration, Entry } from '../../../protocols/raft/types.ts'
+import { dueInTicks } from '../../../protocols/raft/raft.ts'
+import type { Configuration, ConfigurationChange, Entry } from '../../../protocols/raft/types.ts'
 import { key } from '../../../storage/keyspace.ts'
-import { change, Cluster, founded, GROUP, type Member } from './cluster.ts'
+import { Cluster, founded, GROUP, type Member, peer } from './cluster.ts'
+
+const LEAVE: ConfigurationChange = { transition: 'auto', changes: [] }
 
 type Rates = Record<
   | 'tick'
@@ -27,8 +30,10 @@ type Rates = Record<
   | 'read'
   | 'compact'
   | 'cut'
-  | 'add'
-  | 'unreachable',
+  | 'change'
+  | 'unreachable'
+  | 'transfer'
+  | 'forget',
   number
 >
 
@@ -40,6 +45,7 @@ type View = {
   leader: string
   life: number
   base: number
+  configuration: Configuration
 }
 
 export class Chaos {
@@ -87,8 +93,10 @@ export class Chaos {
       read: rate(1),
       compact: rate(1),
       cut: rate(0.6),
-      add: rate(0.05),
+      change: rate(0.3),
       unreachable: rate(0.3),
+      transfer: rate(0.3),
+      forget: rate(0.1),
     }
   }
 
@@ -110,6 +118,13 @@ export class Chaos {
       member.autoSync = true
       if (!member.up) this.#start(member)
       member.sync()
+    }
+    cluster.tick(200)
+    for (const { raft, id } of cluster.leaders()) {
+      const { autoLeave, votersOutgoing } = raft.configuration
+      // Nobody else leaves what was entered explicitly; whoever proposes it may be out of it then.
+      if (votersOutgoing.length > 0 && !autoLeave)
+        cluster.members.get(id)?.feed({ kind: 'propose-change', token: 0, change: LEAVE })
     }
     cluster.tick(200)
     const [leader, ...rest] = cluster.leaders()
@@ -153,14 +168,16 @@ export class Chaos {
     }
     if (!member.up) return
     this.trace.push(`${name} ${member.id}`)
-    if (name === 'tick') member.tick()
-    else if (name === 'hurry') member.tick(12)
+    if (name === 'tick') this.#tick(member)
+    else if (name === 'hurry') member.feed({ kind: 'tick', count: 12 })
     else if (name === 'crash') this.#crash(member)
     else if (name === 'propose') this.#propose(member)
     else if (name === 'read') this.#read(member)
     else if (name === 'unreachable') member.feed({ kind: 'unreachable', peer: dice.pick(members).id })
     else if (name === 'compact') member.compact()
-    else if (name === 'add') this.#add(member)
+    else if (name === 'change') this.#change(member)
+    else if (name === 'transfer') member.feed({ kind: 'transfer', to: dice.pick(members).id })
+    else if (name === 'forget') this.#forget(member)
   }
 
   /** Mostly to somebody who believes that it leads. */
@@ -170,17 +187,42 @@ export class Chaos {
     to.propose(`p${this.#proposed++}`, this.#token++)
   }
 
-  #add(member: Member): void {
-    if (member.raft.role !== 'leader' || this.cluster.members.size > 8) return
-    const effects = member.feed({
-      kind: 'propose-change',
-      token: this.#token++,
-      change: change('add-learner-node', this.#learner),
-    })
+  #tick(member: Member): void {
+    const due = dueInTicks(member.raft)
+    const { role, term } = member.raft
+    const effects = member.feed({ kind: 'tick' })
+    const isQuiet = effects.length === 0 && member.raft.role === role && member.raft.term === term
+    if (due > 1 && !isQuiet)
+      throw this.#broken(`${member.id} did something ${due - 1} ticks before it was due`)
+    if (due > 1) this.moments.add('a tick that could be slept through')
+  }
+
+  #forget(member: Member): void {
+    if (member.raft.role === 'follower' && member.raft.leader !== '')
+      this.moments.add('a leader was forgotten')
+    member.feed({ kind: 'forget-leader' })
+  }
+
+  #change(member: Member): void {
+    const { raft } = member
+    if (raft.role !== 'leader') return
+    const { dice, members } = this.cluster
+    const { voters, votersOutgoing, learners, autoLeave } = raft.configuration
+    const transition = dice.pick(['auto', 'implicit', 'explicit'] as const)
+    const isStuck = votersOutgoing.length > 0 && !autoLeave
+    const kinds = ['add-node', 'add-learner-node', 'remove-node'] as const
+    const known = [...voters, ...learners]
+    // A new one knows nothing, not even that it is in the group.
+    const fresh = members.size < 9 ? [peer(this.#learner)] : []
+    const changes = Array.from({ length: 1 + dice.below(3) }, () => ({
+      kind: dice.pick(kinds),
+      peer: dice.pick([...known, ...fresh]),
+    }))
+    const change = isStuck && dice.chance(0.7) ? LEAVE : { transition, changes }
+    const effects = member.feed({ kind: 'propose-change', token: this.#token++, change })
     if (!effects.some(({ kind }) => kind === 'proposed')) return
-    // It knows nothing, not even that it is in the group.
+    if (!changes.some((each) => fresh.includes(each.peer)) || change === LEAVE) return
     this.cluster.add(this.#learner++, emptyLog()).autoSync = false
-    this.moments.add('a learner was added')
   }
 
   #cut(members: Member[]): void {
@@ -252,6 +294,7 @@ export class Chaos {
       leader: raft.leader,
       life: member.lives,
       base: log.base.index,
+      configuration: raft.configuration,
     }
     const before = this.#views.get(member.id)
     this.#views.set(member.id, now)
@@ -311,7 +354,8 @@ export class Chaos {
       this.#committed.set(index, entry)
       this.#committedTo = Math.max(this.#committedTo, index)
       const has = (id: string): boolean => this.#isOnDisk(id, index)
-      if (!isQuorum(configuration, has))
+      // What was just committed may have put another configuration in force, or one that came into force committed it.
+      if (!isQuorum(configuration, has) && !isQuorum(before?.configuration ?? configuration, has))
         throw this.#broken(`entry ${index} is committed and on no quorum of disks`)
     }
   }
@@ -350,6 +394,10 @@ export class Chaos {
         now.term === before.term ? 'a leader without a quorum stepped down' : 'a leader was superseded',
       )
     }
+    if (now.configuration !== before.configuration) this.#noteChange(before.configuration, now)
+    if (before.role === 'leader' && now.role === 'leader' && raft.transferee !== '')
+      moments.add('a leader was told to hand over')
+    if (before.role === 'follower' && now.role === 'candidate') moments.add('a follower was told to lead')
     if (before.role === 'candidate' && now.role === 'pre-candidate')
       moments.add('an election ended without a winner')
     if (
@@ -365,6 +413,16 @@ export class Chaos {
     ) {
       moments.add('a leader holds uncommitted entries of an earlier term')
     }
+  }
+
+  #noteChange(before: Configuration, { configuration, role }: View): void {
+    const joint = configuration.votersOutgoing.length > 0
+    if (joint && before.votersOutgoing.length === 0) this.moments.add('a joint configuration was entered')
+    if (!joint && before.votersOutgoing.length > 0) this.moments.add('a joint configuration was left')
+    if (configuration.learners.length > before.learners.length) this.moments.add('a learner was added')
+    if (configuration.learnersNext.length > 0) this.moments.add('a voter was staged to become a learner')
+    if (role === 'follower' && before.voters.length !== configuration.voters.length)
+      this.moments.add('voters came or went')
   }
 
   #broken(what: string): Error {
