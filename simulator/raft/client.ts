@@ -1,12 +1,15 @@
 /**
  * A simulated client: one operation at a time, to whom it believes leads, and on to the next member when it is refused. It
  * reaches every host that is up, also one that is cut off from the others: that is where stale answers come from.
+ *
+ * With a session it asks again, under the same serial, also when it does not know what became of an attempt: whatever
+ * happens to the copies, the operation takes effect once. Without, such an operation stays open.
  */
 import type { Random } from '../random.ts'
 import type { Group } from './group.ts'
 import type { History, Operation } from './history.ts'
 import type { Answer, Member } from './member.ts'
-import { encodeCommand } from './register.ts'
+import { registers } from './register.ts'
 import type { Setup } from './setup.ts'
 import type { Timeline } from './timeline.ts'
 
@@ -16,6 +19,19 @@ const OPERATION_US = 6_000_000
 /** Between two attempts. */
 const AGAIN_US = 50_000
 const TRAVEL_US = 500
+
+type End = (type: 'ok' | 'fail' | 'info', found: number | undefined) => void
+
+/** An operation under way. */
+type Attempting = {
+  readonly operation: Operation
+  readonly session: number
+  readonly serial: number
+  readonly untilUs: number
+  readonly end: End
+  /** Some attempt got no answer: it may have been carried out. */
+  maybe: boolean
+}
 
 export class Client {
   /** Operations that ended, by how they did. */
@@ -31,6 +47,9 @@ export class Client {
   #process: number
   /** The id of a member, or nobody. */
   #leader = ''
+  /** 0: none is open. */
+  #session = 0
+  #serial = 0
   /** What it last saw under each key: what its next `cas` expects. */
   readonly #saw = new Map<string, number>()
 
@@ -47,16 +66,16 @@ export class Client {
   /** Asks, and asks again after a while, until it is stopped. */
   start(): void {
     this.#timeline.after(this.#rates.thinkUs * -Math.log(1 - this.#dice()), () => {
-      if (this.stopped) return
-      this.ask(this.#drawn(), () => this.start())
+      if (!this.stopped) this.ask(this.#drawn(), () => this.start())
     })
   }
 
   ask(operation: Operation, done: (type: 'ok' | 'fail' | 'info') => void): void {
-    const { nowUs } = this.#timeline
     this.busy = true
+    if (operation.kind !== 'get' && this.#session === 0) return this.#open(() => this.ask(operation, done))
+    const { nowUs } = this.#timeline
     const tell = this.#history.invoke(this.#process, this.#group.name, operation, nowUs)
-    const end = (type: 'ok' | 'fail' | 'info', found: number | undefined): void => {
+    const end: End = (type, found) => {
       this.busy = false
       this.ended[type]++
       tell(type, found, this.#timeline.nowUs)
@@ -66,47 +85,81 @@ export class Client {
       if (type === 'info') this.#process = this.#history.newProcess()
       done(type)
     }
-    this.#attempt(operation, nowUs + OPERATION_US, end)
+    const serial = this.#serial++
+    this.#attempt({ operation, session: this.#session, serial, untilUs: nowUs + OPERATION_US, end, maybe: false })
   }
 
-  #attempt(
-    operation: Operation,
-    untilUs: number,
-    end: (type: 'ok' | 'fail' | 'info', found: number | undefined) => void,
-  ): void {
+  /** A session that nobody uses costs nothing, so it is asked for until there is one. */
+  #open(then: () => void): void {
+    this.#send(
+      this.#target('put'),
+      (member, hear) => member.propose({ kind: 'open' }, hear),
+      (answer) => {
+        if (answer?.kind === 'done') {
+          this.#session = answer.index
+          this.#serial = 0
+          return then()
+        }
+        this.#leader = answer?.kind === 'refused' ? answer.leader : ''
+        if (this.stopped) this.busy = false
+        else this.#timeline.after(AGAIN_US, () => this.#open(then))
+      },
+    )
+  }
+
+  #attempt(asked: Attempting): void {
+    const { operation, session, serial, untilUs, end } = asked
     const again = (leader: string): void => {
       this.#leader = leader
-      if (this.#timeline.nowUs >= untilUs) return end('fail', undefined)
-      this.#timeline.after(AGAIN_US, () => this.#attempt(operation, untilUs, end))
+      if (this.#timeline.nowUs >= untilUs) return end(asked.maybe ? 'info' : 'fail', undefined)
+      this.#timeline.after(AGAIN_US, () => this.#attempt(asked))
     }
-    const member = this.#target(operation)
-    if (member === undefined) return again('')
-    let open = true
-    const hear = (answer: Answer): void => {
-      this.#timeline.after(TRAVEL_US, () => {
-        if (!open) return
-        open = false
-        if (answer.kind === 'refused') return again(answer.leader)
-        this.#leader = member.raft.leader
-        end('ok', answer.value)
-      })
-    }
-    this.#timeline.after(TRAVEL_US, () => {
-      if (member.gone || !member.host.up) return
-      member.host.whenAwake(() => {
-        if (operation.kind === 'get') member.read(operation.key, hear)
-        else member.propose(encodeCommand(operation), hear)
-      })
-    })
-    this.#timeline.after(ATTEMPT_US, () => {
-      if (!open) return
-      open = false
-      if (operation.kind === 'get') again('')
-      else end('info', undefined)
-    })
+    const member = this.#target(operation.kind)
+    this.#send(
+      member,
+      (to, hear) => {
+        if (operation.kind === 'get') return to.read(operation.key, hear)
+        // All before it are answered, or given up for ever.
+        const command = registers.command.encode(operation)
+        to.propose({ kind: 'do', session, serial, acknowledged: serial, command }, hear)
+      },
+      (answer) => {
+        if (answer?.kind === 'refused') return again(answer.leader)
+        if (answer?.kind === 'done') {
+          this.#leader = member?.raft.leader ?? ''
+          return end('ok', answer.value)
+        }
+        if (operation.kind === 'get') return again('')
+        asked.maybe = true
+        if (answer?.kind === 'expired') this.#session = 0
+        else if (this.#rates.retries) return again('')
+        end('info', undefined)
+      },
+    )
   }
 
-  #target({ kind }: Operation): Member | undefined {
+  /** @param hear The answer, or nothing when none came in time. */
+  #send(
+    member: Member | undefined,
+    ask: (member: Member, hear: (answer: Answer) => void) => void,
+    hear: (answer: Answer | undefined) => void,
+  ): void {
+    if (member === undefined) return hear({ kind: 'refused', why: 'nobody is up', leader: '' })
+    let open = true
+    const close = (answer: Answer | undefined): void => {
+      if (open) hear(answer)
+      open = false
+    }
+    this.#timeline.after(TRAVEL_US, () => {
+      if (member.gone) return
+      member.host.whenAwake(() =>
+        ask(member, (answer) => this.#timeline.after(TRAVEL_US, () => close(answer))),
+      )
+    })
+    this.#timeline.after(ATTEMPT_US, () => close(undefined))
+  }
+
+  #target(kind: Operation['kind']): Member | undefined {
     const believed = this.#group.members.get(this.#leader)
     const anywhere = kind === 'get' && this.#dice.chance(0.5)
     if (believed !== undefined && !anywhere && !believed.gone && this.#dice.chance(0.9)) return believed
@@ -118,8 +171,8 @@ export class Client {
     const { keys, reads } = this.#rates
     const key = `k${this.#dice.below(keys)}`
     if (this.#dice.chance(reads)) return { kind: 'get', key }
-    if (this.#dice.chance(0.3))
-      return { kind: 'cas', key, from: this.#saw.get(key) ?? 0, to: this.#nextValue() }
+    const from = this.#saw.get(key) ?? 0
+    if (this.#dice.chance(0.3)) return { kind: 'cas', key, from, to: this.#nextValue() }
     return { kind: 'put', key, value: this.#nextValue() }
   }
 }

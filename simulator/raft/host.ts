@@ -7,6 +7,8 @@ import type { Member } from './member.ts'
 import type { RaftDisk } from './disk.ts'
 import type { Timeline } from './timeline.ts'
 
+/** When simulations begin: a day in 2027. */
+const EPOCH_MS = 1_800_000_000_000
 /** What a process that stands still finds in its sockets when it goes on. */
 const INBOX_MAX = 1_024
 
@@ -38,6 +40,11 @@ export class Host {
     this.#timeline = timeline
     this.#tickUs = tickUs
     this.#countedAtUs = -phaseUs
+  }
+
+  /** As its wall clock says. */
+  get wallMs(): number {
+    return EPOCH_MS + Math.floor(this.#timeline.nowUs / 1_000 + this.wallOffsetMs)
   }
 
   get ticks(): number {

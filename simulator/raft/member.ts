@@ -3,6 +3,7 @@
  * network and time. Its promises are those of node/group.ts: a `send` with `after` leaves when that write is durable, a
  * failed write is tried again, committed entries are applied in order, each once in a life.
  */
+import { applyEntry, type Asked, envelopeCommand } from '../../protocols/raft/envelope.ts'
 import { emptyLog, genesis } from '../../protocols/raft/genesis.ts'
 import type { MemberId } from '../../protocols/raft/member.ts'
 import type { Message } from '../../protocols/raft/messages.ts'
@@ -20,15 +21,17 @@ import { before, type Before } from './checkers/look.ts'
 import type { Durable, StoreEffect } from './disk.ts'
 import type { Group } from './group.ts'
 import type { Host } from './host.ts'
-import { applyCommand, decodeRegisters, emptyRegisters, encodeRegisters, type Registers } from './register.ts'
+import { emptyState, registers, stateCodec } from './register.ts'
 
 /** What became of a request, as its asker may know it. */
 export type Answer =
   | { readonly kind: 'done'; readonly value: number; readonly index: number }
+  /** Its session has ended, or its answer was given up: whether it was done it does not say. */
+  | { readonly kind: 'expired' }
   /** Not done, for certain. */
   | { readonly kind: 'refused'; readonly why: string; readonly leader: MemberId }
 
-type Asked = { readonly done: (answer: Answer) => void; readonly committed: number; readonly key: string }
+type Waiting = { readonly done: (answer: Answer) => void; readonly committed: number; readonly key: string }
 type Pending = { readonly term: number; readonly done: (answer: Answer) => void }
 
 /** A failed write is tried again; the product waits a second. */
@@ -39,7 +42,7 @@ export class Member {
   readonly host: Host
   readonly group: Group
   raft: Raft
-  registers: Registers = emptyRegisters()
+  state = emptyState()
   machineIndex = 0
   life = 0
   /** Its log is lost: whatever it had promised, nobody may count on it, and it never speaks again. */
@@ -51,7 +54,7 @@ export class Member {
   readonly before: Before
   readonly #founders: readonly MemberId[] | undefined
   readonly #held = new Map<number, Message[]>()
-  readonly #asked = new Map<number, Asked>()
+  readonly #asked = new Map<number, Waiting>()
   readonly #pending = new Map<number, Pending>()
   #lost: Durable | undefined
   #token = 1
@@ -64,6 +67,10 @@ export class Member {
     this.#founders = founders
     this.raft = this.#born(this.#begun())
     this.before = before(this)
+  }
+
+  get digest(): number {
+    return this.state.state.digest
   }
 
   /** What is on its disk; of a lost log, what was. */
@@ -155,9 +162,10 @@ export class Member {
     this.host.wakeFor(this)
   }
 
-  propose(data: Uint8Array, done: (answer: Answer) => void): void {
+  propose(asked: Asked, done: (answer: Answer) => void): void {
     if (this.host.disk.failing) return done(refused('disk', this.raft.leader))
     const token = this.#ask(done, '')
+    const data = envelopeCommand.encode({ ...asked, nowMs: this.host.wallMs })
     this.feed({ kind: 'propose', token, data })
   }
 
@@ -176,7 +184,7 @@ export class Member {
     const { machineIndex } = this
     if (machineIndex <= this.#snapshotIndex || machineIndex > this.raft.log.applied) return
     this.#snapshotIndex = machineIndex
-    this.feed({ kind: 'compact', index: machineIndex, data: encodeRegisters(this.registers) })
+    this.feed({ kind: 'compact', index: machineIndex, data: stateCodec.encode(this.state) })
   }
 
   #ask(done: (answer: Answer) => void, key: string): number {
@@ -218,7 +226,7 @@ export class Member {
         this.group.checks.answers(this, asked.committed)
         return asked.done({
           kind: 'done',
-          value: this.registers.values.get(asked.key) ?? 0,
+          value: this.state.state.values[asked.key] ?? 0,
           index: this.machineIndex,
         })
       }
@@ -229,7 +237,7 @@ export class Member {
     }
   }
 
-  #take(token: number): Asked | undefined {
+  #take(token: number): Waiting | undefined {
     const asked = this.#asked.get(token)
     this.#asked.delete(token)
     return asked
@@ -251,7 +259,7 @@ export class Member {
   }
 
   #restore({ index, data }: Snapshot): void {
-    this.registers = decodeRegisters(data)
+    this.state = data.length === 0 ? emptyState() : stateCodec.decode(data)
     this.machineIndex = index
     this.#snapshotIndex = index
   }
@@ -260,15 +268,18 @@ export class Member {
     this.machineIndex = entry.index
     const pending = this.#pending.get(entry.index)
     this.#pending.delete(entry.index)
-    const value =
-      entry.kind === 'normal' && entry.data.length > 0
-        ? applyCommand(this.registers, entry.index, entry.data)
-        : 0
+    const answer = this.#carryOut(entry)
     this.group.checks.applied(this, entry)
     if (pending === undefined) return
     // Another leader's entry stands at this index: ours is in no log that counts, and never will be.
-    if (pending.term !== entry.term) return pending.done(refused('overwritten', this.raft.leader))
-    pending.done({ kind: 'done', value, index: entry.index })
+    pending.done(pending.term === entry.term ? answer : refused('overwritten', this.raft.leader))
+  }
+
+  #carryOut({ index, kind, data }: Entry): Answer {
+    if (kind === 'configuration' || data.length === 0) return { kind: 'done', value: 0, index }
+    const applied = applyEntry(this.state, registers, index, data)
+    if (applied.kind !== 'answer' || !applied.outcome.ok) return { kind: 'expired' }
+    return { kind: 'done', value: Number(applied.outcome.value), index }
   }
 }
 

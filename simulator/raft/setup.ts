@@ -41,6 +41,8 @@ export type Setup = {
     readonly thinkUs: number
     readonly keys: number
     readonly reads: number
+    /** Whether a write without an answer is asked for again in its session. */
+    readonly retries: boolean
   }
   /** Every message through the codec; else only those between hosts of different versions. */
   readonly codec: boolean
@@ -92,6 +94,7 @@ export function drawn(seed: number, minutes: number): Setup {
       thinkUs: dice.pick([20, 100, 300, 1_000]) * MS,
       keys: 1 + dice.below(4),
       reads: dice.pick([0.2, 0.5, 0.8]),
+      retries: dice.chance(0.6),
     },
     codec: dice.chance(0.15),
     faults: drawnFaults(dice, safetyUs),

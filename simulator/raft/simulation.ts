@@ -272,7 +272,7 @@ function sickness(group: Group): string | undefined {
     if (member === undefined || member.gone || !member.host.up) continue
     if (member.raft.leader !== leader.id) return `${id} follows ${member.raft.leader || 'nobody'}`
     if (member.machineIndex !== log.commit) return `${id} is at ${member.machineIndex} of ${log.commit}`
-    if (member.registers.digest !== leader.registers.digest) return `${id} has another state`
+    if (member.digest !== leader.digest) return `${id} has another state`
   }
   return undefined
 }

@@ -13,7 +13,7 @@ export type Look = {
   readonly host: { readonly up: boolean }
   /** What its state machine has carried out, and a hash over it. */
   readonly machineIndex: number
-  readonly registers: { readonly digest: number }
+  readonly digest: number
   /** Messages of other members heard since its term last changed. */
   readonly heardInTerm: number
   readonly before: Before

@@ -3,6 +3,7 @@
  * is told of what changed and looks at true state; it throws a Violation at the first instant at which it does not hold.
  */
 import { isDeepStrictEqual } from 'node:util'
+import { crc32 } from 'node:zlib'
 import { isSoleVoter, votersOf } from '../../../protocols/raft/configuration.ts'
 import * as logs from '../../../protocols/raft/log.ts'
 import type { Message } from '../../../protocols/raft/messages.ts'
@@ -124,16 +125,24 @@ export const CHECKERS: readonly Checker[] = [
     what: 'the same index brings the same entry and the same state everywhere; nothing is applied that a crash would undo',
     make: ({ truth }, broken) => {
       const digests = new Map<number, number>()
+      const snapshots = new Map<number, number>()
       return {
+        snapshot({ id, raft: { snapshot } }) {
+          const found = crc32(snapshot.data)
+          if ((snapshots.get(snapshot.index) ?? found) !== found) {
+            broken(`${id} has another snapshot of ${snapshot.index}`)
+          }
+          snapshots.set(snapshot.index, found)
+        },
         applied(m, entry) {
-          const { id, machineIndex, registers } = m
+          const { id, machineIndex } = m
           if (entry !== undefined) {
             const known = truth.committed.get(machineIndex)
             if (known === undefined || !isSame(known, entry))
               broken(`${id} applied another entry ${machineIndex}`)
           }
-          const digest = digests.get(machineIndex) ?? registers.digest
-          if (digest !== registers.digest) broken(`${id} has another state at ${machineIndex}`)
+          const digest = digests.get(machineIndex) ?? m.digest
+          if (digest !== m.digest) broken(`${id} has another state at ${machineIndex}`)
           digests.set(machineIndex, digest)
           if (machineIndex > 0 && !holds(m.durable, machineIndex, undefined)) {
             broken(`${id} applied ${machineIndex}, which is not on its disk`)

@@ -47,7 +47,7 @@ function member(id: string, ...entries: Entry[]): Fake {
     gone: false,
     host: { up: true },
     machineIndex: 1,
-    registers: { digest: 1 },
+    digest: 1,
   }
   return { ...look, heardInTerm: 1, before: before(look) }
 }
@@ -130,7 +130,7 @@ const PLANTS: Record<string, { readonly fine: Plant; readonly wrong: Plant }> = 
         ['2#1', 6],
       ] as const) {
         const m = member(id, entry(2, 2, 'a'))
-        Object.assign(m, { machineIndex: 2, registers: { digest } })
+        Object.assign(m, { machineIndex: 2, digest })
         hooks.applied?.(m, entry(2, 2, 'a'))
       }
     },
