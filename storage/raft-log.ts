@@ -123,7 +123,9 @@ export function recover(store: Recoverable, group: string): Recovered | undefine
   if (hardState === undefined && snapshot === undefined && tail === undefined && entries.length === 0)
     return undefined
   if (snapshot === undefined) throw corrupt(group, 'its snapshot is missing')
-  const recovered = { hardState: hardState ?? { term: 0, vote: '', commit: 0 }, snapshot, entries }
+  // Every log begins with one. Without it an empty log would look as if its member had never voted.
+  if (hardState === undefined) throw corrupt(group, 'its term and vote are missing')
+  const recovered = { hardState, snapshot, entries }
   check(group, recovered)
   const last = entries.at(-1) ?? snapshot
   // A compaction may leave no entry behind the one that was last.

@@ -69,8 +69,8 @@ export function hearSnapshotStatus(raft: Raft, message: MessageOf<'MsgSnapStatus
   if (progress === undefined) return
   progress.recentActive = true
   const { transfer } = progress
-  if (transfer === undefined || transfer.snapshot.index !== index || offset > transfer.sent) return
-  if (offset === transfer.acknowledged) return
+  if (transfer === undefined || transfer.snapshot.index !== index) return
+  if (offset === transfer.acknowledged || offset > transfer.snapshot.data.length) return
   // Less than before: the receiver has restarted, or the bytes were not right, or this answer was overtaken. It begins
   // again there, but not before the next heartbeat: whatever is wrong must not go round at the speed of the network.
   if (offset < transfer.acknowledged) {
@@ -80,6 +80,8 @@ export function hearSnapshotStatus(raft: Raft, message: MessageOf<'MsgSnapStatus
   }
   transfer.acknowledged = offset
   transfer.idleBeats = 0
+  // It may have more than was sent in this transfer: parts of an earlier one, or of another leader's.
+  transfer.sent = Math.max(transfer.sent, offset)
   sendParts(raft, from, transfer)
 }
 

@@ -86,7 +86,14 @@ export class Client {
       done(type)
     }
     const serial = this.#serial++
-    this.#attempt({ operation, session: this.#session, serial, untilUs: nowUs + OPERATION_US, end, maybe: false })
+    this.#attempt({
+      operation,
+      session: this.#session,
+      serial,
+      untilUs: nowUs + OPERATION_US,
+      end,
+      maybe: false,
+    })
   }
 
   /** A session that nobody uses costs nothing, so it is asked for until there is one. */

@@ -116,11 +116,11 @@ export class RaftDisk {
     return key
   }
 
-  /** The newest entry's record is not there any more, as after a truncated file. */
+  /** One record is not there any more. */
   cut(group: string): string | undefined {
     const { bytes } = this.#slot(group)
-    const key = [...bytes.keys()].sort().at(-1)
-    if (key !== undefined) bytes.delete(key)
+    const key = this.#dice.pick([...bytes.keys()])
+    bytes.delete(key)
     return key
   }
 

@@ -128,8 +128,8 @@ const rows = [
     strike: (stage, dice) => damage(stage, dice, 'flip'),
   },
   {
-    name: 'truncate',
-    what: 'the newest record of a log is missing',
+    name: 'lost-record',
+    what: 'a record of a log is missing',
     everySeconds: [10, 100],
     strike: (stage, dice) => damage(stage, dice, 'cut'),
   },

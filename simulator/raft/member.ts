@@ -93,6 +93,7 @@ export class Member {
     this.#pending.clear()
     this.raft = this.#born(recovered ?? this.#begun())
     this.group.checks.restarted(this, recovered)
+    if (recovered !== undefined) this.durable.entries = [...recovered.entries]
   }
 
   /** Lets the core begin: what it does at once, it does now. */

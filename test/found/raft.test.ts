@@ -1,8 +1,10 @@
 /** What the simulator found in the Raft core, each as the few steps that are left of a seed. */
 import test from 'ava'
+import { NOBODY } from '../../protocols/raft/configuration.ts'
 import { emptyLog } from '../../protocols/raft/genesis.ts'
 import type { Message } from '../../protocols/raft/messages.ts'
 import { create, step } from '../../protocols/raft/raft.ts'
+import type { RaftEffect } from '../../protocols/raft/types.ts'
 
 const header = { cluster: 'c', group: 'g', generation: 0, to: '3#1' }
 
@@ -21,3 +23,40 @@ test('who may not campaign is loyal to a silent leader for one election timeout,
     t.is(answers.length, tick < electionTicks ? 0 : 1, `after ${tick} ticks`)
   }
 })
+
+// A follower had more of a snapshot than its new leader had sent. The leader took no notice of how much it had, and went on
+// from the first byte, for ever (seed 117).
+test('a transfer goes on from what the follower has, also when another leader had sent it', (t) => {
+  const terms = { cluster: 'c', group: 'g', generation: 0, self: '1#1', heartbeatTicks: 2 }
+  const data = Uint8Array.from({ length: 100 }, (_, n) => n)
+  const snapshot = { index: 5, term: 2, configuration: { ...NOBODY, voters: ['1#1', '2#1', '3#1'] }, data }
+  const raft = create(
+    { ...terms, electionTicks: 10, dice: () => 0, snapshotPartBytes: 16, entriesKept: 0 },
+    { hardState: { term: 2, vote: '', commit: 5 }, snapshot, entries: [] },
+  )
+  const hear = (fields: object): RaftEffect[] => {
+    const message = {
+      ...header,
+      to: '1#1',
+      from: '2#1',
+      term: 3,
+      reject: false,
+      ...fields,
+    } as unknown as Message
+    return step(raft, { kind: 'message', message })
+  }
+  for (let tick = 0; tick < 10; tick++) step(raft, { kind: 'tick' })
+  hear({ kind: 'MsgPreVoteResp' })
+  for (let token = 1; token < 9; token++) step(raft, { kind: 'stored', token })
+  hear({ kind: 'MsgVoteResp' })
+  for (let token = 1; token < 9; token++) step(raft, { kind: 'stored', token })
+  t.is(raft.role, 'leader')
+  const first = hear({ kind: 'MsgAppResp', index: 5, reject: true, rejectHint: 0, logTerm: 0 })
+  t.deepEqual(offsets(first), [0, 16])
+  t.deepEqual(offsets(hear({ kind: 'MsgSnapStatus', index: 5, offset: 48 })), [48, 64])
+})
+
+const offsets = (effects: readonly RaftEffect[]): number[] =>
+  effects.flatMap((effect) =>
+    effect.kind === 'send' && effect.message.kind === 'MsgSnap' ? [effect.message.offset] : [],
+  )
