@@ -70,9 +70,8 @@ function drawn(group: Group, leader: Member, hosts: readonly Host[], dice: Rando
 
 function isSafe(group: Group, leader: Member, change: ConfigurationChange): boolean {
   const outcome = changed(leader.raft.configuration, change)
-  // The core has to refuse it.
-  if ('refused' in outcome) return true
+  // What no configuration may be the core has to refuse.
+  if ('refused' in outcome || outcome.configuration.voters.length > VOTERS_MAX) return true
   const next = outcome.configuration
-  if (next.voters.length > VOTERS_MAX) return false
   return hasQuorum(next, group.able) && hasQuorum({ ...next, votersOutgoing: [] }, group.able)
 }

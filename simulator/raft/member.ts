@@ -7,7 +7,7 @@ import { applyEntry, type Asked, envelopeCommand } from '../../protocols/raft/en
 import { emptyLog, genesis } from '../../protocols/raft/genesis.ts'
 import type { MemberId } from '../../protocols/raft/member.ts'
 import type { Message } from '../../protocols/raft/messages.ts'
-import { create, type Raft, step } from '../../protocols/raft/raft.ts'
+import { create, dueInTicks, type Raft, step } from '../../protocols/raft/raft.ts'
 import type {
   ConfigurationChange,
   Entry,
@@ -136,7 +136,7 @@ export class Member {
     const { ticks } = this.host
     const count = ticks - this.toldTicks
     this.toldTicks = ticks
-    for (let i = 0; i < count; i++) this.#step({ kind: 'tick' })
+    if (count > 0) this.#step({ kind: 'tick', count })
   }
 
   #step(event: RaftEvent, message?: Message): void {
@@ -148,7 +148,7 @@ export class Member {
 
   /** In how many ticks of the host it must be told of time. */
   dueInTicks(): number {
-    return 1 - (this.host.ticks - this.toldTicks)
+    return dueInTicks(this.raft) - (this.host.ticks - this.toldTicks)
   }
 
   /** The host's clock has moved. */
