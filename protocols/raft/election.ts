@@ -95,24 +95,40 @@ export function hearVoteRequest(raft: Raft, request: VoteRequest): void {
   const grants =
     (free || (kind === 'MsgPreVote' && term > raft.term)) && logs.isUpToDate(raft.log, index, logTerm)
   if (kind === 'MsgPreVote') {
-    send(raft, { kind: 'MsgPreVoteResp', to, reject: !grants, term: grants ? term : raft.term })
+    if (grants) send(raft, { kind: 'MsgPreVoteResp', to, reject: false, term })
+    else send(raft, { kind: 'MsgPreVoteResp', to, reject: true, ...agreed(raft) })
   } else if (grants) {
     raft.vote = to
     raft.electionElapsed = 0
     sendDurably(raft, { kind: 'MsgVoteResp', to, reject: false })
   } else {
-    send(raft, { kind: 'MsgVoteResp', to, reject: true })
+    send(raft, { kind: 'MsgVoteResp', to, reject: true, ...agreed(raft) })
   }
 }
 
 /** Whose vote counts is decided by the configuration, in `voteResult`. */
-export function hearVoteResponse(raft: Raft, { kind, from, term, reject }: VoteResponse): void {
+export function hearVoteResponse(raft: Raft, response: VoteResponse): void {
+  const { kind, from, term, reject } = response
+  learnAgreed(raft, response)
   const asked = kind === 'MsgPreVoteResp' ? 'pre-candidate' : 'candidate'
   if (raft.role !== asked || raft.votes.has(from)) return
   // A granted pre-vote names the term that would be; one for an earlier campaign says nothing about this one.
   if (kind === 'MsgPreVoteResp' && !reject && term !== raft.term + 1) return
   raft.votes.set(from, !reject)
   tally(raft)
+}
+
+const agreed = ({ log }: Raft): { commit: number; commitTerm: number } => ({
+  commit: log.commit,
+  commitTerm: logs.termAt(log, log.commit) ?? 0,
+})
+
+/**
+ * Whoever is asked may know more than the candidate of what is agreed, and may even have been removed by it: then its longer
+ * log is in the way of a candidate that no longer needs it, and cannot know (raft-rs commits by votes for the same reason).
+ */
+function learnAgreed({ role, log }: Raft, { commit = 0, commitTerm = 0 }: VoteResponse): void {
+  if (role !== 'leader' && commit > log.commit && logs.matches(log, commit, commitTerm)) log.commit = commit
 }
 
 function tally(raft: Raft): void {

@@ -7,7 +7,7 @@ import {
   SNAPSHOT_BYTES_MAX,
   SNAPSHOT_PART_BYTES,
 } from '../limits.ts'
-import { boolean, bytes, integer, list, type Of, oneOf, record, tagged, text } from '../shape.ts'
+import { boolean, bytes, integer, list, type Of, oneOf, optional, record, tagged, text } from '../shape.ts'
 import { configuration } from './configuration.ts'
 import { memberId } from './member.ts'
 
@@ -34,13 +34,16 @@ export const entry = record({
   data: bytes(PROPOSAL_BYTES_MAX),
 })
 
+/** With a refusal: what the voter knows to be agreed. The candidate may be behind by just the change that makes it win. */
+const agreed = { commit: optional(counter), commitTerm: optional(counter) }
+
 const shape = tagged({
   /** Would you vote for me? Raises no term. `index`, `logTerm`: the asker's last entry. */
   MsgPreVote: record({ ...header, index: counter, logTerm: counter }),
-  MsgPreVoteResp: record({ ...header, reject: boolean }),
+  MsgPreVoteResp: record({ ...header, reject: boolean, ...agreed }),
   /** `transfer`: the leader asked for this election, so that whoever hears it still votes. */
   MsgVote: record({ ...header, index: counter, logTerm: counter, transfer: boolean }),
-  MsgVoteResp: record({ ...header, reject: boolean }),
+  MsgVoteResp: record({ ...header, reject: boolean, ...agreed }),
   /** `entries` follow the one at `index` with `logTerm`; everything up to `commit` is agreed. */
   MsgApp: record({
     ...header,

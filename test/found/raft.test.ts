@@ -1,10 +1,10 @@
 /** What the simulator found in the Raft core, each as the few steps that are left of a seed. */
 import test from 'ava'
-import { NOBODY } from '../../protocols/raft/configuration.ts'
-import { emptyLog } from '../../protocols/raft/genesis.ts'
+import { encodeChange, NOBODY } from '../../protocols/raft/configuration.ts'
+import { emptyLog, genesis } from '../../protocols/raft/genesis.ts'
 import type { Message } from '../../protocols/raft/messages.ts'
-import { create, step } from '../../protocols/raft/raft.ts'
-import type { RaftEffect } from '../../protocols/raft/types.ts'
+import { create, type Raft, step } from '../../protocols/raft/raft.ts'
+import type { Entry, RaftEffect } from '../../protocols/raft/types.ts'
 
 const header = { cluster: 'c', group: 'g', generation: 0, to: '3#1' }
 
@@ -55,6 +55,53 @@ test('a transfer goes on from what the follower has, also when another leader ha
   t.deepEqual(offsets(first), [0, 16])
   t.deepEqual(offsets(hear({ kind: 'MsgSnapStatus', index: 5, offset: 48 })), [48, 64])
 })
+
+// A leader that a change removed had one more entry than the member that was left, which did not know yet that the change is
+// agreed. So it needed the vote of the removed one, whose log was longer, and which may not campaign (seed 267).
+test('who refuses its vote says what is agreed, so that a candidate learns that it needs no vote', (t) => {
+  const change = encodeChange({
+    transition: 'implicit',
+    changes: [
+      { kind: 'add-node', peer: '1#1' },
+      { kind: 'remove-node', peer: '0#1' },
+    ],
+  })
+  const first = genesis(['0#1'])
+  const entries: Entry[] = [
+    ...first.entries,
+    { index: 2, term: 2, kind: 'configuration', data: change },
+    { index: 3, term: 2, kind: 'configuration', data: new Uint8Array() },
+  ]
+  const terms = {
+    cluster: 'c',
+    group: 'g',
+    generation: 0,
+    heartbeatTicks: 2,
+    electionTicks: 10,
+    dice: () => 0,
+  }
+  const start = (self: string, commit: number, log: Entry[]): Raft =>
+    create({ ...terms, self }, { ...first, hardState: { term: 2, vote: '', commit }, entries: log })
+  const longer: Entry = { index: 4, term: 2, kind: 'normal', data: new Uint8Array() }
+  const [candidate, removed] = [start('1#1', 2, entries), start('0#1', 3, [...entries, longer])]
+  step(removed, { kind: 'tick' })
+  step(candidate, { kind: 'applied', index: 2 })
+  const asks = messagesOf(step(candidate, { kind: 'tick', count: 10 }))
+  t.deepEqual(
+    asks.map(({ kind, to }) => [kind, to]),
+    [['MsgPreVote', '0#1']],
+  )
+  const answers = asks.flatMap((message) => messagesOf(step(removed, { kind: 'message', message })))
+  t.like(answers[0], { kind: 'MsgPreVoteResp', reject: true, commit: 3, commitTerm: 2 })
+  for (const message of answers) step(candidate, { kind: 'message', message })
+  t.deepEqual([candidate.configuration.voters, candidate.configuration.votersOutgoing], [['1#1'], []])
+  step(candidate, { kind: 'tick', count: 20 })
+  for (let token = 1; token < 5; token++) step(candidate, { kind: 'stored', token })
+  t.is(candidate.role, 'leader')
+})
+
+const messagesOf = (effects: readonly RaftEffect[]): Message[] =>
+  effects.flatMap((effect) => (effect.kind === 'send' ? [effect.message] : []))
 
 const offsets = (effects: readonly RaftEffect[]): number[] =>
   effects.flatMap((effect) =>
