@@ -3,8 +3,8 @@ import { keyOf, saidText } from './text.ts'
 import type { Mail, ScriptNode } from './node.ts'
 import { ScriptError } from './members.ts'
 
-export const LEVELS = ['DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL', 'NONE'] as const
-export type Level = (typeof LEVELS)[number]
+const LEVELS = ['DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL', 'NONE'] as const
+type Level = (typeof LEVELS)[number]
 
 export type Environment = {
   readonly nodes: ScriptNode[]
@@ -27,6 +27,12 @@ export const newEnvironment = (): Environment => ({
 /** With NONE nothing is printed, whoever prints it. */
 export function print(environment: Environment, text: string): void {
   if (environment.level !== 'NONE') environment.output += text
+}
+
+export function setLevel(environment: Environment, name: string): void {
+  const level = LEVELS.find((each) => each === name.toUpperCase())
+  if (level === undefined) throw new ScriptError(`log levels must be either of [${LEVELS.join(' ')}]`)
+  environment.level = level
 }
 
 /** A line of a log: `INFO 1 became leader at term 2`. */

@@ -7,10 +7,10 @@ import type { MemberId } from '../../../protocols/raft/member.ts'
 import { lastIndex, lastTerm } from '../../../protocols/raft/log.ts'
 import type { Message, MessageOf } from '../../../protocols/raft/messages.ts'
 import { describeConfiguration } from '../../../protocols/raft/confchange.ts'
-import type { Progress } from '../../../protocols/raft/progress.ts'
 import type { Raft } from '../../../protocols/raft/raft.ts'
 import type { Configuration, RaftEvent } from '../../../protocols/raft/types.ts'
-import { progressText, termOrZero } from './text.ts'
+import { append, appendResponse, restore, shown, snapshots } from './narrate-log.ts'
+import { switchedText } from './text.ts'
 import { saidSince, type View } from './view.ts'
 
 export function narrate(before: View, event: RaftEvent, raft: Raft): string[] {
@@ -20,7 +20,7 @@ export function narrate(before: View, event: RaftEvent, raft: Raft): string[] {
     case 'tick':
       return tick(before, raft)
     case 'message':
-      return [...message(before, event.message, raft), ...snapshots(before, raft)]
+      return [...message(before, event.message, raft), ...snapshots(before, event.message, raft)]
     case 'stored':
       return ownVote(before, raft)
     case 'forget-leader':
@@ -44,9 +44,6 @@ const configurationText = ({ configuration }: { configuration: Configuration }):
 
 export const becameFollower = (raft: Raft): string => `INFO ${id(raft)} became follower at term ${raft.term}`
 
-export const switched = (raft: Raft, configuration: Configuration): string =>
-  `INFO ${id(raft)} switched to configuration ${describeConfiguration(configuration, nameOf)}`
-
 /** As it comes up. */
 export function born(raft: Raft): string[] {
   const { configuration, term, log } = raft
@@ -54,7 +51,7 @@ export function born(raft: Raft): string[] {
   const state = `term: ${term}, commit: ${log.commit}, applied: ${log.applied}`
   const end = `lastindex: ${lastIndex(log)}, lastterm: ${lastTerm(log)}`
   return [
-    switched(raft, configuration),
+    switchedText(raft, configuration),
     becameFollower(raft),
     `INFO newRaft ${id(raft)} [peers: [${peers}], ${state}, ${end}]`,
   ]
@@ -184,9 +181,11 @@ function ignoredVote(before: View, { kind, from, index, logTerm }: VoteRequest, 
   return `INFO ${id(raft)} ${own} ignored ${kind} from ${nameOf(from)} ${theirs} at term ${before.term}: lease is not expired (remaining ticks: ${left})`
 }
 
-function newTerm(before: View, { kind, from, term }: Message, raft: Raft): string[] {
+function newTerm(before: View, heard: Message, raft: Raft): string[] {
+  const { kind, from, term } = heard
   const cameDown = before.role !== 'follower' && raft.role === 'follower'
-  if (term > before.term && raft.term === term && kind !== 'MsgPreVote') {
+  const isOnlyTalk = kind === 'MsgPreVote' || (kind === 'MsgPreVoteResp' && !heard.reject)
+  if (term > before.term && raft.term === term && !isOnlyTalk) {
     return [
       `INFO ${id(raft)} [term: ${before.term}] received a ${kind} message with higher term from ${nameOf(from)} [term: ${term}]`,
       becameFollower(raft),
@@ -218,130 +217,6 @@ function voteResponse(
   const isNewTerm = kind === 'MsgVoteResp' ? raft.term !== before.term : reject && raft.term !== before.term
   if (before.role !== asked || isNewTerm) return []
   return polled(before, kind, from, !reject, raft)
-}
-
-function append(before: View, { from, index, logTerm, entries }: MessageOf<'MsgApp'>, raft: Raft): string[] {
-  const answer = saidSince(before, raft).find((each) => each.kind === 'MsgAppResp')
-  if (answer?.kind === 'MsgAppResp' && answer.reject) {
-    const own = `[logterm: ${termOrZero(raft, index)}, index: ${index}]`
-    return [
-      `DEBUG ${id(raft)} ${own} rejected MsgApp [logterm: ${logTerm}, index: ${index}] from ${nameOf(from)}`,
-    ]
-  }
-  for (const [at, { term }] of entries.entries()) {
-    const place = index + 1 + at
-    const held = before.entries[place - before.base - 1]
-    if (held === undefined || held.term === term) continue
-    // `written`: up to here it is on disk or on its way there.
-    const how =
-      place <= before.stable + 1
-        ? 'replace the unstable entries from'
-        : 'truncate the unstable entries before'
-    return [
-      `INFO found conflict at index ${place} [existing term: ${held.term}, conflicting term: ${term}]`,
-      `INFO ${how} index ${place}`,
-    ]
-  }
-  return []
-}
-
-function restore(before: View, { index, logTerm }: MessageOf<'MsgSnap'>, raft: Raft): string[] {
-  const { log } = raft
-  const what = `snapshot [index: ${index}, term: ${logTerm}]`
-  const end = `[commit: ${log.commit}, lastindex: ${lastIndex(log)}, lastterm: ${lastTerm(log)}]`
-  if (before.commit >= index) return [`INFO ${id(raft)} [commit: ${log.commit}] ignored ${what}`]
-  if (log.base.index !== index) {
-    return log.commit < index
-      ? []
-      : [
-          `INFO ${id(raft)} ${end} fast-forwarded commit to ${what}`,
-          `INFO ${id(raft)} [commit: ${log.commit}] ignored ${what}`,
-        ]
-  }
-  const done = `committed=${before.commit}, applied=${before.applied}, applying=${before.applying}`
-  const unstable = `unstable.offset=${before.stable + 1}, unstable.offsetInProgress=${before.written + 1}`
-  const count = `len(unstable.Entries)=${before.lastIndex - before.stable}`
-  return [
-    `INFO log [${done}, ${unstable}, ${count}] starts to restore ${what}`,
-    switched(raft, raft.configuration),
-    `INFO ${id(raft)} ${end} restored ${what}`,
-    `INFO ${id(raft)} [commit: ${log.commit}] restored ${what}`,
-  ]
-}
-
-const shown = (
-  progress: Progress,
-  member: MemberId,
-  { configuration }: { configuration: Configuration },
-): string => progressText({ ...progress, isLearner: configuration.learners.includes(member) })
-
-function appendResponse(before: View, heard: MessageOf<'MsgAppResp'>, raft: Raft): string[] {
-  const { from, reject, rejectHint, logTerm, index } = heard
-  const was = before.progress.get(from)
-  const is = raft.progress.get(from)
-  if (was === undefined || is === undefined || raft.role !== 'leader') return []
-  if (reject) {
-    const hint = `(index ${rejectHint}, term ${logTerm})`
-    const heardOf = `DEBUG ${id(raft)} received MsgAppResp(rejected, hint: ${hint}) from ${nameOf(from)} for index ${index}`
-    const next = is.transfer === undefined ? is.next : decreasedTo(before, was, heard)
-    const moved = is.state !== was.state || next !== was.next
-    const then = { ...was, next, recentActive: true, paused: was.state === 'replicate' && was.paused }
-    const decreased = `DEBUG ${id(raft)} decreased progress of ${nameOf(from)} to [${shown(then, from, before)}]`
-    return moved ? [heardOf, decreased] : [heardOf]
-  }
-  const lines: string[] = []
-  if (was.state === 'snapshot' && is.state === 'replicate') {
-    const then = { ...was, match: index, next: Math.max(was.next, index + 1), recentActive: true }
-    const what = `resumed sending replication messages to ${nameOf(from)} [${shown(then, from, before)}]`
-    lines.push(`DEBUG ${id(raft)} recovered from needing snapshot, ${what}`)
-  }
-  if (saidSince(before, raft).some(({ kind, to }) => kind === 'MsgTimeoutNow' && to === from)) {
-    lines.push(`INFO ${id(raft)} sent MsgTimeoutNow to ${nameOf(from)} after received MsgAppResp`)
-  }
-  return lines
-}
-
-/** Where a probe goes back to, which a snapshot that is sent at once hides. */
-function decreasedTo(
-  before: View,
-  was: Progress,
-  { index, rejectHint, logTerm }: MessageOf<'MsgAppResp'>,
-): number {
-  if (was.state === 'replicate') return was.match + 1
-  let hint = rejectHint
-  const termOf = (at: number): number => before.entries[at - before.base - 1]?.term ?? 0
-  const mayMeet = (at: number): boolean => logTerm === 0 || termOf(at) <= logTerm
-  while (!mayMeet(hint)) hint--
-  return Math.max(Math.min(index, hint + 1), was.match + 1)
-}
-
-/** Snapshots that the event made the leader send. */
-function snapshots(before: View, raft: Raft): string[] {
-  return saidSince(before, raft).flatMap((sent) => {
-    if (sent.kind !== 'MsgSnap' || sent.offset !== 0) return []
-    const is = raft.progress.get(sent.to)
-    if (is?.transfer === undefined) return []
-    const to = nameOf(sent.to)
-    const probed = {
-      ...is,
-      state: 'probe' as const,
-      transfer: undefined,
-      next: probedNext(before, sent, is),
-      paused: false,
-    }
-    const place = `[firstindex: ${raft.log.base.index + 1}, commit: ${raft.log.commit}]`
-    const what = `sent snapshot[index: ${sent.index}, term: ${sent.logTerm}]`
-    return [
-      `DEBUG ${id(raft)} ${place} ${what} to ${to} [${shown(probed, sent.to, raft)}]`,
-      `DEBUG ${id(raft)} paused sending replication messages to ${to} [${shown(is, sent.to, raft)}]`,
-    ]
-  })
-}
-
-function probedNext(before: View, sent: Message, is: Progress): number {
-  const was = before.progress.get(sent.to)
-  if (was === undefined || was.state === 'replicate') return is.match + 1
-  return was.next - 1 < before.base ? was.next : Math.min(was.next, before.base + 1)
 }
 
 function timeoutNow(before: View, { from }: Message, raft: Raft): string[] {

@@ -25,6 +25,8 @@ export type ScriptNode = {
   outbox: Mail[]
   appendWork: Work[]
   applyWork: Work[]
+  /** Async: the append thread has said that entries up to here, of what is in the log now, are written. */
+  appendedTo: number
   /** Lines that belong behind the next Ready. */
   after: string[]
 }
@@ -65,6 +67,8 @@ export function compactDisk(disk: Disk, first: number): void {
 
 /** The state machine takes entries, and the core may send what it became from now on. */
 export function take({ history, raft }: ScriptNode, entries: readonly Entry[]): void {
+  // Another's snapshot that was put in its place meanwhile.
+  if (raft.snapshot.index > (history.at(-1)?.index ?? 0)) history.push(raft.snapshot)
   for (const { index, term, kind, data } of entries) {
     const last = history.at(-1)
     const before = last?.data ?? new Uint8Array()

@@ -1,4 +1,5 @@
 /** How entries, messages, progress and states are printed: in etcd's words, to the letter. */
+import { describeConfiguration } from '../../../protocols/raft/confchange.ts'
 import { decodeChange } from '../../../protocols/raft/configuration.ts'
 import { termAt } from '../../../protocols/raft/log.ts'
 import type { Message } from '../../../protocols/raft/messages.ts'
@@ -141,3 +142,6 @@ export function statusText({ progress, configuration }: Raft): string {
 
 /** 0 where the log does not reach, as etcd prints it. */
 export const termOrZero = ({ log }: Raft, index: number): number => termAt(log, index) ?? 0
+
+export const switchedText = ({ config }: Raft, configuration: Configuration): string =>
+  `INFO ${nameOf(config.self)} switched to configuration ${describeConfiguration(configuration, nameOf)}`
