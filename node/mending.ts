@@ -32,6 +32,8 @@ export function mendMesh(
   generation: number,
 ): MeshState | undefined {
   if (othersKnown(store, self).length > 0) return undefined
+  // One of them may have been used in what is lost.
+  for (const token of Object.values(state.tokens)) if (token.state === 'open') token.state = 'revoked'
   state.recovery = recovered(generation, [self])
   return state
 }
@@ -52,9 +54,12 @@ export function mendSite(
   for (const [, value] of store.recovered(key('grant'))) {
     const { terms: _terms, boot: _boot, vm: id, ...held } = grantRecord.decode(value)
     const known = state.vms[id]
+    // Then this host's grant is history, and the record says who has the VM.
     if (known !== undefined && compareEpochs(known.epoch, held.epoch) > 0) continue
-    const { move: _move, ...kept }: Partial<SiteVm> = known ?? {}
-    state.vms[id] = { kill: false, ...kept, ...held, id, host: peer }
+    const vm: SiteVm = { kill: false, ...known, ...held, id, host: peer }
+    // A move under an older epoch is over; under this one its logs say what became of it.
+    if (known !== undefined && compareEpochs(known.epoch, held.epoch) < 0) delete vm.move
+    state.vms[id] = vm
   }
   // Epochs given from now on are above any that is lost.
   state.recovery = recovered(generation, [peer])

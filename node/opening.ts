@@ -60,8 +60,8 @@ export function describeDamage(group: string, { how, why }: Pick<Opened, 'how' |
   return `the log of group ${group} is ${how}: ${why}`.slice(0, 500)
 }
 
-/** No entry of an older generation has an index this far behind its last one that anybody knows of. */
-const INDEX_GAP = 2 ** 20
+/** No log that is lost was longer than this past what is left: at a thousand entries a second, fifty days. */
+const INDEX_GAP = 2 ** 32
 
 export function openLog<State, Command>(
   store: Store,

@@ -196,25 +196,31 @@ test('crash between any two writes: what was answered is there, in order, and no
   }
 })
 
-test('disk/enospc-one: who waits is told, and what was in the log is carried out once there is room', (t) => {
-  const groups = founded(1, 1)
-  const leader = leaderOf(groups)
-  const told: Outcome<unknown>[] = []
-  leader.propose('first', (outcome) => told.push(outcome))
-  groups.until(() => told.length === 1)
-  leader.store.on.full = true
-  leader.propose('in the log', (outcome) => told.push(outcome))
-  t.true(groups.until(() => told.length === 2))
-  t.like(told[1], { ok: false, failure: { code: 'DISK_FULL', pending: true } })
-  leader.propose('refused', (outcome) => told.push(outcome))
-  t.true(groups.until(() => told.length === 3))
-  t.deepEqual(told[2], { ok: false, failure: { code: 'DISK_FULL', path: leader.id } })
-  leader.store.on.full = false
-  t.true(groups.until(() => leader.words.length === 2))
-  leader.propose('last', (outcome) => told.push(outcome))
-  t.true(groups.until(() => told.length === 4))
-  t.deepEqual(leader.words, ['first', 'in the log', 'last'])
-})
+for (const failure of [
+  { code: 'DISK_FULL', path: '/data' },
+  { code: 'IO', path: '/data', why: 'i/o error' },
+] as const) {
+  test(`disk/enospc-one, EIO: ${failure.code}: who waits is told, and what was in the log is carried out later`, (t) => {
+    const groups = founded(1, 1)
+    const leader = leaderOf(groups)
+    const told: Outcome<unknown>[] = []
+    leader.propose('first', (outcome) => told.push(outcome))
+    groups.until(() => told.length === 1)
+    leader.store.on.fail = failure
+    leader.propose('in the log', (outcome) => told.push(outcome))
+    t.true(groups.until(() => told.length === 2))
+    t.like(told[1], { ok: false, failure: { code: failure.code, pending: true } })
+    leader.propose('refused', (outcome) => told.push(outcome))
+    t.true(groups.until(() => told.length === 3))
+    t.deepEqual(told[2], { ok: false, failure })
+    leader.store.on.fail = undefined
+    t.true(groups.until(() => leader.words.length === 2))
+    leader.propose('last', (outcome) => told.push(outcome))
+    t.true(groups.until(() => told.length === 4))
+    t.deepEqual(leader.words, ['first', 'in the log', 'last'])
+  })
+}
+
 for (const [how, begin, end] of [
   ['hangs', (host: Host) => (host.store.hangs = true), (host: Host) => host.store.resume()],
   ['is full', (host: Host) => (host.store.on.full = true), (host: Host) => (host.store.on.full = false)],

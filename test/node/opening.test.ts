@@ -158,6 +158,15 @@ for (const [what, damage, left] of losses) {
   })
 }
 
+test('a missing snapshot, vote or owner is damage like any other', (t) => {
+  for (const space of ['snapshot', 'state', 'member', 'tail']) {
+    const { groups, host } = alone(14, WORDS.length)
+    meddle(host, (pairs) => void pairs.delete(`raft/${space}/${GROUP}`))
+    t.is(host.group.opened.how, 'rebuilt', space)
+    t.true(groups.until(() => host.words.length === WORDS.length))
+  }
+})
+
 test('a log without its copy is taken for one of several', (t) => {
   const { groups, host } = alone(5, WORDS.length)
   host.mend = (state) => state
