@@ -96,10 +96,11 @@ export function saidOf(message: Message): Said {
     case 'MsgVote':
     case 'MsgPreVote':
     case 'MsgAppResp':
-    case 'MsgVoteResp':
-    case 'MsgPreVoteResp':
     case 'MsgHeartbeat':
       return { ...message, ...base }
+    case 'MsgVoteResp':
+    case 'MsgPreVoteResp':
+      return { ...base, reject: message.reject }
     case 'MsgApp': {
       const { index, logTerm, commit } = message
       const entries = message.entries.map((entry, at) => ({ ...entry, index: index + 1 + at }))
