@@ -9,6 +9,10 @@ import { type Bench, table } from './bench.ts'
 
 /** Loaded one at a time: a benchmark of memory is not to carry the others'. */
 const BENCHES: Readonly<Record<string, { readonly what: string; load(): Promise<Bench> }>> = {
+  failover: {
+    what: 'time without a leader when it is killed, at 40, 80 and 150 ms',
+    load: async () => (await import('./failover.ts')).failover,
+  },
   footprint: {
     what: 'an idle peer: time to ready, resident memory, CPU',
     load: async () => (await import('./footprint.ts')).footprint,

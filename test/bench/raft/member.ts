@@ -113,6 +113,11 @@ function take(socket: Socket, frames: Buffer, from: number): void {
     const answer = Buffer.allocUnsafe(5)
     answer.writeUInt32BE(client, 0)
     answer[4] = outcome.ok ? 1 : 0
+    // Answers of one turn go in one write.
+    if (socket.writableCorked === 0) {
+      socket.cork()
+      process.nextTick(() => socket.uncork())
+    }
     socket.write(answer)
   })
 }
