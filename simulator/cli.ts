@@ -4,12 +4,14 @@
  */
 import { parseArgs } from 'node:util'
 import { type Batch, type BatchReport, runBatch, runHere } from './batch.ts'
+import { planted } from './planted/cli.ts'
 import { raft } from './raft/cli.ts'
 import type { SeedReport } from './scenario.ts'
 import { SCENARIOS, scenarioNamed } from './scenarios.ts'
 
 const USAGE = `usage: npm run simulate -- SCENARIO [options]
        npm run simulate -- raft [options]   the Raft cores alone under a nemesis; raft --help
+       npm run simulate -- planted [ID...]  whether the simulations find bugs that others had
   --peers N     how many peers
   --seed S      the (first) seed, 1 unless told
   --seeds K     how many seeds, from S on
@@ -33,7 +35,9 @@ const options = {
   help: { type: 'boolean', short: 'h' },
 } as const
 
-process.exitCode = process.argv[2] === 'raft' ? await raft(process.argv.slice(3)) : await main()
+const [command = '', ...rest] = process.argv.slice(2)
+process.exitCode =
+  command === 'raft' ? await raft(rest) : command === 'planted' ? await planted(rest) : await main()
 
 async function main(): Promise<number> {
   let parsed

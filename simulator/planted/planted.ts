@@ -1,0 +1,272 @@
+/**
+ * Bugs that others had, planted into our source to see whether the simulator finds them: the classes J1 to J22 of the
+ * check-list, each a find-and-replace that must apply exactly once. A nemesis that misses one is not finished.
+ */
+type Edit = { readonly file: string; readonly find: string; readonly replace: string }
+
+export type Planted = {
+  readonly id: string
+  readonly name: string
+  /** Who had it. */
+  readonly seenIn: string
+  /** What it does to ours. */
+  readonly what: string
+  /** Which simulation is to find it. */
+  readonly by: 'raft' | 'mesh' | 'follow'
+  readonly edits: readonly Edit[]
+}
+
+const inFile = (file: string, find: string, replace: string): Edit => ({ file, find, replace })
+const RAFT = 'protocols/raft'
+
+export const PLANTED: readonly Planted[] = [
+  {
+    id: 'J1',
+    name: 'stale-read-minority-leader',
+    seenIn: 'etcd 0.4.1, Consul (2014)',
+    what: 'a leader answers reads without asking whether it still leads',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/reading.ts`,
+        `if (role === 'leader') return take(raft, { kind: 'local', token })`,
+        `if (role === 'leader') return void reading.ready.push({ token, index: raft.log.commit })`,
+      ),
+    ],
+  },
+  {
+    id: 'J2',
+    name: 'readindex-before-noop',
+    seenIn: 'etcd #7331',
+    what: 'a new leader takes read positions before it has committed an entry of its own term',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/reading.ts`,
+        `if (!hasCommittedInTerm(raft)) return void reading.postponed.push(asker)`,
+        ``,
+      ),
+    ],
+  },
+  {
+    id: 'J3',
+    name: 'readindex-duplicate-ctx',
+    seenIn: 'etcd #20418',
+    what: 'a late acknowledgement confirms reads that came after it',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/replication.ts`,
+        `acknowledgePosition(raft, from, read)`,
+        `acknowledgePosition(raft, from, Math.max(read, raft.reading.asked))`,
+      ),
+    ],
+  },
+  {
+    id: 'J4',
+    name: 'readindex-dropped-fails-fast',
+    seenIn: 'etcd #9566, restate #2950',
+    what: 'reads that wait are forgotten when the leader changes',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/reading.ts`,
+        `for (const token of tokens) refuse(raft, token, 'not-leader')`,
+        `void tokens`,
+      ),
+    ],
+  },
+  {
+    id: 'J5',
+    name: 'power-loss-unsynced-tail',
+    seenIn: 'NATS 2.12.1, etcd #14370',
+    what: 'votes and acknowledgements leave before they are on disk',
+    by: 'raft',
+    edits: [inFile(`${RAFT}/state.ts`, `raft.writing.waiting.push(`, `raft.out.messages.push(`)],
+  },
+  {
+    id: 'J6',
+    name: 'bitflip-minority',
+    seenIn: 'NATS 2.12.1',
+    what: 'a damaged record is taken for what was written',
+    by: 'raft',
+    edits: [inFile('storage/raft-log.ts', `if (!isWhole) throw`, `if (value.length < 4) throw`)],
+  },
+  {
+    id: 'J7',
+    name: 'wiped-node-same-id',
+    seenIn: 'openraft, RethinkDB 2.2.3',
+    what: 'a peer that lost its log comes back as the voter it was',
+    by: 'raft',
+    edits: [
+      inFile(`${RAFT}/member.ts`, '`${peer}#${incarnation}`', '`${peer}#${incarnation === "" ? "" : "1"}`'),
+    ],
+  },
+  {
+    id: 'J8',
+    name: 'reconfig-during-partition',
+    seenIn: 'RethinkDB 2.2.3',
+    what: 'while a change is on, only the new voters are asked',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/quorum.ts`,
+        `const results = [majorityVote(voters, votes), majorityVote(votersOutgoing, votes)]`,
+        `const results = [majorityVote(voters, votes), majorityVote(votersOutgoing.slice(0, 0), votes)]`,
+      ),
+    ],
+  },
+  {
+    id: 'J9',
+    name: 'change-before-noop',
+    seenIn: "Raft's single-server changes (Ongaro, 2015)",
+    what: 'a new leader proposes a change before it knows what became of the last one',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/reconfiguration.ts`,
+        `if (!hasCommittedInTerm(raft)) return refuse(raft, token, 'no-op')`,
+        ``,
+      ),
+      inFile(`${RAFT}/replication.ts`, `raft.lastChangeIndex = last\n`, `raft.lastChangeIndex = 0\n`),
+    ],
+  },
+  {
+    id: 'J10',
+    name: 'rollback-uncommitted-config',
+    seenIn: 'dqlite (raft #250, #323, #324)',
+    what: 'a follower counts by a change that it has only appended, and keeps it when the entry is replaced',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/follower.ts`,
+        `import { appendToLog } from './writing.ts'`,
+        `import { appendToLog } from './writing.ts'\nimport { switchConfiguration } from './reconfiguration.ts'`,
+      ),
+      inFile(
+        `${RAFT}/follower.ts`,
+        `if (conflict !== undefined) appendToLog(raft, placed.slice(conflict - index - 1))`,
+        `if (conflict !== undefined) {
+    appendToLog(raft, placed.slice(conflict - index - 1))
+    for (const each of placed.slice(conflict - index - 1))
+      if (each.kind === 'configuration') switchConfiguration(raft, each.index, each.data)
+  }`,
+      ),
+    ],
+  },
+  {
+    id: 'J11',
+    name: 'append-truncate-aba',
+    seenIn: 'dqlite (raft #450), etcd async storage writes',
+    what: 'a write that completes counts for entries that replaced those it wrote',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/writing.ts`,
+        `for (const write of writing.inFlight) write.upTo = Math.min(write.upTo, from - 1)`,
+        ``,
+      ),
+    ],
+  },
+  {
+    id: 'J12',
+    name: 'crash-between-apply-and-index',
+    seenIn: 'etcd #13766, #14685',
+    what: 'a snapshot holds one entry more than it says',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/snapshot.ts`,
+        `raft.snapshot = { index, term, configuration, data }
+  raft.configurations`,
+        `raft.snapshot = { index: index - 1, term: logs.termAt(log, index - 1) ?? term, configuration, data }
+  raft.configurations`,
+      ),
+    ],
+  },
+  {
+    id: 'J14',
+    name: 'two-in-a-row',
+    seenIn: 'etcd #18055',
+    what: 'a snapshot that is installed over one on its way to the disk is taken for stored when that one is',
+    by: 'raft',
+    edits: [inFile(`${RAFT}/writing.ts`, `  replaced(raft, 0)\n`, ``)],
+  },
+  {
+    id: 'J16',
+    name: 'pause-holder-then-resume',
+    seenIn: 'etcd 3.4.3 locks',
+    what: 'a move is taken after it was cancelled: two hosts hold the VM',
+    by: 'mesh',
+    edits: [
+      inFile(
+        'node/catalog/mesh.ts',
+        `if (move?.m !== command.m || move.state !== 'intended') return`,
+        `if (move?.m !== command.m) return`,
+      ),
+    ],
+  },
+  {
+    id: 'J17',
+    name: 'total-loss-on-failover',
+    seenIn: 'Redis-Raft',
+    what: 'anybody may lead, whatever its log lacks',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/election.ts`,
+        `&& logs.isUpToDate(raft.log, index, logTerm)`,
+        `&& index + logTerm >= 0`,
+      ),
+    ],
+  },
+  {
+    id: 'J19',
+    name: 'concurrent-with-append',
+    seenIn: 'dqlite #401',
+    what: 'entries are applied, and kept in snapshots, before they are on this disk',
+    by: 'raft',
+    edits: [
+      inFile(`${RAFT}/raft.ts`, `const to = Math.min(log.commit, log.stable)`, `const to = log.commit`),
+    ],
+  },
+  {
+    id: 'J20',
+    name: 'partition-thrash',
+    seenIn: 'Cloudflare (2020)',
+    what: 'whoever hears no leader raises its term at once',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/election.ts`,
+        `if (raft.config.preVote === false) askForVotes(raft, false)`,
+        `if (raft.config.preVote !== false) askForVotes(raft, false)`,
+      ),
+    ],
+  },
+  {
+    id: 'J21',
+    name: 'clock-step-lease',
+    seenIn: "etcd's ReadOnlyLeaseBased",
+    what: 'reads are answered on the word of a clock',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/reading.ts`,
+        `if (config.readOnly === 'lease-based') return`,
+        `if (config.readOnly !== 'safe') return`,
+      ),
+    ],
+  },
+]
+
+/** The source with the bug in it; undefined when the bug is not in that file. @throws Error when an edit does not apply exactly once. */
+export function plant(bug: Planted, file: string, source: string): string | undefined {
+  const edits = bug.edits.filter((edit) => edit.file === file)
+  if (edits.length === 0) return undefined
+  return edits.reduce((text, { find, replace }) => {
+    const times = text.split(find).length - 1
+    if (times !== 1) throw new Error(`${bug.id}: its edit of ${file} applies ${times} times`)
+    return text.replace(find, () => replace)
+  }, source)
+}
