@@ -54,6 +54,7 @@ const SHELLS: Readonly<Record<string, string>> = {
   'simulator/batch.ts': 'spreads seeds over processes',
   'simulator/raft/batch.ts': 'spreads seeds over threads',
   'simulator/raft/cli.ts': 'entry point of tier A',
+  'simulator/planted/cli.ts': 'entry point of planted bugs',
   'simulator/raft/script/main.ts': 'entry point',
 }
 
