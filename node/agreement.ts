@@ -12,11 +12,13 @@ import {
   PROPOSE,
   proposal,
 } from '../protocols/ask/messages.ts'
+import { type Failure } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { REQUEST_MS } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { type Asked, envelopeCommand, type Machine } from '../protocols/raft/envelope.ts'
 import { message as raftMessage, PROTOCOL as RAFT } from '../protocols/raft/messages.ts'
+import { votersOf } from '../protocols/raft/configuration.ts'
 import { peerOf } from '../protocols/raft/member.ts'
 import type { Role } from '../protocols/raft/types.ts'
 import type { Transport } from '../protocols/transport.ts'
@@ -41,19 +43,20 @@ import {
   type SiteState,
 } from './catalog/site.ts'
 import { BringingIn } from './bringing-in.ts'
+import { Contact, type Freshness } from './contact.ts'
 import { MESH_GROUP, siteGroupOf } from './founding.ts'
 import { Group } from './group.ts'
 import { mendMesh, mendSite } from './mending.ts'
 import { type Mend, recoveredState } from './opening.ts'
 import { Proposing } from './proposing.ts'
 
-const MESH: Machine<MeshState, MeshCommand> = {
+export const MESH: Machine<MeshState, MeshCommand> = {
   empty: emptyMesh,
   state: meshState,
   command: meshCommand,
   apply: applyMesh,
 }
-const SITE: Machine<SiteState, SiteCommand> = {
+export const SITE: Machine<SiteState, SiteCommand> = {
   empty: emptySite,
   state: siteState,
   command: siteCommand,
@@ -70,7 +73,12 @@ type Ports = {
   readonly transport: Transport
 }
 
+/** Of a group, what failures and views of it need to know. */
+export type GroupName = 'mesh' | 'site'
+
 type Events = {
+  /** Whether membership and the transport see a peer. */
+  inSight(peer: PeerId): boolean
   /** The agreed state of either group has changed. */
   changed(): void
   role(group: string, role: Role, leader: PeerId): void
@@ -86,6 +94,8 @@ export class Agreement {
   readonly siteGroup: string
   readonly #identity: Identity
   readonly #ports: Ports
+  readonly #contact: { readonly mesh: Contact; readonly site: Contact }
+  readonly #inSight: (peer: PeerId) => boolean
   readonly #bringingIn: { readonly mesh: BringingIn; readonly site: BringingIn }
   readonly #timers = new Set<Timer>()
   readonly #proposing: { readonly mesh: Proposing; readonly site: Proposing }
@@ -95,6 +105,9 @@ export class Agreement {
     this.#identity = identity
     this.#ports = ports
     this.siteGroup = siteGroupOf(identity)
+    this.#inSight = (of) => events.inSight(of)
+    const nowMs = ports.clock.nowMs()
+    this.#contact = { mesh: new Contact(identity.peer, nowMs), site: new Contact(identity.peer, nowMs) }
     const groupPorts = {
       clock: ports.clock,
       dice: ports.dice,
@@ -168,6 +181,48 @@ export class Agreement {
     this.#proposing.site.propose(siteCommand.encode(command), done)
   }
 
+  /** How old what this peer's copy of a group says may be. */
+  freshness(which: GroupName): Freshness {
+    return this.#contact[which].freshness(this.#known(which), this.#ports.clock.nowMs())
+  }
+
+  /** Voters out of sight, when they are so many that the group can agree on nothing. */
+  missing(which: GroupName): PeerId[] {
+    return this.#contact[which].missing(this.#known(which), this.#inSight, this.#ports.clock.nowMs())
+  }
+
+  /** Since anything of that group came from a peer; undefined when nothing did in this life. */
+  heardMs(which: GroupName, peer: PeerId): number | undefined {
+    return this.#contact[which].sinceMs(peer, this.#ports.clock.nowMs())
+  }
+
+  /**
+   * A failure for want of a leader or of its answer, as what it mostly is: too many voters are out of sight. Everything
+   * else stays as it was said.
+   */
+  explained(failure: Failure): Failure {
+    const open = failure.code === 'OUTCOME_UNKNOWN'
+    if (!open && failure.code !== 'NO_LEADER') return failure
+    const which =
+      failure.group === MESH_GROUP ? 'mesh' : failure.group === this.siteGroup ? 'site' : undefined
+    const missing = which === undefined ? [] : this.missing(which)
+    if (which === undefined || missing.length === 0) return failure
+    const { peers } = this.mesh.state
+    return {
+      code: 'NO_QUORUM',
+      group: failure.group,
+      voters: votersOf(this[which].status().configuration).length,
+      missing: missing.map((peer) => peers[peer]?.name ?? peer.slice(-8)),
+      afterMs: Math.round(this.freshness(which).ageMs),
+      pending: open,
+    }
+  }
+
+  #known(which: GroupName): Parameters<Contact['freshness']>[0] {
+    const { leader, role } = this[which]
+    return { leader, role, timing: this[which].timing, configuration: this[which].status().configuration }
+  }
+
   #proposingTo(group: Led): Proposing {
     return new Proposing(group, this.#ports.clock, (asked, timeoutMs, done) =>
       this.#reach(group, asked, { timeoutMs, hops: 0 }, done),
@@ -215,8 +270,11 @@ export class Agreement {
     const message = raftMessage.decode(frame)
     if (peerOf(message.from) !== from)
       return this.#ports.transport.blame(from, `a raft message in the name of ${message.from}`)
-    if (message.group === MESH_GROUP) this.mesh.hear(message)
-    else if (message.group === this.siteGroup) this.site.hear(message)
+    const which =
+      message.group === MESH_GROUP ? 'mesh' : message.group === this.siteGroup ? 'site' : undefined
+    if (which === undefined) return
+    this[which].hear(message)
+    this.#contact[which].heard(from, this[which].leader === from, this.#ports.clock.nowMs())
   }
 
   #heardOf(group: string, leader: PeerId): void {

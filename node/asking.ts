@@ -3,7 +3,7 @@
  * site's leader, a peer of another site), and comes back with the answer or the failure as it was said there.
  */
 import { answer, ASK, ask, HOPS_MAX } from '../protocols/ask/messages.ts'
-import { failureOf, GodwitError } from '../protocols/errors.ts'
+import { type Failure, failureOf, GodwitError } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { REQUEST_MS } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
@@ -19,8 +19,16 @@ export class Asking {
   readonly #transport: Transport
   readonly #handlers: Readonly<Record<string, Handler>>
   readonly #check: Check
+  readonly #explain: (failure: Failure) => Failure
 
-  constructor(transport: Transport, handlers: Readonly<Record<string, Handler>>, check: Check) {
+  /** `explain` makes of a failure what this peer knows of its cause. */
+  constructor(
+    transport: Transport,
+    handlers: Readonly<Record<string, Handler>>,
+    check: Check,
+    explain: (failure: Failure) => Failure,
+  ) {
+    this.#explain = explain
     this.#transport = transport
     this.#handlers = handlers
     this.#check = check
@@ -45,7 +53,9 @@ export class Asking {
   }
 
   /** Answers on this peer; what a handler throws on purpose is its answer. */
-  here(method: string, params: unknown, done: Done<unknown>, hops = 0): void {
+  here(method: string, params: unknown, answer: Done<unknown>, hops = 0): void {
+    const done: Done<unknown> = (outcome) =>
+      answer(outcome.ok ? outcome : failed(this.#explain(outcome.failure)))
     const handler = Object.hasOwn(this.#handlers, method) ? this.#handlers[method] : undefined
     if (handler === undefined) return done(failed({ code: 'UNSUPPORTED', what: method }))
     try {

@@ -6,7 +6,7 @@
  */
 import { type Done, failed, ok } from '../protocols/outcome.ts'
 import { key } from '../storage/keyspace.ts'
-import { knownPeer } from '../storage/records.ts'
+import { knownPeer, leftOp } from '../storage/records.ts'
 import { Agreement } from './agreement.ts'
 import { Asking } from './asking.ts'
 import { blaming } from './blaming.ts'
@@ -22,6 +22,7 @@ import { InHand } from './moving/around.ts'
 import { Moves } from './moving/moves.ts'
 import { Observation } from './observation.ts'
 import { describeDamage } from './opening.ts'
+import { Presenting } from './presenting.ts'
 import { Pulling } from './pulling.ts'
 import { Vms } from './reconcile/vms.ts'
 import { mindDoor } from './tokens.ts'
@@ -39,6 +40,15 @@ export type Node = {
   readonly context: Context
 }
 
+/** States of membership in which a peer may well answer: a suspect that a group waits for does not. */
+const SEEN = new Set(['alive', 'unknown'])
+export type NodeEvents = {
+  /** This peer was removed, and that is on disk: it had better stop. */
+  left?(): void
+}
+
+/** How long a removed peer is still heard: the answer to what it asked last. */
+const PARTING_MS = 1_000
 /** How often what hangs on the wall clock and on others' news is looked at. */
 const MIND_MS = 2_000
 /** A peer that finds nobody is ready all the same: being cut off is Tuesday. */
@@ -46,7 +56,7 @@ const READY_MS = 5_000
 const READY_LOOK_MS = 50
 
 /** @throws GodwitError DATA_CORRUPT when a record on disk, other than of a group's log, is not what was written. */
-export function composeNode(config: NodeConfig, ports: Ports): Node {
+export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents = {}): Node {
   const { identity } = config
   const { clock } = ports
   const counts = new Counts()
@@ -66,6 +76,7 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
       mindMesh()
       context.moves.look()
       context.vms.reconcile()
+      presenting.look()
     })
   }
 
@@ -75,6 +86,7 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     if (agreement.mesh.appliedIndex === minded) return
     minded = agreement.mesh.appliedIndex
     mindPeers()
+    mindRemoved()
     context.observation.members()
     mindDoor(context)
   }
@@ -85,6 +97,8 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     {
       changed,
       role: () => changed(),
+      inSight: (peer) =>
+        transport.connected().includes(peer) && SEEN.has(context?.observation.peerState(peer) ?? 'unknown'),
       putAside: (group) => noteDamage(group === agreement.site.name ? agreement.site : agreement.mesh),
     },
   )
@@ -102,6 +116,7 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
       () => ready,
     ),
     checkParams,
+    (failure) => agreement.explained(failure),
   )
   const near = (peer: string): boolean => agreement.mesh.state.peers[peer]?.site === identity.site
   const pulling = new Pulling(
@@ -161,6 +176,7 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     disks: ports.disks,
     pull: pulling.pull,
   })
+  const presenting = new Presenting(identity.peer, identity.site, agreement, vms)
   const observation = new Observation(() => context, identity.peer, { ...ports, transport })
   context = {
     config,
@@ -173,6 +189,7 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     observation,
     pull: pulling.pull,
     counts,
+    left,
     startedMs: clock.nowMs(),
   }
 
@@ -189,12 +206,24 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
     const peer = knownPeer.decode(value)
     known.set(peer.id, peer.addresses)
   }
+  const parting = new Set<string>()
   let allowed = ''
   function mindPeers(): void {
     const { peers } = agreement.mesh.state
     const ids = Object.keys(peers)
     if (ids.length > 0) {
-      for (const id of known.keys()) if (peers[id] === undefined && ids.length > 1) known.delete(id)
+      for (const id of known.keys()) {
+        if (peers[id] !== undefined || ids.length === 1 || parting.has(id)) continue
+        // What was asked by a peer that leaves is still answered.
+        parting.add(id)
+        clock.after(PARTING_MS, () => {
+          parting.delete(id)
+          if (stopped || agreement.mesh.state.peers[id] !== undefined) return
+          // Its record stays: a log that is damaged must not be taken for one that nobody else ever saw (mending.ts).
+          known.delete(id)
+          mindPeers()
+        })
+      }
       for (const peer of Object.values(peers)) known.set(peer.id, peer.addresses)
     }
     const text = JSON.stringify([...known])
@@ -207,6 +236,24 @@ export function composeNode(config: NodeConfig, ports: Ports): Node {
       value: knownPeer.encode({ id, addresses }),
     }))
     if (ops.length > 0) ports.store.write(ops, false, () => {})
+  }
+
+  /** Peers that were removed: this one stops, others of its site are no hosts any more. */
+  function mindRemoved(): void {
+    const { peers, removed = {} } = agreement.mesh.state
+    if (removed[identity.peer] !== undefined && peers[identity.peer] === undefined) left()
+    if (agreement.site.role !== 'leader') return
+    for (const host of Object.keys(agreement.site.state.hosts)) {
+      if (removed[host] === undefined || peers[host] !== undefined) continue
+      told.once(`left ${host}`, (done) => agreement.proposeSite({ kind: 'host-leave', host }, done))
+    }
+  }
+
+  /** The mesh has agreed that this peer is none of it any more: its next life must not begin as if it were. */
+  function left(): void {
+    told.once('left', () =>
+      ports.store.write([leftOp(identity.mesh, ports.clock.wallMs())], true, () => events.left?.()),
+    )
   }
 
   /** Own addresses as others should know them. */

@@ -17,6 +17,7 @@ import type { Jobs } from './jobs.ts'
 import type { Pull } from './moving/around.ts'
 import type { Moves } from './moving/moves.ts'
 import type { Observation } from './observation.ts'
+import type { SnapshotFiles } from './snapshot-files.ts'
 import type { Vms } from './reconcile/vms.ts'
 import type { HostFacts } from './telemetry/host-facts.ts'
 
@@ -36,6 +37,7 @@ export type Ports = {
   readonly hypervisor: Hypervisor
   readonly disks: Disks
   readonly images: ImageFiles
+  readonly snapshots: SnapshotFiles
   readonly host: HostFacts
   readonly door: Door
   /** A fresh secret of 32 bytes and the SHA-256 of one, in hex. */
@@ -65,5 +67,7 @@ export type Context = {
   /** Brings images here from whoever holds their chunks. */
   readonly pull: Pull
   readonly counts: Counts
+  /** Notes that this peer was removed, and stops it. */
+  left(): void
   readonly startedMs: number
 }

@@ -58,3 +58,14 @@ export function bind(store: LevelStore, to: Identity): Promise<Outcome<void>> {
     store.write([{ kind: 'put', key: IDENTITY, value: identity.encode(to) }], true, resolve),
   )
 }
+
+/** A number that no earlier life of this peer had: the journal's key is derived from it. */
+export async function nextBoot(store: LevelStore): Promise<Outcome<number>> {
+  const at = key('meta', 'boots')
+  const [found] = store.recovered(at)
+  const boot = found === undefined ? 1 : Number(Buffer.from(found[1]).toString('utf8')) + 1
+  const written = await new Promise<Outcome<void>>((done) =>
+    store.write([{ kind: 'put', key: at, value: Buffer.from(String(boot)) }], true, done),
+  )
+  return written.ok ? ok(boot) : written
+}

@@ -32,7 +32,14 @@ import {
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import type { Message } from '../protocols/raft/messages.ts'
 import { create, dueInTicks, type Raft, type Status, status, step } from '../protocols/raft/raft.ts'
-import type { ConfigurationChange, Entry, RaftEffect, RaftEvent, Role } from '../protocols/raft/types.ts'
+import type {
+  ConfigurationChange,
+  Entry,
+  RaftEffect,
+  RaftEvent,
+  Role,
+  Snapshot,
+} from '../protocols/raft/types.ts'
 import { type LogOwner, storeOps } from '../storage/raft-log.ts'
 import { type Reason, recoverReason } from '../storage/raft-salvage.ts'
 import type { Store } from '../storage/store.ts'
@@ -192,6 +199,26 @@ export class Group<State, Command> {
     const token = this.#nextToken++
     this.#reads.set(token, done)
     this.#feed({ kind: 'read', token })
+  }
+
+  /** Hands leadership to another voter; `refused` when that cannot begin. That it came about shows in `leader`. */
+  transfer(to: MemberId, refused: Done<Outcome<unknown>>): void {
+    this.#ask(refused, (token) => ({ kind: 'transfer', token, to }))
+  }
+
+  /** The state as it is now, as a snapshot of the log would have it. */
+  capture(): Snapshot & { readonly generation: number } {
+    return {
+      generation: this.generation,
+      index: this.appliedIndex,
+      term: this.#appliedTerm,
+      configuration: this.#raft.configuration,
+      data: this.#snapshots.encode(this.#envelope),
+    }
+  }
+
+  get generation(): number {
+    return this.#owner.generation
   }
 
   status(): Status {

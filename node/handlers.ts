@@ -5,18 +5,20 @@
 import { z } from 'zod'
 import { type Failure, GodwitError } from '../protocols/errors.ts'
 import { newUlid, type PeerId, short } from '../protocols/ids.ts'
-import { NAME_LENGTH_MAX, SPEC_BYTES_MAX } from '../protocols/limits.ts'
+import { NAME_LENGTH_MAX, PROPOSE_MS, SPEC_BYTES_MAX } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import type { Handler } from './asking.ts'
-import { peersOfSite, siteNamed, specText } from './catalog/mesh.ts'
+import { peersOfSite, refusesVms, siteNamed, specText } from './catalog/mesh.ts'
 import { hostsForPlacement, requestOf, type SiteVm, specOf } from './catalog/site.ts'
 import type { Context } from './context.ts'
+import { groupHandlers } from './groups.ts'
 import { imageHandlers } from './images.ts'
+import { leavingHandlers } from './leaving.ts'
 import { findPeer, findVm, type FoundVm, nameOfPeer } from './lookup.ts'
 import type { ReserveParams } from './moving/reservations.ts'
 import { type Method, OPERATIONS, type Params } from './operations.ts'
 import { type Host, place } from './placement/place.ts'
-import { showGroups, showJobs, showPeer, showPeers, showSites, showStatus, showVm, showVms } from './show.ts'
+import { showJobs, showPeer, showPeers, showSites, showStatus, showVm, showVms } from './show.ts'
 import { tokenHandlers } from './tokens.ts'
 import type { JobView, VmView } from './views.ts'
 
@@ -35,10 +37,21 @@ const reserveParams = z.strictObject({
   bytes: z.number().min(0),
 })
 
+const peerParams = z.strictObject({ name: z.string().min(1).max(64) })
+const groupParams = z.strictObject({ group: z.string().min(1).max(96) })
+
+/** Questions that no operator asks. */
+const BETWEEN_PEERS: Readonly<Record<string, z.ZodType>> = {
+  'move.reserve': reserveParams,
+  'raft.read': groupParams,
+  'peer.votes': peerParams,
+  'peer.lives': peerParams,
+}
+
 /** What another peer asks is checked here as what a person asks is at the socket. @throws GodwitError */
 export function checkParams(method: string, params: unknown): unknown {
   const own = Object.hasOwn(OPERATIONS, method) ? OPERATIONS[method as Method].params : undefined
-  const schema = method === 'move.reserve' ? reserveParams : own
+  const schema = Object.hasOwn(BETWEEN_PEERS, method) ? BETWEEN_PEERS[method] : own
   if (schema === undefined) throw new GodwitError({ code: 'UNSUPPORTED', what: method.slice(0, 64) })
   const checked = schema.safeParse(params)
   if (checked.success) {
@@ -65,7 +78,6 @@ export function handlers(context: () => Context, ready: () => boolean): Record<s
     'peer.show': ({ name }: { name: string }, done) =>
       done(ok(showPeer(context(), must(findPeer(context(), name)).id))),
     'site.list': read(showSites),
-    'raft.list': read(showGroups),
     'job.list': read(showJobs),
     'job.show': ({ name }: { name: string }, done, hops) => findJob(context(), name, 'job.show', done, hops),
     'job.cancel': ({ name }: { name: string }, done, hops) =>
@@ -73,6 +85,8 @@ export function handlers(context: () => Context, ready: () => boolean): Record<s
     ...vmHandlers(context),
     ...imageHandlers(context),
     ...tokenHandlers(context),
+    ...groupHandlers(context),
+    ...leavingHandlers(context),
   }
 }
 
@@ -198,7 +212,7 @@ function askSite(
 
 /** Runs `here` when this peer leads its site's group; else asks the leader. */
 function atLeader(
-  { agreement, asking }: Context,
+  { agreement, asking, ports }: Context,
   method: string,
   params: object,
   done: Done<unknown>,
@@ -208,7 +222,21 @@ function atLeader(
   const { role, leader } = agreement.site
   if (role === 'leader') return here()
   if (leader === '') return done(failed({ code: 'NO_LEADER', group: agreement.siteGroup, afterMs: 0 }))
-  asking.there(leader, method, params, done, hops)
+  const begunMs = ports.clock.nowMs()
+  asking.there(
+    leader,
+    method,
+    params,
+    (outcome) => {
+      // A leader that does not answer leads nobody, for whoever asks.
+      const gone = !outcome.ok && outcome.failure.code === 'PEER_UNREACHABLE'
+      if (!gone) return done(outcome)
+      const afterMs = Math.round(ports.clock.nowMs() - begunMs)
+      done(failed({ code: 'NO_LEADER', group: agreement.siteGroup, afterMs }))
+    },
+    hops,
+    PROPOSE_MS,
+  )
 }
 
 /** At the site's leader: the decision, host included, is what enters the log. */
@@ -252,7 +280,12 @@ function createVm(context: Context, params: Params<'vm.create'>, done: Done<unkn
 const hostsInSight = (context: Context): Host[] =>
   hostsForPlacement(context.agreement.site.state).map((host) => ({ ...host, ...inSight(context, host.id) }))
 
-function inSight({ config, observation }: Context, host: PeerId): { available: boolean; why: string } {
+function inSight(
+  { agreement, config, observation }: Context,
+  host: PeerId,
+): { available: boolean; why: string } {
+  const refuses = refusesVms(agreement.mesh.state, host)
+  if (refuses !== '') return { available: false, why: refuses }
   if (host === config.identity.peer) return { available: true, why: '' }
   const state = observation.peerState(host)
   const available = state === 'alive' || state === 'suspect'
@@ -326,7 +359,11 @@ function moveVm(
   }
   if (site !== undefined && site.id !== config.identity.site) return begin(site.id, undefined)
   const peer = site === undefined && to !== 'auto' ? must(findPeer(context, to)) : undefined
-  if (peer !== undefined) return begin(peer.siteId, peer.id)
+  if (peer !== undefined) {
+    const why = refusesVms(agreement.mesh.state, peer.id)
+    if (why !== '') return done(failed({ code: 'MOVE_REFUSED', vm: vm.name, why: `${peer.name} ${why}` }))
+    return begin(peer.siteId, peer.id)
+  }
   const hosts = hostsInSight(context).filter(({ id }) => id !== vm.host)
   const placed = place(requestOf(vm), hosts)
   if (!placed.ok) return done(failed({ code: 'NO_HOST', vm: vm.name, reasons: placed.reasons.slice(0, 64) }))

@@ -4,7 +4,20 @@
  * into `params`. Where the answer is made (here, at a group's leader, at a VM's host) is the peer's business.
  */
 import { z } from 'zod'
-import { groupView, imageView, jobView, peerView, siteView, statusView, tokenView, vmView } from './views.ts'
+import {
+  groupView,
+  healthView,
+  imageView,
+  jobView,
+  peerView,
+  removalView,
+  siteView,
+  snapshotView,
+  statusView,
+  tokenView,
+  transferView,
+  vmView,
+} from './views.ts'
 import { vmSpec } from './vm/spec.ts'
 
 type Operation = {
@@ -17,6 +30,8 @@ type Operation = {
 
 const nothing = z.strictObject({})
 const named = z.strictObject({ name: z.string().min(1).max(256) })
+/** `mesh`, `site/NAME`, or `site` for the own one. */
+const group = z.string().min(1).max(96).default('mesh')
 const job = z.object({ job: z.string() })
 
 const rows = {
@@ -72,6 +87,27 @@ const rows = {
   'job.show': { changes: false, params: named, answer: jobView },
   'job.cancel': { changes: true, params: named, answer: jobView },
   'raft.list': { changes: false, params: nothing, answer: z.array(groupView) },
+  'raft.health': { changes: false, params: z.strictObject({ group }), answer: z.array(healthView) },
+  'raft.transfer': {
+    changes: true,
+    params: z.strictObject({ group, to: z.string().min(1).max(256), dryRun: z.boolean().default(false) }),
+    answer: transferView,
+  },
+  'raft.snapshot.save': {
+    changes: false,
+    params: z.strictObject({ group, path: z.string().min(1).max(4096) }),
+    answer: snapshotView,
+  },
+  'peer.drain': {
+    changes: true,
+    params: named.extend({ undo: z.boolean().default(false), dryRun: z.boolean().default(false) }),
+    answer: peerView,
+  },
+  'peer.remove': {
+    changes: true,
+    params: named.extend({ force: z.boolean().default(false), dryRun: z.boolean().default(false) }),
+    answer: removalView,
+  },
   'token.create': {
     changes: true,
     params: z.strictObject({

@@ -19,6 +19,8 @@ export type StartPeer = (config: Config, log: Log) => Promise<Peer>
 
 /** Well under systemd's 90 s; a store that cannot be synced in this time will not be. */
 const DRAIN_MS_MAX = 20_000
+/** From leaving the mesh to the end: the answer to `godwit leave` is on its way. */
+const LEFT_MS = 500
 
 /**
  * Runs until it is told to stop.
@@ -66,7 +68,10 @@ export async function up(
   )
   // A peer that is killed writes nothing at its end, and would start slowly the next time.
   flushCompileCache()
-  const why = await stopped
+  const { gone } = opened.peer
+  // Who asked it to leave is still answered.
+  const left = gone?.then((said) => new Promise<string>((resolve) => setTimeout(resolve, LEFT_MS, said)))
+  const why = await (left === undefined ? stopped : Promise.race([stopped, left]))
   log.info({ why }, 'stopping')
   names.stop()
   return close(opened, log)

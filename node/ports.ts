@@ -19,10 +19,10 @@ import { openManifestStore } from '../storage/files/manifest-store.ts'
 import { openJournal } from '../storage/hypercore/journal.ts'
 import { key } from '../storage/keyspace.ts'
 import type { LevelStore } from '../storage/level/store.ts'
-import { type Identity, knownPeer } from '../storage/records.ts'
+import { type Identity, knownPeer, leftMesh } from '../storage/records.ts'
 import type { Config } from './config.ts'
 import type { Ports } from './context.ts'
-import { openFolder, privateKeyOf } from './data-folder.ts'
+import { nextBoot, openFolder, privateKeyOf } from './data-folder.ts'
 import type { Door } from './door.ts'
 import type { Vitals } from './figures.ts'
 import { imageFiles } from './image-file-port.ts'
@@ -31,6 +31,7 @@ import type { Log } from './log.ts'
 import { openDisks } from './qemu/disks.ts'
 import { qemuImageReader } from './qemu/images.ts'
 import { openHypervisor } from './qemu/machine.ts'
+import { snapshotFiles } from './snapshot-files.ts'
 import { procFacts } from './telemetry/proc.ts'
 
 export type OpenPorts = {
@@ -49,6 +50,8 @@ export async function openPorts(config: Config, log: Log): Promise<Outcome<OpenP
   }
   try {
     if (identity === undefined) throw new GodwitError({ code: 'DATA_MISSING', folder: config.dataDir })
+    const left = leftMesh(store)
+    if (left !== undefined) throw new GodwitError({ code: 'DATA_LEFT', folder: config.dataDir, mesh: left })
     return ok({ ports: await openAll(config, log, store, identity, closers), identity, close })
   } catch (error) {
     await close()
@@ -68,7 +71,7 @@ async function openAll(
   const chunks = valueOf(await openChunkStore(folder('chunks')))
   closers.push(() => chunks.close())
   const manifests = valueOf(await openManifestStore(folder('manifests')))
-  const boot = await nextBoot(store)
+  const boot = valueOf(await nextBoot(store))
   const journal = openJournal({ folder: folder('journal'), seed: seedOf(privateKey), boot })
   closers.push(() => journal.close())
   const note = (text: string): void =>
@@ -102,6 +105,7 @@ async function openAll(
     journal,
     hypervisor,
     disks,
+    snapshots: snapshotFiles(),
     images: imageFiles(reader, { chunks, manifests }),
     host: procFacts({ folder: config.dataDir }),
     door: doorOf(config, privateKey, log, closers),
@@ -154,19 +158,6 @@ function systemClock(log: Log): Clock {
       return { cancel: () => clearTimeout(timer) }
     },
   }
-}
-
-/** A number that no earlier life of this peer had: the journal's key is derived from it. */
-async function nextBoot(store: LevelStore): Promise<number> {
-  const at = key('meta', 'boots')
-  const [found] = store.recovered(at)
-  const boot = found === undefined ? 1 : Number(Buffer.from(found[1]).toString('utf8')) + 1
-  valueOf(
-    await new Promise<Outcome<void>>((done) =>
-      store.write([{ kind: 'put', key: at, value: Buffer.from(String(boot)) }], true, done),
-    ),
-  )
-  return boot
 }
 
 /** The door of an announced address is one port higher, as it is where it listens by default. */

@@ -2,6 +2,7 @@
 import { printEpoch } from '../protocols/epoch.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { STALE_MS } from '../protocols/limits.ts'
+import { isVoter, votersOf } from '../protocols/raft/configuration.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import { peersOfSite } from './catalog/mesh.ts'
 import { hostsForPlacement, type SiteVm, specOf } from './catalog/site.ts'
@@ -16,7 +17,8 @@ export function showPeer(context: Context, id: PeerId): PeerView {
   const self = id === config.identity.peer
   const seen = observation.sample(id)
   const sample = seen?.sample
-  const ageMs = self ? 0 : (seen?.ageMs ?? 0)
+  const agreed = agreement.freshness('mesh')
+  const ageMs = Math.max(self ? 0 : (seen?.ageMs ?? 0), agreed.stale ? agreed.ageMs : 0)
   const host = agreement.site.state.hosts[id]
   return {
     id,
@@ -37,8 +39,10 @@ export function showPeer(context: Context, id: PeerId): PeerView {
     vms: peer?.site === config.identity.site ? vmsOn(context, id) : (sample?.vms.length ?? 0),
     version: self ? config.version : (sample?.version ?? ''),
     labels: host?.labels ?? (self ? { ...config.labels } : {}),
-    ageMs,
-    stale: ageMs > STALE_MS,
+    draining: peer?.draining ?? false,
+    roles: rolesOf(context, id),
+    ageMs: Math.round(ageMs),
+    stale: agreed.stale || ageMs > STALE_MS,
   }
 }
 
@@ -57,6 +61,8 @@ export function showSites(context: Context): SiteView[] {
     .map((site) => {
       const peers = peersOfSite(agreement.mesh.state, site.id)
       const self = site.id === config.identity.site
+      const { ageMs: sinceMs, stale } = agreement.freshness('site')
+      const agreed = { ageMs: stale ? Math.round(sinceMs) : 0, stale }
       const alive = peers.filter(
         (id) => id === config.identity.peer || observation.peerState(id) === 'alive',
       ).length
@@ -70,8 +76,7 @@ export function showSites(context: Context): SiteView[] {
           vmsRunning: vms.filter(({ state }) => state === 'running').length,
           memoryMiB: hosts.reduce((sum, { capacity }) => sum + capacity.memoryMiB, 0),
           memoryCommittedMiB: hosts.reduce((sum, { committed }) => sum + committed.memoryMiB, 0),
-          ageMs: 0,
-          stale: false,
+          ...agreed,
         }
       }
       const seen = observation.digest(site.id)
@@ -90,13 +95,14 @@ export function showSites(context: Context): SiteView[] {
 
 /** A VM of the own site: its state first hand when it is here, as its host said last otherwise. */
 export function showVm(context: Context, vm: SiteVm): VmView {
-  const { config, observation, vms } = context
+  const { agreement, config, observation, vms } = context
   const spec = specOf(vm)
   const here = vm.host === config.identity.peer
   const seen = observation.sample(vm.host)
   const told = seen?.sample.vms.find(({ id }) => id === vm.id)
   const view = here ? vms.view(vm.id) : undefined
-  const ageMs = here ? 0 : (seen?.ageMs ?? 0)
+  const agreed = agreement.freshness('site')
+  const ageMs = Math.round(Math.max(here ? 0 : (seen?.ageMs ?? 0), agreed.stale ? agreed.ageMs : 0))
   const moving = vm.move !== undefined
   const state = here ? (view?.state ?? 'stopped') : (told?.state ?? 'unknown')
   return {
@@ -116,7 +122,7 @@ export function showVm(context: Context, vm: SiteVm): VmView {
     cpuSeconds: told?.cpuSeconds ?? null,
     memoryBytes: told?.memoryBytes ?? null,
     ageMs,
-    stale: !here && (seen === undefined || ageMs > STALE_MS),
+    stale: agreed.stale || (!here && (seen === undefined || ageMs > STALE_MS)),
   }
 }
 
@@ -159,12 +165,16 @@ export function showVms(context: Context): VmView[] {
 export function showGroups(context: Context): GroupView[] {
   const { agreement } = context
   const names = (ids: readonly MemberId[]): string[] => ids.map((id) => nameOfPeer(context, peerOf(id)))
-  return [agreement.mesh, agreement.site].map((group) => {
+  return (['mesh', 'site'] as const).map((which) => {
+    const group = agreement[which]
+    const { ageMs, stale } = agreement.freshness(which)
     const { role, term, leader, configuration, commit, applied, lastIndex, snapshotIndex } = group.status()
     const learner = configuration.learners.includes(group.member)
+    const voter = isVoter(configuration, group.member)
     return {
       group: group.name,
-      role: role === 'follower' && learner ? 'learner' : role,
+      role: role === 'follower' ? outsider(learner, voter) : role,
+      generation: group.generation,
       term,
       leader: leader === '' ? '' : nameOfPeer(context, peerOf(leader)),
       voters: names(configuration.voters),
@@ -174,6 +184,10 @@ export function showGroups(context: Context): GroupView[] {
       lastIndex,
       snapshotIndex,
       damaged: showDamage(group.opened),
+      lag: Math.max(0, commit - applied),
+      missing: agreement.missing(which).map((id) => nameOfPeer(context, id)),
+      ageMs: Math.round(ageMs),
+      stale,
     }
   })
 }
@@ -181,6 +195,19 @@ export function showGroups(context: Context): GroupView[] {
 function showDamage({ how, why, reason }: Group<unknown, never>['opened']): string {
   if (how === 'rebuilt' || how === 'quarantined') return `${how} at this start: ${why}`
   return reason === undefined ? '' : `put aside at ${new Date(reason.atMs).toISOString()}: ${reason.why}`
+}
+
+const outsider = (learner: boolean, voter: boolean): GroupView['role'] =>
+  learner ? 'learner' : voter ? 'follower' : 'outside'
+
+/** What a peer is in the groups that this one is in. */
+function rolesOf({ agreement }: Context, id: PeerId): string[] {
+  return [agreement.mesh, agreement.site].flatMap((group) => {
+    const { configuration } = group.status()
+    const as = (members: readonly MemberId[]): boolean => members.some((member) => peerOf(member) === id)
+    if (as(votersOf(configuration))) return [`${group.leader === id ? 'leader' : 'voter'} ${group.name}`]
+    return as(configuration.learners) ? [`learner ${group.name}`] : []
+  })
 }
 
 export function showTokens(context: Context): TokenView[] {
@@ -202,6 +229,7 @@ export function showStatus(context: Context, ready: boolean): StatusView {
   const vms = showVms(context)
   const alive = peers.filter(({ state }) => state === 'alive')
   const inSight = new Set(alive.map(({ site }) => site))
+  const groups = showGroups(context)
   return {
     version: config.version,
     mesh: config.identity.mesh,
@@ -211,7 +239,9 @@ export function showStatus(context: Context, ready: boolean): StatusView {
     ready,
     driver: ports.hypervisor.driver,
     uptimeMs: Math.round(ports.clock.nowMs() - startedMs),
-    groups: showGroups(context),
+    groups,
+    ageMs: Math.max(...groups.map(({ ageMs }) => ageMs)),
+    stale: groups.some(({ stale }) => stale),
     peers: peers.length,
     peersAlive: alive.length,
     vms: vms.length,

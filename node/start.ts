@@ -15,6 +15,7 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
   const opened = await openPorts(config, log)
   if (!opened.ok) throw new GodwitError(opened.failure)
   const { ports, identity, close } = opened.value
+  const gone = Promise.withResolvers<string>()
   const node = composeNode(
     {
       identity,
@@ -28,6 +29,7 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
       http: config.http.listen === 'off' ? '' : `http://${config.http.listen}`,
     },
     ports,
+    { left: () => gone.resolve(`it has left mesh ${identity.mesh}`) },
   )
   const { mesh, site } = node.context.agreement
   for (const { name, opened: found } of [mesh, site]) {
@@ -37,6 +39,7 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
   await new Promise<void>((resolve) => node.start(resolve))
   return {
     ask: (method, params, done) => node.ask(method, params, done),
+    gone: gone.promise,
     ready: () => node.ready(),
     metrics: (done) => node.metrics(done),
     stop: (done) => {

@@ -33,6 +33,12 @@ export const peerView = z.object({
   vms: z.number(),
   version: z.string(),
   labels: z.record(z.string(), z.string()),
+  draining: z.boolean().describe('gets no votes and no VMs'),
+  roles: z
+    .array(z.string())
+    .describe(
+      'groups it votes in or learns, as far as the peer that was asked is in them: voter mesh, learner site/x',
+    ),
   ageMs: age,
   stale,
 })
@@ -120,7 +126,10 @@ export const jobView = z.object({
 
 export const groupView = z.object({
   group: z.string(),
-  role: z.enum(['leader', 'follower', 'candidate', 'pre-candidate', 'learner']),
+  role: z
+    .enum(['leader', 'follower', 'candidate', 'pre-candidate', 'learner', 'outside'])
+    .describe('of this peer; outside: it is no member, and follows'),
+  generation: z.number().describe('0 unless the group was recovered'),
   term: z.number(),
   leader: z.string().describe('name of the leader; empty when none is known'),
   voters: z.array(z.string()),
@@ -132,6 +141,53 @@ export const groupView = z.object({
   damaged: z
     .string()
     .describe('when and how the newest damaged log was found, and what was done; empty when none was'),
+  lag: z.number().describe('entries agreed on, as far as this peer knows, and not applied here'),
+  missing: z
+    .array(z.string())
+    .describe('voters out of sight, when too many are for the group to agree on anything'),
+  ageMs: age,
+  stale: z.boolean().describe('true while no leader is in sight'),
+})
+
+/** One member of a group, as its leader sees it; without a leader, as the peer that was asked does. */
+export const healthView = z.object({
+  group: z.string(),
+  peer: z.string(),
+  peerId: z.string(),
+  member: z.string().describe('the peer and which of its logs'),
+  kind: z.enum(['voter', 'outgoing', 'learner']),
+  role: z.enum(['leader', 'follower', 'unknown']),
+  reachable: z.boolean(),
+  match: z.number().nullable().describe('entries it is known to hold; null when only a leader would know'),
+  lag: z.number().nullable().describe('entries of the leader that it is not known to hold'),
+  lastContactMs: z.number().nullable(),
+  rttMs: z.number().nullable(),
+  verdict: z.enum(['well', 'behind', 'silent', 'unreachable']),
+  ageMs: age,
+  stale: z.boolean(),
+})
+
+export const transferView = z.object({
+  group: z.string(),
+  from: z.string(),
+  to: z.string(),
+  term: z.number(),
+})
+
+export const snapshotView = z.object({
+  group: z.string(),
+  generation: z.number(),
+  index: z.number(),
+  term: z.number(),
+  voters: z.array(z.string()),
+  bytes: z.number(),
+  path: z.string(),
+})
+
+export const removalView = z.object({
+  peer: z.string(),
+  peerId: z.string(),
+  orphans: z.array(z.string()).describe('VMs that stay on it, and are nobody else’s'),
 })
 
 export const tokenView = z.object({
@@ -159,6 +215,8 @@ export const statusView = z.object({
   jobsRunning: z.number(),
   cutOffFrom: z.array(z.string()).describe('sites of which no peer is in sight'),
   http: z.string().describe('address of the status endpoint; empty when it is off'),
+  ageMs: age,
+  stale: z.boolean().describe('true while a group of this peer has no leader in sight'),
 })
 
 export type PeerView = z.infer<typeof peerView>
@@ -167,5 +225,9 @@ export type VmView = z.infer<typeof vmView>
 export type ImageView = z.infer<typeof imageView>
 export type JobView = z.infer<typeof jobView>
 export type GroupView = z.infer<typeof groupView>
+export type HealthView = z.infer<typeof healthView>
+export type SnapshotView = z.infer<typeof snapshotView>
+export type TransferView = z.infer<typeof transferView>
+export type RemovalView = z.infer<typeof removalView>
 export type TokenView = z.infer<typeof tokenView>
 export type StatusView = z.infer<typeof statusView>

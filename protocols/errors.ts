@@ -50,7 +50,8 @@ export type Failure =
   | { code: 'PROPOSAL_DROPPED'; group: string; why: string }
   | { code: 'OUTCOME_UNKNOWN'; group: string; why: string }
   | { code: 'SESSION_EXPIRED'; group: string; session: number }
-  | { code: 'NO_QUORUM'; group: string; voters: number; missing: string[]; afterMs: number }
+  /** `pending`: it is in a log, and is carried out if that log wins. */
+  | { code: 'NO_QUORUM'; group: string; voters: number; missing: string[]; afterMs: number; pending: boolean }
   | { code: 'UNCERTAIN'; vm: string; group: string; host: string }
   | { code: 'STALE'; what: string; expected: string; found: string }
   // VMs
@@ -197,8 +198,10 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     retry: true,
     exit: 4,
     say: (f) =>
-      `group ${f.group} has no quorum for ${f.afterMs} ms; of its ${f.voters} voters out of sight: ${f.missing.join(', ')}`,
-    next: (f) => `godwit raft health --group ${f.group}`,
+      `group ${f.group} has no quorum; of its ${f.voters} voters out of sight: ${f.missing.join(', ')}` +
+      (f.pending ? '; what was asked may still be carried out' : ''),
+    next: (f) =>
+      `bring one of them back (godwit raft health --group ${f.group}); if they are gone for good: godwit raft recover --group ${f.group} --dry-run`,
   },
   UNCERTAIN: {
     retry: true,

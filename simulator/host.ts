@@ -40,6 +40,8 @@ export class SimHost {
   chunks: SimChunkStore
   manifests: SimManifestStore
   disks: SimDisks
+  /** What `raft snapshot save` wrote here, by path. */
+  readonly snapshots = new Map<string, Uint8Array>()
   readonly #world: World
   readonly #network: SimNetwork
   /** Image files on this host's file system, by path. */
@@ -170,6 +172,12 @@ export class SimHost {
       hypervisor: this.hypervisor,
       disks: this.disks,
       images: this.#imageFiles(),
+      snapshots: {
+        save: (path, bytes, done) => {
+          this.snapshots.set(path, bytes)
+          this.#world.after(1, () => done(ok(undefined)))
+        },
+      },
       host: this.#facts(),
       vitals: () => ({
         residentBytes: 0,

@@ -18,6 +18,7 @@ const OPEN = new Set<Failure['code']>([
   'OUTCOME_UNKNOWN',
   'STOPPING',
   'NO_LEADER',
+  'NO_QUORUM',
   'PEER_BUSY',
   'DAEMON_UNREACHABLE',
 ])

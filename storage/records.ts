@@ -4,6 +4,8 @@ import { epoch } from '../protocols/epoch.ts'
 import { imageId, name, peerId, siteId, ulid, vmId } from '../protocols/ids.ts'
 import { DISKS_MAX, IMAGE_BYTES_MAX, SPEC_BYTES_MAX } from '../protocols/limits.ts'
 import { boolean, integer, list, type Of, oneOf, optional, record, text } from '../protocols/shape.ts'
+import { key } from './keyspace.ts'
+import type { Op, Store } from './store.ts'
 
 const disks = list(record({ image: imageId, bytes: integer(0, IMAGE_BYTES_MAX) }), DISKS_MAX)
 
@@ -22,6 +24,23 @@ const identityShape = record({
 })
 export type Identity = Of<typeof identityShape>
 export const identity = codec('identity', identityShape)
+
+/** `meta/left`: the mesh has agreed that this peer is none of it any more. `join` takes it away. */
+const leftShape = record({ mesh: ulid, atMs: integer(0, 2 ** 48) })
+const leftRecord = codec('left', leftShape)
+const LEFT = key('meta', 'left')
+export const leftOp = (mesh: string, atMs: number): Op => ({
+  kind: 'put',
+  key: LEFT,
+  value: leftRecord.encode({ mesh, atMs }),
+})
+export const notLeftOp: Op = { kind: 'del', key: LEFT }
+
+/** The mesh that this peer left; undefined when it is of one, or never was. */
+export function leftMesh(store: Pick<Store, 'recovered'>): string | undefined {
+  const [found] = store.recovered(LEFT)
+  return found === undefined ? undefined : leftRecord.decode(found[1]).mesh
+}
 
 /** `grant/<vm>`: this host may run that VM under that epoch (DESIGN section 3); all it needs to boot it alone. */
 const grantShape = record({

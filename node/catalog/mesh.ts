@@ -328,6 +328,13 @@ export function homeOf(state: MeshState, vm: VmId): { site: string; epoch: Epoch
   return state.homes[vm] ?? { site: siteIdOfVm(vm), epoch: [0, 1, 0, 0] }
 }
 
+/** Why a host takes no more VMs; empty when it does. */
+export function refusesVms({ peers }: MeshState, host: PeerId): string {
+  const peer = peers[host]
+  if (peer === undefined) return 'is no peer of the mesh any more'
+  return peer.draining === true ? 'is draining' : ''
+}
+
 export const siteNamed = (state: MeshState, siteName: string): MeshState['sites'][string] | undefined =>
   Object.values(state.sites).find((site) => site.name === siteName)
 
@@ -363,6 +370,15 @@ function admit(state: MeshState, command: MeshCommand & { kind: 'admit' }): Outc
     return ok({ site: known.site, founder: isAlone(state, known.site), mesh: state.mesh })
   }
   if (token.state !== 'open') return refuse(token.state)
+  // Its log of this mesh would be put aside, and may be the only one.
+  if (known !== undefined) {
+    return failed({
+      code: 'ILLEGAL_STATE',
+      vm: known.name,
+      state: 'a peer of this mesh',
+      wanted: 'joined again',
+    })
+  }
   if (command.nowMs > token.expiresMs) return refuse('expired')
   if (token.siteName !== '' && token.siteName !== siteName) return refuse('site')
   if (Object.keys(state.peers).length >= PEERS_MAX) return failed(tooMany('peers'))

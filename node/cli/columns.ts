@@ -2,14 +2,20 @@
  * How each kind of answer looks as a table: its columns, in order, with the exact value (csv, sorting, filters) and the
  * text for people. Schemas are views.ts's; this is only their face.
  */
+import { printGeneration } from '../../protocols/epoch.ts'
+import type { Begun } from '../offline.ts'
 import type {
   GroupView,
+  HealthView,
   ImageView,
   JobView,
   PeerView,
+  RemovalView,
   SiteView,
+  SnapshotView,
   StatusView,
   TokenView,
+  TransferView,
   VmView,
 } from '../views.ts'
 import type { VmSpec } from '../vm/spec.ts'
@@ -115,6 +121,8 @@ const peer: View<PeerView> = {
       value: (v) => v.diskFreeBytes,
       text: (v) => (v.diskFreeBytes === null ? '-' : humanBytes(v.diskFreeBytes)),
     },
+    { key: 'roles', wide: true, value: (v) => list(v.roles) },
+    { key: 'draining', wide: true, value: (v) => v.draining, text: (v) => (v.draining ? 'yes' : 'no') },
     { key: 'version', wide: true, value: (v) => v.version },
     { key: 'addresses', wide: true, value: (v) => list(v.addresses) },
   ],
@@ -285,13 +293,89 @@ export const VIEWS: Readonly<Record<string, View>> = {
       { key: 'group', value: (v) => v.group },
       { key: 'role', value: (v) => v.role },
       { key: 'term', right: true, value: (v) => v.term },
-      { key: 'leader', value: (v) => v.leader },
+      { key: 'leader', value: (v) => v.leader, text: (v) => mark(v.leader || 'none', v) },
       { key: 'voters', value: (v) => list(v.voters) },
       { key: 'learners', value: (v) => list(v.learners) },
       { key: 'commit', right: true, value: (v) => v.commit },
       { key: 'applied', right: true, value: (v) => v.applied },
+      { key: 'lag', right: true, value: (v) => v.lag },
+      age,
+      { key: 'missing', wide: true, value: (v) => list(v.missing) },
+      {
+        key: 'generation',
+        wide: true,
+        right: true,
+        value: (v) => v.generation,
+        text: (v) => printGeneration(v.generation),
+      },
       { key: 'last', wide: true, right: true, value: (v) => v.lastIndex },
       { key: 'snapshot', wide: true, right: true, value: (v) => v.snapshotIndex },
+    ],
+  }),
+  'raft-health': view<HealthView>({
+    name: ({ peer }) => peer,
+    columns: [
+      { key: 'peer', value: (v) => v.peer },
+      { key: 'kind', value: (v) => v.kind },
+      { key: 'role', value: (v) => v.role },
+      { key: 'verdict', value: (v) => v.verdict },
+      { key: 'match', right: true, value: (v) => v.match },
+      { key: 'lag', right: true, value: (v) => v.lag },
+      {
+        key: 'contact',
+        right: true,
+        value: (v) => v.lastContactMs,
+        text: (v) => (v.lastContactMs === null ? 'never' : humanAge(v.lastContactMs)),
+      },
+      {
+        key: 'rtt',
+        right: true,
+        value: (v) => v.rttMs,
+        text: (v) => (v.rttMs === null ? '-' : `${v.rttMs.toFixed(1)} ms`),
+      },
+      age,
+      { key: 'group', wide: true, value: (v) => v.group },
+      { key: 'reachable', wide: true, value: (v) => v.reachable, text: (v) => (v.reachable ? 'yes' : 'no') },
+      { key: 'member', wide: true, value: (v) => v.member },
+    ],
+  }),
+  'raft-transfer': view<TransferView>({
+    name: ({ to }) => to,
+    columns: [
+      { key: 'group', value: (v) => v.group },
+      { key: 'from', value: (v) => v.from },
+      { key: 'to', value: (v) => v.to },
+      { key: 'term', value: (v) => v.term },
+    ],
+  }),
+  'raft-snapshot': view<SnapshotView>({
+    name: ({ path }) => path,
+    columns: [
+      { key: 'group', value: (v) => v.group },
+      { key: 'index', value: (v) => v.index },
+      { key: 'term', value: (v) => v.term },
+      { key: 'generation', value: (v) => v.generation, text: (v) => printGeneration(v.generation) },
+      { key: 'voters', value: (v) => list(v.voters) },
+      { key: 'bytes', value: (v) => v.bytes, text: (v) => humanBytes(v.bytes) },
+      { key: 'path', value: (v) => v.path },
+    ],
+  }),
+  'raft-generation': view<Begun>({
+    name: ({ group }) => group,
+    columns: [
+      { key: 'group', value: (v) => v.group },
+      { key: 'generation', value: (v) => v.generation, text: (v) => v.generationName },
+      { key: 'index', value: (v) => v.index },
+      { key: 'voter', value: (v) => v.peer },
+      { key: 'lost', value: (v) => list(v.lost) },
+    ],
+  }),
+  'peer-removal': view<RemovalView>({
+    name: ({ peer }) => peer,
+    columns: [
+      { key: 'peer', value: (v) => v.peer },
+      { key: 'orphans', value: (v) => list(v.orphans) },
+      { key: 'id', value: (v) => v.peerId },
     ],
   }),
   token: view<TokenView>({

@@ -4,6 +4,8 @@ import { IMAGE_COMMANDS } from './commands/image.ts'
 import { JOB_COMMANDS } from './commands/job.ts'
 import { LOOK_COMMANDS } from './commands/look.ts'
 import { MESH_COMMANDS } from './commands/mesh.ts'
+import { LEAVE, PEER_COMMANDS } from './commands/peer.ts'
+import { RAFT_COMMANDS } from './commands/raft.ts'
 import { TOOL_COMMANDS } from './commands/tools.ts'
 import { VM_COMMANDS } from './commands/vm.ts'
 
@@ -12,7 +14,10 @@ const named = (name: string): Command[] => TOOL_COMMANDS.filter((command) => com
 export const COMMANDS: readonly Command[] = [
   ...MESH_COMMANDS.slice(0, 2),
   ...named('up'),
+  LEAVE,
   ...LOOK_COMMANDS,
+  ...PEER_COMMANDS,
+  ...RAFT_COMMANDS,
   ...VM_COMMANDS,
   ...IMAGE_COMMANDS,
   ...JOB_COMMANDS,
@@ -25,6 +30,7 @@ export const NOUNS: Readonly<Record<string, string>> = {
   peer: 'Peers of the mesh',
   site: 'Sites: peers that share a LAN',
   raft: 'Raft groups: who agrees with whom',
+  'raft snapshot': 'What a group agrees on, as a file',
   vm: 'Virtual machines',
   image: 'Disk images',
   job: 'Long actions',

@@ -106,17 +106,20 @@ function buildProgram(io: Io, dispatch: Dispatch): Parser {
   return program
 }
 
+/** `raft snapshot save` stands below `raft snapshot`, and that below `raft`. */
 function parentOf(program: Parser, name: string): Parser {
-  const [noun, verb] = name.split(' ')
-  if (verb === undefined || noun === undefined) return program
-  const there = program.commands.find((each) => each.name() === noun)
-  if (there !== undefined) return there
-  const made = program
-    .command(noun)
-    .description(NOUNS[noun] ?? noun)
-    .helpCommand(false)
-  guard(made)
-  return made
+  const words = name.split(' ').slice(0, -1)
+  return words.reduce((parent, word, at) => {
+    const there = parent.commands.find((each) => each.name() === word)
+    if (there !== undefined) return there
+    const path = words.slice(0, at + 1).join(' ')
+    const made = parent
+      .command(word)
+      .description(NOUNS[path] ?? path)
+      .helpCommand(false)
+    guard(made)
+    return made
+  }, program)
 }
 
 function add(parent: Parser, command: Command, dispatch: Dispatch): void {

@@ -59,6 +59,11 @@ export const KINDS: { readonly [M in Method]: string } = {
   'job.show': 'job',
   'job.cancel': 'job',
   'raft.list': 'group',
+  'raft.health': 'raft-health',
+  'raft.transfer': 'raft-transfer',
+  'raft.snapshot.save': 'raft-snapshot',
+  'peer.drain': 'peer',
+  'peer.remove': 'peer-removal',
   'token.create': 'token-created',
   'token.list': 'token',
   'token.revoke': 'token',
@@ -68,12 +73,13 @@ export function envelope(kind: string, answer: unknown, asOf: string): Envelope 
   const list = Array.isArray(answer)
   const items: readonly unknown[] = list ? answer : [answer]
   const ages = items.map(ageOf)
-  const stale = ages.filter((age) => age > STALE_MS).length
+  const staleMs = Math.max(0, ...ages)
+  // Old by its age, or by what its giver knows: a group without a leader has no present.
+  const stale = items.filter((item, at) => (ages[at] ?? 0) > STALE_MS || isStale(item)).length
   const warnings =
     stale === 0
       ? []
-      : [`${stale} of ${items.length} are older than ${STALE_MS / 1_000} s and may be wrong by now`]
-  const staleMs = Math.max(0, ...ages)
+      : [`${stale} of ${items.length} may be wrong by now: as of ${Math.ceil(staleMs / 1_000)} s ago`]
   return { schema: SCHEMA, kind, ...(list ? { items } : { item: answer }), warnings, asOf, staleMs }
 }
 
@@ -85,6 +91,11 @@ export function errorEnvelope(failure: Failure, peer: string): ErrorEnvelope {
   }
   const [exit, message, next] = [exitOf(failure), describeFailure(failure), nextStep(failure) ?? '']
   return { schema: SCHEMA, kind: 'error', code, exit, message, peer, next, details }
+}
+
+const isStale = (item: unknown): boolean => {
+  const { stale, vm } = (item ?? {}) as { stale?: unknown; vm?: { stale?: unknown } | string }
+  return stale === true || (typeof vm === 'object' && vm.stale === true)
 }
 
 /** Of a view, or of the view in a detail. */

@@ -8,7 +8,7 @@ import type { ImageView, JobView, PeerView, SiteView, TokenView, VmView } from '
 import type { Method } from '../operations.ts'
 import type { Peer } from './peer.ts'
 
-const NOUNS = ['peer', 'site', 'vm', 'image', 'job', 'token'] as const
+const NOUNS = ['peer', 'site', 'vm', 'image', 'job', 'token', 'group'] as const
 export type Noun = (typeof NOUNS)[number]
 export type Names = Readonly<Record<Noun, readonly string[]>>
 
@@ -73,6 +73,7 @@ async function gather(peer: Peer, images: Images): Promise<Names> {
   const names = {
     peer: (await list<PeerView>('peer.list')).map(({ name }) => name),
     site: sites.map(({ name }) => name),
+    group: ['mesh', ...sites.map(({ name }) => `site/${name}`)],
     // A bare name means the own site.
     vm: vms.map(({ name, site }) => (site === own ? name : `${site}/${name}`)),
     image: images.names,

@@ -6,6 +6,8 @@ export type Peer = {
   /** Answers one of OPERATIONS; `params` have passed its schema. */
   ask(method: Method, params: unknown, done: Done<unknown>): void
   ready(): boolean
+  /** Ends, with why, when the peer has reason to stop by itself. */
+  readonly gone?: Promise<string>
   /** Figures in Prometheus' text format. */
   metrics(done: Done<string>): void
   /** Drains in order; `done` once nothing of the peer will act any more. Guests go on. */

@@ -1,6 +1,7 @@
 /** Room for VMs that are on their way to this site: given by the site's leader, taken back when no move will use it. */
 import type { PeerId, VmId } from '../../protocols/ids.ts'
 import { type Done, failed, ok } from '../../protocols/outcome.ts'
+import { refusesVms } from '../catalog/mesh.ts'
 import { hostsForPlacement, requestOf, type SiteVm } from '../catalog/site.ts'
 import { place } from '../placement/place.ts'
 import type { Around } from './around.ts'
@@ -37,9 +38,12 @@ export class Reservations {
     const { m, vm, name, spec, epoch, bytes } = params
     const { [vm]: known, ...reservations } = agreement.site.state.reservations
     // What an older move of this VM left behind makes room for this one.
-    const hosts = hostsForPlacement({ ...agreement.site.state, reservations }).filter(
-      ({ id }) => params.host === null || id === params.host,
-    )
+    const hosts = hostsForPlacement({ ...agreement.site.state, reservations })
+      .filter(({ id }) => params.host === null || id === params.host)
+      .map((each) => {
+        const why = refusesVms(agreement.mesh.state, each.id)
+        return why === '' ? each : { ...each, available: false, why }
+      })
     const asked = requestOf({ spec, disks: [] })
     const placed =
       known?.m === m

@@ -171,6 +171,11 @@ export class Vms {
     return [...this.#vms.values()].flatMap(({ grant }) => (grant === undefined ? [] : [grant]))
   }
 
+  /** No grant is being written: what `grants` says is all that this host holds. */
+  get settled(): boolean {
+    return this.#ready && this.#writing.size === 0
+  }
+
   grantOf(vm: VmId): Grant | undefined {
     return this.#vms.get(vm)?.grant
   }

@@ -24,8 +24,24 @@ test('tables look like this', async (t) => {
     [['site', 'list', '-o', 'table,noheader'], 'harbour*   2 of 2   1 of 2   2 GiB   46.9 GiB   now\n'],
     [
       ['raft', 'list'],
-      'GROUP   ROLE     TERM   LEADER   VOTERS   LEARNERS   COMMIT   APPLIED\n' +
-        'mesh    leader      3   crane    crane    heron          42        42\n',
+      'GROUP   ROLE     TERM   LEADER   VOTERS   LEARNERS   COMMIT   APPLIED   LAG   AGE\n' +
+        'mesh    leader      3   crane    crane    heron          42        42     0   now\n',
+    ],
+    [
+      ['raft', 'health'],
+      'PEER    KIND    ROLE       VERDICT   MATCH   LAG   CONTACT       RTT   AGE\n' +
+        'crane   voter   leader     well         42     0       now    0.0 ms   now\n' +
+        'heron   voter   follower   behind       30    12    3s ago   41.3 ms   now\n',
+    ],
+    [['raft', 'health', '-o', 'name'], 'crane\nheron\n'],
+    [['raft', 'transfer', '--to', 'heron'], 'group:  mesh\nfrom:   crane\nto:     heron\nterm:   4\n'],
+    [['raft', 'snapshot', 'save', '/tmp/x.snap', '-o', 'name'], '/tmp/x.snap\n'],
+    [['peer', 'remove', 'heron', '--yes'], 'peer:     heron\norphans:  web,db\nid:       12D3KooWHill1\n'],
+    [['leave', '--dry-run', '-o', 'name'], 'heron\n'],
+    [['peer', 'drain', 'self', '-o', 'name'], 'harbour/crane\n'],
+    [
+      ['raft', 'list', '-o', 'csv', '-c', 'group,generation,missing'],
+      'group,generation,missing\r\nmesh,0,\r\n',
     ],
     [
       ['job', 'list'],
@@ -176,7 +192,7 @@ test('what a guest or another peer writes does not reach the terminal as it is',
 test('stale values are marked and warned of, unless --quiet', async (t) => {
   const said = await type(peer, ['vm', 'list'])
   t.regex(said.stdout, /failed \(stale\)/)
-  t.is(said.stderr, 'warning: 1 of 2 are older than 30 s and may be wrong by now\n')
+  t.is(said.stderr, 'warning: 1 of 2 may be wrong by now: as of 61 s ago\n')
   t.is((await type(peer, ['vm', 'list', '-q'])).stderr, '')
 })
 

@@ -12,6 +12,7 @@ import { silentLog } from '../../../node/log.ts'
 import type { Method } from '../../../node/operations.ts'
 import type {
   GroupView,
+  HealthView,
   ImageView,
   JobView,
   PeerView,
@@ -42,6 +43,8 @@ const peerView: PeerView = {
   vms: 1,
   version: VERSION,
   labels: {},
+  draining: false,
+  roles: ['leader mesh'],
   ageMs: 0,
   stale: false,
 }
@@ -141,6 +144,11 @@ export const jobView: JobView = {
 }
 const groupView: GroupView = {
   group: 'mesh',
+  generation: 0,
+  lag: 0,
+  missing: [],
+  ageMs: 0,
+  stale: false,
   role: 'leader',
   term: 3,
   leader: 'crane',
@@ -169,6 +177,8 @@ const statusView: StatusView = {
   driver: 'tcg',
   uptimeMs: 61_000,
   groups: [groupView],
+  ageMs: 0,
+  stale: false,
   peers: 2,
   peersAlive: 1,
   vms: 2,
@@ -192,6 +202,41 @@ export const spec = {
   policy: 'autonomous',
   failover: 'manual',
 }
+
+export const health: [HealthView, HealthView] = [
+  {
+    group: 'mesh',
+    peer: 'crane',
+    peerId: peerView.id,
+    member: `${peerView.id}#1`,
+    kind: 'voter',
+    role: 'leader',
+    reachable: true,
+    match: 42,
+    lag: 0,
+    lastContactMs: 0,
+    rttMs: 0,
+    verdict: 'well',
+    ageMs: 0,
+    stale: false,
+  },
+  {
+    group: 'mesh',
+    peer: 'heron',
+    peerId: farPeer.id,
+    member: `${farPeer.id}#2`,
+    kind: 'voter',
+    role: 'follower',
+    reachable: true,
+    match: 30,
+    lag: 12,
+    lastContactMs: 3_100,
+    rttMs: 41.3,
+    verdict: 'behind',
+    ageMs: 0,
+    stale: false,
+  },
+]
 
 type Reply = unknown
 /** What the peer answers, by method; a function sees the params and may count its calls. */
@@ -222,6 +267,19 @@ const REPLIES: Replies = {
   'job.show': jobView,
   'job.cancel': { ...jobView, state: 'cancelled' },
   'raft.list': [groupView],
+  'raft.health': health,
+  'raft.transfer': { group: 'mesh', from: 'crane', to: 'heron', term: 4 },
+  'raft.snapshot.save': {
+    group: 'mesh',
+    generation: 0,
+    index: 42,
+    term: 3,
+    voters: ['crane'],
+    bytes: 2_048,
+    path: '/tmp/x.snap',
+  },
+  'peer.drain': { ...peerView, draining: true },
+  'peer.remove': { peer: 'heron', peerId: farPeer.id, orphans: ['web', 'db'] },
   'token.create': { token: 'gdw1-SECRET', id: tokenView.id, expiresAt: tokenView.expiresAt },
   'token.list': [tokenView],
   'token.revoke': { ...tokenView, state: 'revoked' },

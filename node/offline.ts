@@ -1,0 +1,170 @@
+/** A data folder on which no peer runs: what `raft recover` and `raft snapshot restore` read there, write and note. */
+import { randomInt } from 'node:crypto'
+import { join } from 'node:path'
+import { printGeneration } from '../protocols/epoch.ts'
+import { failureOf, GodwitError } from '../protocols/errors.ts'
+import { newPrivateKey, seedOf } from '../protocols/libp2p/identity.ts'
+import { failed, ok, type Outcome } from '../protocols/outcome.ts'
+import { peerOf } from '../protocols/raft/member.ts'
+import { openJournal } from '../storage/hypercore/journal.ts'
+import type { LevelStore } from '../storage/level/store.ts'
+import { recover, recoverOwner } from '../storage/raft-log.ts'
+import { asideOps } from '../storage/raft-salvage.ts'
+import type { Identity } from '../storage/records.ts'
+import { decodeSnapshotFile } from '../storage/snapshot-file.ts'
+import type { MeshState } from './catalog/mesh.ts'
+import type { Config } from './config.ts'
+import { nextBoot, openFolder, privateKeyOf } from './data-folder.ts'
+import { MESH_GROUP, siteGroupOf } from './founding.ts'
+import { type Remains, remainsOf, remainsOfFile, successor } from './recovering.ts'
+
+export type Begun = {
+  readonly group: string
+  readonly generation: number
+  readonly generationName: string
+  /** The last entry that is kept. */
+  readonly index: number
+  readonly peer: string
+  /** Names of voters whose logs count no more. */
+  readonly lost: readonly string[]
+  /** What is kept, counted, for people. */
+  readonly kept: string
+}
+
+export type Prepared = {
+  readonly begun: Begun
+  /** Writes the generation, durably, and notes it in the journal. */
+  begin(): Promise<Outcome<void>>
+  close(): Promise<void>
+}
+
+type Folder = { readonly store: LevelStore; readonly identity: Identity }
+export type Place = Pick<Config, 'dataDir'>
+
+const dice = (): number => randomInt(2 ** 32) / 2 ** 32
+
+export const prepareRecovery = (config: Place, typed: string): Promise<Outcome<Prepared>> =>
+  prepared(config, 'recover', ({ store, identity }) => {
+    const group = typed === 'site' ? siteGroupOf(identity) : typed
+    mustBeOwn(group, identity)
+    const remains = remainsIn(store, group)
+    if (remains === undefined) throw new GodwitError({ code: 'NOT_FOUND', what: 'log of group', name: group })
+    return { group, remains, floor: 0 }
+  })
+
+export const prepareRestore = (config: Place, bytes: Uint8Array, path: string): Promise<Outcome<Prepared>> =>
+  prepared(config, 'restore', ({ store, identity }) => {
+    const file = decodeSnapshotFile(bytes, path)
+    if (file.cluster !== identity.mesh) {
+      throw new GodwitError({
+        code: 'DATA_FOREIGN',
+        folder: path,
+        found: `mesh ${file.cluster}`,
+        wanted: `mesh ${identity.mesh}`,
+      })
+    }
+    mustBeOwn(file.group, identity)
+    const owner = recoverOwner(store, file.group)
+    const there = readable(() => remainsIn(store, file.group))
+    const restored = remainsOfFile(file, owner)
+    // Past both: what the log of this folder has used is not used again either.
+    const remains = { ...restored, term: Math.max(restored.term, there?.term ?? 0) }
+    return { group: file.group, remains, floor: owner?.generation ?? 0, past: there?.index ?? 0 }
+  })
+
+function mustBeOwn(group: string, identity: Identity): void {
+  if (group === MESH_GROUP || group === siteGroupOf(identity)) return
+  throw new GodwitError({ code: 'NOT_FOUND', what: 'group', name: group })
+}
+
+/** @throws GodwitError DATA_CORRUPT */
+function remainsIn(store: LevelStore, group: string): Remains | undefined {
+  const owner = recoverOwner(store, group)
+  const found = recover(store, group)
+  return owner === undefined || found === undefined ? undefined : remainsOf(group, owner, found)
+}
+
+/** A log that is damaged is no reason to refuse what is to take its place. */
+function readable<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (failureOf(error).code !== 'DATA_CORRUPT') throw error
+    return undefined
+  }
+}
+
+type Source = {
+  readonly group: string
+  readonly remains: Remains
+  readonly floor: number
+  /** An index that is used already. */
+  readonly past?: number
+}
+
+async function prepared(
+  config: Place,
+  kind: string,
+  read: (folder: Folder) => Source,
+): Promise<Outcome<Prepared>> {
+  const opened = await openFolder(config.dataDir)
+  if (!opened.ok) return opened
+  const { store, identity } = opened.value
+  try {
+    if (identity === undefined) throw new GodwitError({ code: 'DATA_MISSING', folder: config.dataDir })
+    const { group, remains, floor, past = 0 } = read({ store, identity })
+    const mesh =
+      group === MESH_GROUP ? undefined : readable(() => remainsIn(store, MESH_GROUP))?.envelope.state
+    const names = (group === MESH_GROUP ? remains.envelope.state : mesh) as MeshState | undefined
+    const next = successor(
+      group,
+      identity.peer,
+      { ...remains, index: Math.max(remains.index, past) },
+      { mesh: mesh as MeshState | undefined, site: identity.site, floor },
+      dice,
+    )
+    const begun: Begun = {
+      group,
+      generation: next.generation,
+      generationName: printGeneration(next.generation),
+      index: remains.index,
+      peer: identity.peerName,
+      lost: next.lost.map((member) => names?.peers[peerOf(member)]?.name ?? peerOf(member).slice(-8)),
+      kept: countsOf(remains.envelope.state),
+    }
+    const begin = async (): Promise<Outcome<void>> => {
+      const why = `${kind}: generation ${begun.generationName} begins without it`
+      const reason = { atMs: Date.now(), why, member: remains.owner?.member ?? '' }
+      const ops = [...asideOps(store, group, reason), ...next.ops]
+      const written = await new Promise<Outcome<void>>((done) => store.write(ops, true, done))
+      if (written.ok) await note(config, { store, identity }, kind, begun)
+      return written
+    }
+    return ok({ begun, begin, close: () => store.close() })
+  } catch (error) {
+    await store.close()
+    return failed(failureOf(error))
+  }
+}
+
+function countsOf(state: object): string {
+  const count = (key: string): number => Object.keys((state as Record<string, object>)[key] ?? {}).length
+  if ('homes' in state) return ` (${count('peers')} peers, ${count('sites')} sites, ${count('homes')} homes)`
+  return ` (${count('hosts')} hosts, ${count('vms')} VMs, ${count('images')} images)`
+}
+
+/** In a journal of its own boot, as every life of this peer has. */
+async function note(config: Place, { store, identity }: Folder, kind: string, begun: Begun): Promise<void> {
+  const boot = await nextBoot(store)
+  if (!boot.ok) throw new GodwitError(boot.failure)
+  const seed = seedOf(privateKeyOf(config.dataDir, newPrivateKey))
+  const journal = openJournal({ folder: join(config.dataDir, 'journal'), seed, boot: boot.value })
+  const { group, generationName, index, lost } = begun
+  journal.append({
+    atMs: Date.now(),
+    kind,
+    subject: group,
+    text: `generation ${generationName} begins with ${identity.peerName} alone, from entry ${index}; without ${lost.join(', ') || 'nobody'}`,
+  })
+  await journal.close()
+}

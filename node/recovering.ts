@@ -1,0 +1,135 @@
+/**
+ * `raft recover` and `raft snapshot restore`: a group begins a new generation from what one member has, with that member as
+ * its only voter. Pure; the data folder is opened and written by node/offline.ts.
+ *
+ *   kept     everything up to the last entry that this member holds, or that the file does
+ *   lost     what only others held. Nothing of it ends a grant: hosts show theirs (catalog/recovery.ts)
+ *   raised   generation, above all that is known; index, past anything that a lost log may have used: sessions are named
+ *            by it; member, because its log of before is put aside like everybody's
+ *
+ * Open join tokens are revoked: one of them may have been used in what is lost.
+ */
+import type { Dice } from '../protocols/clock.ts'
+import { nextGeneration } from '../protocols/epoch.ts'
+import type { PeerId } from '../protocols/ids.ts'
+import {
+  applyEntry,
+  type Envelope,
+  envelopeCodec,
+  type Machine,
+  newEnvelope,
+} from '../protocols/raft/envelope.ts'
+import { decodeChange, NOBODY, votersOf } from '../protocols/raft/configuration.ts'
+import { memberOf, type MemberId, newIncarnation } from '../protocols/raft/member.ts'
+import { changed } from '../protocols/raft/confchange.ts'
+import type { Configuration, Recovered } from '../protocols/raft/types.ts'
+import { beginOps, type LogOwner } from '../storage/raft-log.ts'
+import type { SnapshotFile } from '../storage/snapshot-file.ts'
+import type { Op } from '../storage/store.ts'
+import { MESH, SITE } from './agreement.ts'
+import { type MeshState, peersOfSite } from './catalog/mesh.ts'
+import { recovered as recovering } from './catalog/recovery.ts'
+import type { SiteState } from './catalog/site.ts'
+import { MESH_GROUP } from './founding.ts'
+
+/** No log that is lost was longer than this past what is left: at a thousand entries a second, fifty days. */
+const INDEX_GAP = 2 ** 32
+
+/** A log, as far as it can be read, and what its entries make of the state. */
+export type Remains = {
+  readonly owner: LogOwner | undefined
+  readonly index: number
+  readonly term: number
+  readonly configuration: Configuration
+  readonly envelope: Envelope<MeshState | SiteState>
+}
+
+type State = MeshState | SiteState
+const machineOf = (group: string): Machine<State, never> =>
+  (group === MESH_GROUP ? MESH : SITE) as unknown as Machine<State, never>
+
+/** Everything that a member's log says, the entries that were never agreed on included: they are all that is left. */
+export function remainsOf(
+  group: string,
+  owner: LogOwner | undefined,
+  { hardState, snapshot, entries }: Recovered,
+): Remains {
+  const machine = machineOf(group)
+  const envelope =
+    snapshot.data.length === 0 ? newEnvelope(machine.empty()) : envelopeCodec(machine).decode(snapshot.data)
+  let { configuration } = snapshot
+  for (const entry of entries) {
+    if (entry.index <= snapshot.index) continue
+    if (entry.kind === 'configuration') {
+      const after = changed(configuration, decodeChange(entry.data))
+      if ('configuration' in after) configuration = after.configuration
+    } else if (entry.data.length > 0) applyEntry(envelope, machine, entry.index, entry.data)
+  }
+  const last = entries.at(-1)
+  return {
+    owner,
+    index: Math.max(last?.index ?? 0, snapshot.index),
+    term: Math.max(hardState.term, last?.term ?? 0, snapshot.term),
+    configuration,
+    envelope,
+  }
+}
+
+export const remainsOfFile = (file: SnapshotFile, owner: LogOwner | undefined): Remains => ({
+  owner: { member: owner?.member ?? '', generation: Math.max(owner?.generation ?? 0, file.generation) },
+  index: file.index,
+  term: file.term,
+  configuration: file.configuration,
+  envelope: envelopeCodec(machineOf(file.group)).decode(file.data),
+})
+
+export type Successor = {
+  readonly generation: number
+  readonly index: number
+  readonly member: MemberId
+  /** Voters whose logs count no more. */
+  readonly lost: readonly MemberId[]
+  /** To be written behind those that put the old log aside. */
+  readonly ops: readonly Op[]
+}
+
+/** The batch that makes the new generation of what is left. `mesh` is this peer's own copy of that group's state. */
+export function successor(
+  group: string,
+  peer: PeerId,
+  remains: Remains,
+  { mesh, site, floor }: { mesh: MeshState | undefined; site: string; floor: number },
+  dice: Dice,
+): Successor {
+  const generation = nextGeneration(Math.max(remains.owner?.generation ?? 0, floor), dice)
+  const member = memberOf(peer, newIncarnation(dice))
+  const index = remains.index + INDEX_GAP
+  const term = remains.term + 1
+  const { envelope } = remains
+  const state = envelope.state
+  state.recovery = recovering(generation, hostsOf(group, envelope.state, mesh, site))
+  if ('tokens' in state)
+    for (const token of Object.values(state.tokens)) if (token.state === 'open') token.state = 'revoked'
+  const configuration = { ...NOBODY, voters: [member] }
+  // Sessions were the lost generation's: whoever asks opens one anew.
+  const { clockMs, timing } = envelope
+  const data = envelopeCodec(machineOf(group)).encode({ ...newEnvelope<State>(state), clockMs, timing })
+  const ops = beginOps(
+    group,
+    { member, generation },
+    {
+      hardState: { term, vote: '', commit: index },
+      snapshot: { index, term, configuration, data },
+      entries: [],
+    },
+  )
+  const lost = votersOf(remains.configuration).filter((each) => each !== remains.owner?.member)
+  return { generation, index, member, lost, ops }
+}
+
+/** Everybody who may hold a grant that the lost log gave. */
+function hostsOf(group: string, state: State, mesh: MeshState | undefined, site: string): PeerId[] {
+  if (group === MESH_GROUP) return Object.keys((state as MeshState).peers)
+  const admitted = mesh === undefined ? [] : peersOfSite(mesh, site)
+  return [...new Set([...Object.keys((state as SiteState).hosts), ...admitted])].toSorted()
+}
