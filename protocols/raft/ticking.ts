@@ -18,7 +18,7 @@ export function tick(raft: Raft, count: number): void {
   if (raft.role === 'leader') return tickLeader(raft)
   tickElection(raft)
   if (raft.heartbeatElapsed < raft.timing.heartbeatTicks) return
-  raft.heartbeatElapsed = 0
+  raft.heartbeatElapsed %= raft.timing.heartbeatTicks
   askAgain(raft)
 }
 
@@ -32,7 +32,7 @@ function tickLeader(raft: Raft): void {
     advanceCommit(raft)
   }
   if (raft.heartbeatElapsed < heartbeatTicks) return
-  raft.heartbeatElapsed = 0
+  raft.heartbeatElapsed %= heartbeatTicks
   for (const { transfer } of raft.progress.values()) if (transfer !== undefined) transfer.idleBeats++
   broadcastHeartbeat(raft)
 }

@@ -69,7 +69,7 @@ export class Chaos {
   constructor(seed: number, voters: number[], learners: number[]) {
     this.cluster = new Cluster(seed)
     const { dice } = this.cluster
-    this.cluster.small = {
+    this.cluster.options = {
       entriesKept: dice.below(6),
       snapshotPartBytes: 64,
       writesInFlight: 1 + dice.below(3),

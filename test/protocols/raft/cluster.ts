@@ -102,7 +102,7 @@ export class Member {
         electionTicks: ELECTION_TICKS,
         heartbeatTicks: HEARTBEAT_TICKS,
         dice: random(this.cluster.seed, `${this.id}/${this.lives}`),
-        ...this.cluster.small,
+        ...this.cluster.options,
       },
       recovered,
     )
@@ -129,6 +129,19 @@ export class Member {
   /** Until it campaigns. */
   campaign(): void {
     for (let i = 0; i < 2 * ELECTION_TICKS && this.raft.role === 'follower'; i++) this.tick()
+  }
+
+  /** Whether or not its time has come. */
+  hup(): RaftEffect[] {
+    return this.feed({ kind: 'campaign' })
+  }
+
+  change(change: ConfigurationChange, token = 0): RaftEffect[] {
+    return this.feed({ kind: 'propose-change', token, change })
+  }
+
+  transfer(n: number, token = 0): RaftEffect[] {
+    return this.feed({ kind: 'transfer', token, to: peer(n) })
   }
 
   propose(text: string, token = 0): RaftEffect[] {
@@ -217,8 +230,8 @@ const machineOf = ({ data }: Snapshot): string[] =>
 export class Cluster {
   readonly seed: number
   readonly dice: Random
-  /** Bounds of the core that a test wants small. */
-  small: Pick<RaftConfig, 'entriesKept' | 'snapshotPartBytes' | 'writesInFlight'> = {}
+  /** What a test wants other than the product has it, for members that are added or started from now on. */
+  options: Partial<RaftConfig> = {}
   readonly members = new Map<string, Member>()
   network: Message[] = []
   /** False: lost. Set by a test to cut links. */
@@ -322,6 +335,7 @@ const BLANKS = {
   MsgAppResp: { index: 0, reject: false, rejectHint: 0, logTerm: 0 },
   MsgHeartbeat: { commit: 0, read: 0 },
   MsgHeartbeatResp: { read: 0 },
+  MsgTimeoutNow: {},
   MsgReadIndex: { life: 0, serial: 1 },
   MsgReadIndexResp: { life: 0, serial: 1, index: 0, reject: false },
   MsgSnapStatus: { index: 0, offset: 0 },

@@ -45,17 +45,15 @@ function inRole(role: Role, term: number): Member {
   return member
 }
 
-function updatesTerm(role: Role): void {
-  test(`${role}UpdateTermFromMessage`, (t) => {
+for (const name of ['Follower', 'Candidate', 'Leader']) {
+  const role = name.toLowerCase() as Role
+  test(`${name}UpdateTermFromMessage`, (t) => {
     const member = inRole(role, 1)
     t.is(member.raft.role, role)
     hear(member, says('MsgApp', 2))
     t.like(member.raft, { term: 2, role: 'follower', leader: peer(2) })
   })
 }
-updatesTerm('follower')
-updatesTerm('candidate')
-updatesTerm('leader')
 
 test('RejectStaleTermMessage', (t) => {
   const member = alone([1, 2, 3], [], { term: 2 })

@@ -1,6 +1,14 @@
 import test from 'ava'
 import type { RaftEffect } from '../../../protocols/raft/types.ts'
-import { Cluster, ELECTION_TICKS, HEARTBEAT_TICKS, type Member, peer, says } from './cluster.ts'
+import {
+  Cluster,
+  ELECTION_TICKS,
+  HEARTBEAT_TICKS,
+  type Member,
+  peer,
+  recoveredWith,
+  says,
+} from './cluster.ts'
 
 const read = (member: Member, token: number): RaftEffect[] => member.feed({ kind: 'read', token })
 const readyOf = (member: Member): number[] => member.effects('read-ready').map(({ token }) => token)
@@ -164,4 +172,53 @@ test('reads that come up during a round share the next one', (t) => {
   cluster.settle()
   t.is(beats, 2, 'one more round for the other 99')
   t.is(readyOf(leader).length, 100)
+})
+
+test('ReadOnlyOptionLease: a leader that hears its quorum asks nobody', (t) => {
+  const cluster = new Cluster()
+  cluster.options = { readOnly: 'lease-based' }
+  for (const n of [1, 2, 3]) cluster.add(n, recoveredWith([1, 2, 3], []))
+  const leader = cluster.elect(1)
+  for (const [at, n] of [1, 2, 3, 1, 2, 3].entries()) {
+    const member = cluster.member(n)
+    leader.propose('a')
+    cluster.tick(HEARTBEAT_TICKS)
+    const kinds: string[] = []
+    cluster.onPost = ({ kind }) => kinds.push(kind)
+    read(member, at)
+    cluster.settle()
+    t.deepEqual(member.effects('read-ready').at(-1), { kind: 'read-ready', token: at, index: at + 2 })
+    t.false(kinds.includes('MsgHeartbeat'))
+  }
+  // Followers that are loyal are what the lease stands on.
+  const second = cluster.member(2)
+  second.feed({ kind: 'forget-leader' })
+  t.is(second.raft.leader, peer(1))
+})
+
+test('ReadOnlyDuplicateRequest: an answer to an earlier question in an earlier term confirms no later one', (t) => {
+  const cluster = Cluster.of([1, 2, 3])
+  const first = cluster.elect(1)
+  const question = says('MsgReadIndex', 1, { serial: 1 })
+  const kept: typeof cluster.network = []
+  cluster.passes = (sent) => sent.kind !== 'MsgHeartbeatResp' || kept.push(sent) === 0
+  first.feed({ kind: 'message', message: question })
+  cluster.settle()
+  t.is(kept.length, 2)
+  // Another leads, and commits; the first, cut off, is asked the same again, and hears the old acknowledgements.
+  cluster.cut(1)
+  cluster.member(3).feed({ kind: 'forget-leader' })
+  cluster.member(2).hup()
+  cluster.settle()
+  cluster.member(2).propose('newer')
+  cluster.settle()
+  t.is(cluster.leaders().length, 2)
+  read(first, 9)
+  first.feed({ kind: 'message', message: question })
+  for (const message of kept) first.feed({ kind: 'message', message })
+  t.deepEqual(readyOf(first), [])
+  const answers = cluster.network.filter(({ kind }) => kind === 'MsgReadIndexResp')
+  // The old round may be answered, at what was committed when it began.
+  t.true(answers.every((sent) => sent.kind === 'MsgReadIndexResp' && sent.index === 1))
+  t.true(answers.length <= 1)
 })

@@ -350,7 +350,7 @@ test('an acknowledgement waits for the disk, and while the disk is stuck it is k
 
 test('several writes may be in flight; one that is replaced meanwhile makes nothing stable', (t) => {
   const cluster = Cluster.of([1, 2, 3])
-  cluster.small = { writesInFlight: 3 }
+  cluster.options = { writesInFlight: 3 }
   const member = cluster.member(1)
   member.sync()
   member.start()

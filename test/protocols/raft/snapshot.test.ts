@@ -1,7 +1,11 @@
+import { crc32 } from 'node:zlib'
 import test from 'ava'
 import { LOG_ENTRIES_KEPT, SNAPSHOT_PART_BYTES } from '../../../protocols/limits.ts'
-import type { MessageOf } from '../../../protocols/raft/messages.ts'
+import { votersOf } from '../../../protocols/raft/configuration.ts'
+import { lastIndex, termAt } from '../../../protocols/raft/log.ts'
+import type { Message, MessageOf } from '../../../protocols/raft/messages.ts'
 import { status } from '../../../protocols/raft/raft.ts'
+import type { Configuration } from '../../../protocols/raft/types.ts'
 import {
   HEADER,
   change,
@@ -12,12 +16,13 @@ import {
   HEARTBEAT_TICKS,
   type Member,
   peer,
+  says,
 } from './cluster.ts'
 
 /** One voter that has forgotten its first entries, and a learner that needs them. */
 function behind(proposals = 40): { cluster: Cluster; leader: Member; learner: Member } {
   const cluster = new Cluster()
-  cluster.small = { entriesKept: 2, snapshotPartBytes: 16 }
+  cluster.options = { entriesKept: 2, snapshotPartBytes: 16 }
   const first = genesis(configurationOf([1], [2]))
   const leader = cluster.add(1, first)
   leader.tick()
@@ -148,7 +153,7 @@ test('PendingSnapshotPauseReplication: no entries go out while a snapshot is und
 
 test('SlowNodeRestore: a voter that was away comes back by snapshot, and counts again', (t) => {
   const cluster = Cluster.of([1, 2, 3])
-  cluster.small = { entriesKept: 2, snapshotPartBytes: 64 }
+  cluster.options = { entriesKept: 2, snapshotPartBytes: 64 }
   for (const member of cluster.members.values()) member.start()
   const leader = cluster.elect(1)
   cluster.cut(3)
@@ -180,7 +185,7 @@ test('the snapshot is restored only when it is on disk, and only then acknowledg
 
 test('entries of another history go with the log that a snapshot replaces, on disk too', (t) => {
   const cluster = Cluster.of([1, 2, 3])
-  cluster.small = { entriesKept: 0, snapshotPartBytes: 64 }
+  cluster.options = { entriesKept: 0, snapshotPartBytes: 64 }
   for (const member of cluster.members.values()) member.start()
   const old = cluster.elect(1)
   cluster.cut(1)
@@ -232,7 +237,7 @@ test('a snapshot names the configuration of its own index, not of later ones', (
 
 test('a state of several parts of full size arrives as it was', (t) => {
   const cluster = new Cluster()
-  cluster.small = { entriesKept: 0 }
+  cluster.options = { entriesKept: 0 }
   const first = genesis(configurationOf([1], [2]))
   const leader = cluster.add(1, first)
   leader.tick()
@@ -250,4 +255,74 @@ test('a state of several parts of full size arrives as it was', (t) => {
     900_008 - 3 * SNAPSHOT_PART_BYTES,
   ])
   t.deepEqual(learner.texts(), leader.texts())
+})
+
+test('SnapshotAbort: an acknowledgement of what the snapshot was to bring ends it, and entries follow', (t) => {
+  const { cluster, leader } = behind()
+  cluster.passes = ({ kind }) => kind !== 'MsgSnap'
+  cluster.tick(HEARTBEAT_TICKS)
+  leader.propose('more')
+  const progress = leader.raft.progress.get(peer(2))
+  t.like(progress, { state: 'snapshot', next: 42 })
+  cluster.network = []
+  leader.feed({ kind: 'message', message: says('MsgAppResp', 1, { index: 41 }) })
+  t.like(progress, { state: 'replicate', match: 41, next: 43, transfer: undefined })
+  t.is(progress?.inflight.length, 1)
+})
+
+for (const status of ['finish', 'failure'] as const) {
+  test(`report-snapshot ${status}: probed after it, once the member was heard`, (t) => {
+    const { cluster, leader } = behind()
+    cluster.passes = ({ kind }) => kind !== 'MsgSnap'
+    cluster.tick(HEARTBEAT_TICKS)
+    const progress = leader.raft.progress.get(peer(2))
+    leader.feed({ kind: 'report-snapshot', peer: peer(2), status })
+    t.like(progress, { state: 'probe', paused: true, next: status === 'finish' ? 42 : 1 })
+    leader.feed({ kind: 'report-snapshot', peer: peer(2), status })
+    t.is(progress?.state, 'probe')
+  })
+}
+
+/** A snapshot of index and term 11 from member 2, whole. */
+const whole = (configuration: Configuration, to = 1): Message => ({
+  kind: 'MsgSnap',
+  ...HEADER,
+  from: peer(2),
+  to: peer(to),
+  term: 11,
+  index: 11,
+  logTerm: 11,
+  configuration,
+  offset: 0,
+  total: 1,
+  data: Uint8Array.of(65),
+  last: true,
+  checksum: crc32(Uint8Array.of(65)),
+})
+
+test('RestoreWithVotersOutgoing: both halves are in force; it campaigns only with the snapshot on disk', (t) => {
+  const cluster = Cluster.of([1, 2])
+  const member = cluster.member(1)
+  member.autoSync = false
+  const joint = { ...configurationOf([2, 3, 4]), votersOutgoing: [1, 2, 3].map(peer) }
+  member.feed({ kind: 'message', message: whole(joint) })
+  t.is(lastIndex(member.raft.log), 11)
+  t.is(termAt(member.raft.log, 11), 11)
+  t.deepEqual(votersOf(member.raft.configuration), [1, 2, 3, 4].map(peer))
+  member.tick(2 * ELECTION_TICKS)
+  t.is(member.raft.role, 'follower')
+  member.feed({ kind: 'message', message: whole(joint) })
+  member.sync()
+  t.is(member.effects('restore').length, 1, 'the same snapshot again is none')
+  member.tick(2 * ELECTION_TICKS)
+  t.is(member.raft.role, 'pre-candidate')
+})
+
+test('RestoreVoterToLearner: a voter takes a snapshot in which it is a learner', (t) => {
+  const member = Cluster.of([1, 2, 3]).member(3)
+  member.feed({ kind: 'message', message: whole(configurationOf([1, 2], [3]), 3) })
+  t.is(member.effects('restore').length, 1)
+  t.deepEqual(member.raft.configuration, configurationOf([1, 2], [3]))
+  member.tick(4 * ELECTION_TICKS)
+  t.is(member.raft.role, 'follower')
 })
