@@ -31,6 +31,8 @@ export class Group {
   readonly members = new Map<MemberId, Member>()
   /** Whose data may be damaged at their next start; they count as lost from the moment of the fault. */
   readonly damaged = new Set<MemberId>()
+  /** Who came to lead, in order. */
+  readonly elected: { readonly atUs: number; readonly id: MemberId; readonly term: number }[] = []
   trace: RaftTrace | undefined
   readonly #world: Surroundings
   readonly #network: RaftNetwork
@@ -114,6 +116,10 @@ export class Group {
     return this.#all
       .filter(({ gone, host, raft }) => !gone && host.up && raft.role === 'leader')
       .sort((a, b) => b.raft.term - a.raft.term)
+  }
+
+  leads({ id, raft: { term } }: Member): void {
+    if (this.elected.at(-1)?.term !== term) this.elected.push({ atUs: this.#world.timeline.nowUs, id, term })
   }
 
   /** Members that have a log, in the configuration or not. */

@@ -234,6 +234,8 @@ export class Member {
       case 'refused':
         return this.#take(effect.token)?.done(refused(effect.why, effect.leader))
       case 'role':
+        if (effect.role === 'leader') this.group.leads(this)
+        return
       case 'superseded':
     }
   }

@@ -2,6 +2,8 @@
 import { Violation } from '../scenario.ts'
 import { FAULTS } from './faults.ts'
 import { RaftTrace } from './raft-trace.ts'
+import { Script } from './scenario.ts'
+import { scenarioNamed } from './scenarios.ts'
 import type { Setup } from './setup.ts'
 import { Simulation } from './simulation.ts'
 
@@ -23,7 +25,7 @@ export type RaftReport = {
 export function runSetup(setup: Setup, cpuMs: () => number): { report: RaftReport; simulation: Simulation } {
   const before = cpuMs()
   const simulation = new Simulation(setup)
-  const why = attempt(() => simulation.run())
+  const why = attempt(() => simulation.run(player(setup)))
   return { report: reportOf(simulation, why, cpuMs() - before), simulation }
 }
 
@@ -33,7 +35,13 @@ export function runTraced(setup: Setup): { simulation: Simulation; trace: RaftTr
   const trace = new RaftTrace()
   const [mesh] = simulation.groups
   if (mesh !== undefined) mesh.trace = trace
-  return { simulation, trace, why: attempt(() => simulation.run()) }
+  return { simulation, trace, why: attempt(() => simulation.run(player(setup))) }
+}
+
+/** What the setup's scenario does. */
+function player({ scenario }: Setup): ((simulation: Simulation) => void) | undefined {
+  const named = scenario === undefined ? undefined : scenarioNamed(scenario)
+  return named && ((simulation) => named.play(new Script(simulation, named.name)))
 }
 
 function attempt(run: () => void): string {
@@ -74,6 +82,7 @@ function reportOf(simulation: Simulation, why: string, cpuMs: number): RaftRepor
       leaderMs: Math.round((recovery?.leaderUs ?? 0) / 1_000),
       wellMs: Math.round((recovery?.wellUs ?? 0) / 1_000),
       unjudged,
+      ...simulation.figures,
     },
   }
 }

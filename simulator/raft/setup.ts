@@ -27,6 +27,8 @@ type GroupSetup = {
 
 export type Setup = {
   readonly seed: number
+  /** What is played beside the faults, if anything is (scenarios.ts). */
+  readonly scenario?: string
   readonly hosts: number
   readonly groups: readonly GroupSetup[]
   readonly tickUs: number
@@ -99,6 +101,34 @@ export function drawn(seed: number, minutes: number): Setup {
     codec: dice.chance(0.15),
     faults: drawnFaults(dice, safetyUs),
     safetyUs,
+  }
+}
+
+/** A quiet world with one group: what a scenario begins from. */
+export function still(seed: number, voters: number): Setup {
+  const founders = Array.from({ length: voters }, (_, n) => n)
+  return {
+    seed,
+    hosts: voters,
+    groups: [{ name: 'mesh', founders, spares: founders, clients: 3 }],
+    tickUs: 10 * MS,
+    timing: { heartbeatTicks: 10, electionTicks: 50 },
+    bounds: { entriesKept: 50, snapshotPartBytes: 4_096, maxInflightMsgs: 64 },
+    snapshotEvery: 200,
+    network: {
+      model: 'datagrams',
+      delay: { minUs: MS, meanUs: 2 * MS },
+      loss: 0,
+      duplicate: 0,
+      replay: 0,
+      replayUs: SECOND,
+      ordered: true,
+    },
+    disk: { minUs: 500, meanUs: 2 * MS },
+    clients: { thinkUs: 100 * MS, keys: 3, reads: 0.5, retries: false },
+    codec: false,
+    faults: [],
+    safetyUs: 50 * SECOND,
   }
 }
 

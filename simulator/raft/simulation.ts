@@ -13,7 +13,7 @@ import { random, type Random } from '../random.ts'
 import { Violation } from '../scenario.ts'
 import { Client } from './client.ts'
 import { RaftDisk } from './disk.ts'
-import { FAULTS, type Stage } from './faults.ts'
+import { type FaultName, FAULTS, type Stage } from './faults.ts'
 import { Group, type Surroundings } from './group.ts'
 import { History } from './history.ts'
 import { Host } from './host.ts'
@@ -42,6 +42,8 @@ export class Simulation {
   recovery: { readonly leaderUs: number; readonly wellUs: number } | undefined
   /** Registers whose history was too wide to be searched. */
   unjudged = 0
+  /** What a scenario measured. */
+  readonly figures: Record<string, number> = {}
   readonly #dice: Random
   readonly #lines: { readonly atUs: number; readonly line: () => string }[] = []
   #allowed = true
@@ -69,9 +71,13 @@ export class Simulation {
     )
   }
 
-  /** @throws Violation, or whatever a core throws. */
-  run(): void {
+  /**
+   * @param play Schedules what happens beside the planned faults.
+   * @throws Violation, or whatever a core throws.
+   */
+  run(play?: (simulation: Simulation) => void): void {
     this.begin()
+    play?.(this)
     this.timeline.run(this.setup.safetyUs)
     this.#calm()
     this.#becomeWell()
@@ -85,19 +91,25 @@ export class Simulation {
       ;(this.groups[at] as Group).found(founders.map((n) => this.hosts[n] as Host))
     }
     for (const client of this.clients) client.start()
-    const stage = this.#stage()
     for (const { atUs, fault, dice } of this.setup.faults) {
-      const row = FAULTS.find(({ name }) => name === fault)
-      this.timeline.after(atUs, () => {
-        if (!this.#allowed || row === undefined) return
-        const said = row.strike(stage, random(dice, 'fault'))
-        if (said === undefined) return
-        this.struck[fault] = (this.struck[fault] ?? 0) + 1
-        this.timeline.mix(FAULTS.indexOf(row), this.struck[fault])
-        this.say(() => `fault ${fault}: ${said}`)
-        for (const { checks } of this.groups) checks.full()
-      })
+      this.timeline.after(atUs, () => this.strike(fault, random(dice, 'fault')))
     }
+  }
+
+  /** One fault, now. */
+  strike(name: FaultName, dice: Random = this.#dice): void {
+    const row = FAULTS.find((each) => each.name === name)
+    if (!this.#allowed || row === undefined) return
+    const said = row.strike(this.#stage(), dice)
+    if (said === undefined) return
+    this.struck[name] = (this.struck[name] ?? 0) + 1
+    this.timeline.mix(FAULTS.indexOf(row), this.struck[name])
+    this.say(() => `fault ${name}: ${said}`)
+    for (const { checks } of this.groups) checks.full()
+  }
+
+  dice(purpose: string): Random {
+    return random(this.setup.seed, purpose)
   }
 
   say(line: () => string): void {
