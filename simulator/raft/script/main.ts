@@ -3,6 +3,7 @@
  * what its commands printed now, so that the output of a script which holds is the script.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Step } from './data-driven.ts'
 import { runRaftScript } from './run.ts'
@@ -39,8 +40,10 @@ if (values.help || positionals.length === 0) {
 
 function run(file: string): number {
   try {
-    const { steps, text } = runRaftScript(readFileSync(file, 'utf8'))
-    if (values.rewrite) writeFileSync(file, text)
+    // npm runs this in the project's folder, and says where it was called.
+    const path = resolve(process.env['INIT_CWD'] ?? '.', file)
+    const { steps, text } = runRaftScript(readFileSync(path, 'utf8'))
+    if (values.rewrite) writeFileSync(path, text)
     else process.stdout.write(text)
     if (values.rewrite || values.print) return 0
     const wrong = steps.filter(({ expected, actual }) => expected !== actual)
