@@ -11,7 +11,6 @@ import { type Environment, indented, log, nodeAt, print, setLevel } from './envi
 import { tell } from './hearing.ts'
 import { deliverMessages, sendSnapshot } from './mail.ts'
 import { memberOf, nodeOf, parseNumber, ScriptError } from './members.ts'
-import { ownPreVote } from './narrate.ts'
 import { compactDisk, type ScriptNode } from './node.ts'
 import { propose, proposeChange } from './proposing.ts'
 import { processReady } from './ready.ts'
@@ -43,7 +42,7 @@ const atEach =
 
 const COMMANDS: Readonly<Record<string, Perform>> = {
   'add-nodes': addNodes,
-  campaign: at(campaign),
+  campaign: at((environment, node) => log(environment, tell(node, { kind: 'campaign' }))),
   compact: compactLog,
   'deliver-msgs': deliverMessages,
   'forget-leader': at((environment, node) => log(environment, tell(node, { kind: 'forget-leader' }))),
@@ -81,11 +80,6 @@ export function performInteraction(environment: Environment, command: Command): 
     environment.output += error.message
   }
   return environment.output === '' ? 'ok' : environment.output
-}
-
-function campaign(environment: Environment, node: ScriptNode): void {
-  log(environment, tell(node, { kind: 'campaign' }))
-  if (node.raft.role === 'pre-candidate') node.after.push(...ownPreVote(node.raft))
 }
 
 function tick(environment: Environment, node: ScriptNode, count: number): void {

@@ -5,15 +5,16 @@ import { apply, hear } from '../../../protocols/raft/raft.ts'
 import type { Entry, RaftEvent } from '../../../protocols/raft/types.ts'
 import { type Environment, log } from './environment.ts'
 import { nodeOf, ScriptError } from './members.ts'
-import { becameFollower, narrate } from './narrate.ts'
+import { becameFollower, narrate, ownPreVote } from './narrate.ts'
 import { type Mail, type ScriptNode, take } from './node.ts'
 import { saidOf, switchedText } from './text.ts'
 import { viewOf } from './view.ts'
 
 /** The core hears an event. @returns What etcd's core would have logged. */
-export function tell({ raft }: ScriptNode, event: RaftEvent): string[] {
+export function tell({ raft, after }: ScriptNode, event: RaftEvent): string[] {
   const before = viewOf(raft)
   hear(raft, event)
+  after.push(...ownPreVote(before, raft))
   return narrate(before, event, raft)
 }
 

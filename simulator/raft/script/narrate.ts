@@ -2,13 +2,14 @@
  * What etcd's core would log about an event, told from the state before it and after it: our core logs nothing. Pure.
  * Only what can be seen from outside is told, so a line may be missing where a script sees more than the state shows.
  */
-import { nameOf, nodeOf } from './members.ts'
+import { describeConfiguration } from '../../../protocols/raft/confchange.ts'
+import { isVoter } from '../../../protocols/raft/configuration.ts'
 import type { MemberId } from '../../../protocols/raft/member.ts'
 import { lastIndex, lastTerm } from '../../../protocols/raft/log.ts'
 import type { Message, MessageOf } from '../../../protocols/raft/messages.ts'
-import { describeConfiguration } from '../../../protocols/raft/confchange.ts'
 import type { Raft } from '../../../protocols/raft/raft.ts'
-import type { Configuration, RaftEvent } from '../../../protocols/raft/types.ts'
+import type { RaftEvent } from '../../../protocols/raft/types.ts'
+import { nameOf, nodeOf } from './members.ts'
 import { append, appendResponse, restore, shown, snapshots } from './narrate-log.ts'
 import { switchedText } from './text.ts'
 import { saidSince, type View } from './view.ts'
@@ -30,19 +31,20 @@ export function narrate(before: View, event: RaftEvent, raft: Raft): string[] {
     case 'unreachable':
       return unreachable(event.peer, raft)
     case 'applied':
-      return lastIndex(raft.log) > before.lastIndex
-        ? [`INFO initiating automatic transition out of joint configuration ${configurationText(raft)}`]
-        : []
+      return leavesJoint(before, raft)
     default:
       return []
   }
 }
 
 const id = ({ config }: Raft): string => nameOf(config.self)
-const configurationText = ({ configuration }: { configuration: Configuration }): string =>
-  describeConfiguration(configuration, nameOf)
-
 export const becameFollower = (raft: Raft): string => `INFO ${id(raft)} became follower at term ${raft.term}`
+
+function leavesJoint(before: View, { log, configuration }: Raft): string[] {
+  if (lastIndex(log) === before.lastIndex) return []
+  const what = describeConfiguration(configuration, nameOf)
+  return [`INFO initiating automatic transition out of joint configuration ${what}`]
+}
 
 /** As it comes up. */
 export function born(raft: Raft): string[] {
@@ -58,21 +60,17 @@ export function born(raft: Raft): string[] {
 }
 
 function campaign(before: View, raft: Raft): string[] {
-  if (before.role === 'leader') return [`DEBUG ${id(raft)} ignoring MsgHup because already leader`]
-  const asked = raft.role === 'pre-candidate' || raft.role === 'candidate' || raft.role === 'leader'
-  if (
-    asked &&
-    (raft.role !== before.role || raft.term !== before.term || requests(before, raft).length > 0)
-  ) {
-    return [`INFO ${id(raft)} is starting a new election at term ${before.term}`, ...candidacy(before, raft)]
+  const name = id(raft)
+  if (before.role === 'leader') return [`DEBUG ${name} ignoring MsgHup because already leader`]
+  // A group of one has nobody to ask.
+  if (raft.term !== before.term || requests(before, raft).length > 0) {
+    return [`INFO ${name} is starting a new election at term ${before.term}`, ...candidacy(before, raft)]
   }
-  const { voters, votersOutgoing } = raft.configuration
-  const votes = voters.includes(raft.config.self) || votersOutgoing.includes(raft.config.self)
-  return votes
-    ? [
-        `WARN ${id(raft)} cannot campaign at term ${raft.term} since there are still pending configuration changes to apply`,
-      ]
-    : [`WARN ${id(raft)} is unpromotable and can not campaign`]
+  if (!isVoter(raft.configuration, raft.config.self)) {
+    return [`WARN ${name} is unpromotable and can not campaign`]
+  }
+  const why = 'since there are still pending configuration changes to apply'
+  return [`WARN ${name} cannot campaign at term ${raft.term} ${why}`]
 }
 
 const requests = (before: View, raft: Raft): MessageOf<'MsgVote' | 'MsgPreVote'>[] =>
@@ -108,9 +106,11 @@ function ownVote(before: View, raft: Raft): string[] {
   return polled(before, 'MsgVoteResp', self, true, raft)
 }
 
-/** A pre-candidate counts its own vote at once; etcd's does with the next Ready. */
-export const ownPreVote = (raft: Raft): string[] =>
-  polledLines(new Map(), 'MsgPreVoteResp', raft.config.self, true, raft)
+/** A pre-candidate counts its own vote at once; etcd's does with the next Ready: then is the time for these. */
+export function ownPreVote(before: View, raft: Raft): string[] {
+  const asks = requests(before, raft).some(({ kind }) => kind === 'MsgPreVote')
+  return asks ? polledLines(new Map(), 'MsgPreVoteResp', raft.config.self, true, raft) : []
+}
 
 function polled(before: View, kind: Message['kind'], from: MemberId, granted: boolean, raft: Raft): string[] {
   const lines = polledLines(before.votes, kind, from, granted, raft)
@@ -160,13 +160,13 @@ function message(before: View, heard: Message, raft: Raft): string[] {
   }
 }
 
-function oldTerm(before: View, { kind, from, term }: Message, raft: Raft): string[] {
-  const answered = saidSince(before, raft).length > 0
-  if (answered && kind !== 'MsgPreVote') return []
-  if (kind === 'MsgPreVote') return []
-  return [
-    `INFO ${id(raft)} [term: ${raft.term}] ignored a ${kind} message with lower term from ${nameOf(from)} [term: ${term}]`,
-  ]
+function oldTerm(before: View, heard: Message, raft: Raft): string[] {
+  const { kind, from, term } = heard
+  if (heard.kind === 'MsgPreVote') return votes(before, heard, raft)
+  // A leader of an old term is told of the new one.
+  if (saidSince(before, raft).length > 0) return []
+  const what = `ignored a ${kind} message with lower term from ${nameOf(from)} [term: ${term}]`
+  return [`INFO ${id(raft)} [term: ${raft.term}] ${what}`]
 }
 
 const isIgnored = (before: View, { term }: Message, raft: Raft): boolean =>
@@ -177,8 +177,9 @@ type VoteRequest = MessageOf<'MsgVote' | 'MsgPreVote'>
 function ignoredVote(before: View, { kind, from, index, logTerm }: VoteRequest, raft: Raft): string {
   const own = `[logterm: ${before.lastTerm}, index: ${before.lastIndex}, vote: ${nameOf(before.vote)}]`
   const theirs = `[logterm: ${logTerm}, index: ${index}]`
-  const left = raft.config.electionTicks - before.electionElapsed
-  return `INFO ${id(raft)} ${own} ignored ${kind} from ${nameOf(from)} ${theirs} at term ${before.term}: lease is not expired (remaining ticks: ${left})`
+  const left = raft.timing.electionTicks - before.electionElapsed
+  const why = `lease is not expired (remaining ticks: ${left})`
+  return `INFO ${id(raft)} ${own} ignored ${kind} from ${nameOf(from)} ${theirs} at term ${before.term}: ${why}`
 }
 
 function newTerm(before: View, heard: Message, raft: Raft): string[] {
@@ -186,10 +187,8 @@ function newTerm(before: View, heard: Message, raft: Raft): string[] {
   const cameDown = before.role !== 'follower' && raft.role === 'follower'
   const isOnlyTalk = kind === 'MsgPreVote' || (kind === 'MsgPreVoteResp' && !heard.reject)
   if (term > before.term && raft.term === term && !isOnlyTalk) {
-    return [
-      `INFO ${id(raft)} [term: ${before.term}] received a ${kind} message with higher term from ${nameOf(from)} [term: ${term}]`,
-      becameFollower(raft),
-    ]
+    const what = `received a ${kind} message with higher term from ${nameOf(from)} [term: ${term}]`
+    return [`INFO ${id(raft)} [term: ${before.term}] ${what}`, becameFollower(raft)]
   }
   const leads = kind === 'MsgApp' || kind === 'MsgHeartbeat' || kind === 'MsgSnap'
   return leads && cameDown ? [becameFollower(raft)] : []
@@ -226,20 +225,42 @@ function timeoutNow(before: View, { from }: Message, raft: Raft): string[] {
 }
 
 function forgetLeader(before: View, raft: Raft): string[] {
-  if (raft.config.readOnly === 'lease-based')
+  if (before.role !== 'follower') return []
+  if (raft.config.readOnly === 'lease-based') {
     return ['ERROR ignoring MsgForgetLeader due to ReadOnlyLeaseBased']
-  const forgot = before.leader !== '' && raft.leader === ''
-  return forgot ? [`INFO ${id(raft)} forgetting leader ${nameOf(before.leader)} at term ${raft.term}`] : []
+  }
+  if (before.leader === '' || raft.leader !== '') return []
+  return [`INFO ${id(raft)} forgetting leader ${nameOf(before.leader)} at term ${raft.term}`]
 }
 
 function transfer(before: View, to: MemberId, raft: Raft): string[] {
-  if (raft.role !== 'leader') return []
-  const said = saidSince(before, raft)
-  const sent = said.some(({ kind }) => kind === 'MsgTimeoutNow')
-  const starts = `INFO ${id(raft)} [term ${raft.term}] starts to transfer leadership to ${nameOf(to)}`
-  const name = nameOf(to)
-  const now = `INFO ${id(raft)} sends MsgTimeoutNow to ${name} immediately as ${name} already has up-to-date log`
-  return sent ? [starts, now] : [starts]
+  const [self, name, term] = [id(raft), nameOf(to), raft.term]
+  if (raft.role !== 'leader') {
+    return raft.leader === '' ? [`INFO ${self} no leader at term ${term}; dropping leader transfer msg`] : []
+  }
+  if (raft.configuration.learners.includes(to)) {
+    return [`DEBUG ${self} is learner. Ignored transferring leadership`]
+  }
+  if (before.transferee === to) {
+    const what = `transfer leadership to ${name} is in progress, ignores request to same node ${name}`
+    return [`INFO ${self} [term ${term}] ${what}`]
+  }
+  const lines: string[] = []
+  if (before.transferee !== '') {
+    lines.push(
+      `INFO ${self} [term ${term}] abort previous transferring leadership to ${nameOf(before.transferee)}`,
+    )
+  }
+  if (to === raft.config.self) {
+    return [...lines, `DEBUG ${self} is already leader. Ignored transferring leadership to self`]
+  }
+  lines.push(`INFO ${self} [term ${term}] starts to transfer leadership to ${name}`)
+  if (saidSince(before, raft).some(({ kind }) => kind === 'MsgTimeoutNow')) {
+    lines.push(
+      `INFO ${self} sends MsgTimeoutNow to ${name} immediately as ${name} already has up-to-date log`,
+    )
+  }
+  return lines
 }
 
 function unreachable(peer: MemberId, raft: Raft): string[] {

@@ -28,7 +28,7 @@ export type ScriptNode = {
   /** Async: the append thread has said that entries up to here, of what is in the log now, are written. */
   appendedTo: number
   /** Lines that belong behind the next Ready. */
-  after: string[]
+  readonly after: string[]
 }
 
 /** Something under way: how it is printed, and what its arrival does. */

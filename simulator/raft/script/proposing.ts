@@ -45,7 +45,7 @@ function drop(environment: Environment, { raft }: ScriptNode, why: string): neve
   if (raft.leader === '') log(environment, [`INFO ${id} no leader at term ${raft.term}; dropping proposal`])
   if (why === 'transferring') {
     log(environment, [
-      `DEBUG ${id} [term ${raft.term}] transfer leadership is in progress; dropping proposal`,
+      `DEBUG ${id} [term ${raft.term}] transfer leadership to ${nameOf(raft.transferee)} is in progress; dropping proposal`,
     ])
   }
   throw new ScriptError(DROPPED)

@@ -106,6 +106,9 @@ export function saidOf(message: Message): Said {
       const entries = message.entries.map((entry, at) => ({ ...entry, index: index + 1 + at }))
       return { ...base, index, logTerm, commit, entries }
     }
+    // etcd's comes from whom it is about.
+    case 'MsgTransferLeader':
+      return { ...base, from: nameOf(message.transferee) }
     case 'MsgSnap': {
       const { index, logTerm: term, configuration } = message
       return { ...base, snapshot: { index, term, configuration } }

@@ -20,6 +20,7 @@ export type View = {
   readonly written: number
   readonly electionElapsed: number
   readonly configuration: Configuration
+  readonly transferee: MemberId
   readonly votes: ReadonlyMap<MemberId, boolean>
   readonly progress: ReadonlyMap<MemberId, Progress>
   readonly entries: readonly Entry[]
@@ -28,7 +29,7 @@ export type View = {
 }
 
 export function viewOf(raft: Raft): View {
-  const { term, vote, role, leader, log, electionElapsed, configuration, votes, progress } = raft
+  const { term, vote, role, leader, log, electionElapsed, configuration, votes, progress, transferee } = raft
   return {
     term,
     vote,
@@ -43,6 +44,7 @@ export function viewOf(raft: Raft): View {
     written: Math.max(log.stable, ...raft.writing.inFlight.map(({ upTo }) => upTo)),
     electionElapsed,
     configuration,
+    transferee,
     votes: new Map(votes),
     progress: new Map(
       [...progress].map(([member, each]) => [member, { ...each, inflight: [...each.inflight] }]),
