@@ -14,7 +14,7 @@ import {
 } from '../protocols/ask/messages.ts'
 import { type Failure } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
-import { REQUEST_MS } from '../protocols/limits.ts'
+import { FOLLOW_ADRIFT_MS, REQUEST_MS } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { type Asked, envelopeCommand, type Machine } from '../protocols/raft/envelope.ts'
 import { message as raftMessage, PROTOCOL as RAFT } from '../protocols/raft/messages.ts'
@@ -84,6 +84,10 @@ type Events = {
   role(group: string, role: Role, leader: PeerId): void
   /** A group's log was put aside while this peer ran. */
   putAside(group: string): void
+  /** A group's log has come further, or who leads it has changed. */
+  moved(group: string): void
+  /** How long ago everything there is was here, as far as following tells. */
+  followedMs(group: string): number
 }
 
 type Led = Pick<Group<unknown, never>, 'name' | 'role' | 'leader' | 'submit'>
@@ -99,9 +103,11 @@ export class Agreement {
   readonly #bringingIn: { readonly mesh: BringingIn; readonly site: BringingIn }
   readonly #timers = new Set<Timer>()
   readonly #proposing: { readonly mesh: Proposing; readonly site: Proposing }
+  readonly #followedMs: (group: string) => number
   #stopped = false
 
   constructor(identity: Identity, ports: Ports, events: Events) {
+    this.#followedMs = (group) => events.followedMs(group)
     this.#identity = identity
     this.#ports = ports
     this.siteGroup = siteGroupOf(identity)
@@ -123,10 +129,12 @@ export class Agreement {
       new Group({ name, cluster: identity.mesh, peer: identity.peer, mend }, machine, groupPorts, {
         applied: () => events.changed(),
         restored: () => events.changed(),
+        moved: () => events.moved(name),
         role: (role, leader) => {
           // A group may lead before `this.mesh` is there: a mesh is founded a turn later.
           this.#later(0, () => this.#heardOf(name, leader))
           events.role(name, role, leader)
+          events.moved(name)
         },
         putAside: () => this.#later(0, () => events.putAside(name)),
       })
@@ -157,7 +165,6 @@ export class Agreement {
     this.site.start()
     const look = (): void => {
       if (this.#stopped) return
-      this.#bringingIn.mesh.look(Object.keys(this.mesh.state.peers))
       this.#bringingIn.site.look(peersOfSite(this.mesh.state, this.#identity.site))
       this.#later(LEARNERS_MS, look)
     }
@@ -181,9 +188,12 @@ export class Agreement {
     this.#proposing.site.propose(siteCommand.encode(command), done)
   }
 
-  /** How old what this peer's copy of a group says may be. */
+  /** How old what this peer's copy of a group says may be, by what its members say or by whom it is followed from. */
   freshness(which: GroupName): Freshness {
-    return this.#contact[which].freshness(this.#known(which), this.#ports.clock.nowMs())
+    const heard = this.#contact[which].freshness(this.#known(which), this.#ports.clock.nowMs())
+    if (this[which].heardLeader() !== '') return heard
+    const ageMs = this.#followedMs(this[which].name)
+    return ageMs < heard.ageMs ? { ageMs, stale: ageMs > FOLLOW_ADRIFT_MS } : heard
   }
 
   /** Voters out of sight, when they are so many that the group can agree on nothing. */

@@ -14,6 +14,7 @@ import type { Epoch } from '../protocols/epoch.ts'
 import { homeOf } from './catalog/mesh.ts'
 import type { Context, NodeConfig, Ports } from './context.ts'
 import { Counts, figures } from './figures.ts'
+import { Following } from './following.ts'
 import { checkParams, handlers } from './handlers.ts'
 import { PROBING } from './hypervisor.ts'
 import { Jobs } from './jobs.ts'
@@ -91,7 +92,14 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     mindDoor(context)
   }
 
-  const agreement = new Agreement(
+  // Peers that the mesh admitted, or was known to have admitted when this peer last ran.
+  const known = new Map<string, string[]>()
+  for (const [, value] of ports.store.recovered(key('peer'))) {
+    const peer = knownPeer.decode(value)
+    known.set(peer.id, peer.addresses)
+  }
+
+  const agreement: Agreement = new Agreement(
     identity,
     { ...ports, transport },
     {
@@ -100,7 +108,19 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
       inSight: (peer) =>
         transport.connected().includes(peer) && SEEN.has(context?.observation.peerState(peer) ?? 'unknown'),
       putAside: (group) => noteDamage(group === agreement.site.name ? agreement.site : agreement.mesh),
+      moved: (group) => following.moved(group),
+      followedMs: (group) => following.followed(group).ageMs,
     },
+  )
+  const following = new Following(
+    identity.mesh,
+    [agreement.mesh, agreement.site],
+    {
+      peers: () =>
+        [...known.keys()].map((id) => [id, agreement.mesh.state.peers[id]?.site === identity.site] as const),
+      isWide: (group) => group === agreement.mesh.name,
+    },
+    { clock, transport },
   )
   const noteDamage = ({ name, opened }: Pick<Agreement['mesh'], 'name' | 'opened'>): void => {
     const text = describeDamage(name, opened)
@@ -182,6 +202,7 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     config,
     ports: { ...ports, transport },
     agreement,
+    following,
     asking,
     vms,
     moves,
@@ -200,12 +221,6 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
       : home.epoch
   }
 
-  // Peers that the mesh admitted, or was known to have admitted when this peer last ran.
-  const known = new Map<string, string[]>()
-  for (const [, value] of ports.store.recovered(key('peer'))) {
-    const peer = knownPeer.decode(value)
-    known.set(peer.id, peer.addresses)
-  }
   const parting = new Set<string>()
   let allowed = ''
   function mindPeers(): void {
@@ -307,6 +322,7 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     start(done) {
       mindPeers()
       agreement.start()
+      following.start()
       vms.start(() => {
         moves.start()
         observation.start()
@@ -331,6 +347,7 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
       vms.stop()
       observation.stop()
       pulling.stop()
+      following.stop()
       agreement.stop()
       // What was handed to the store before this is on disk when this is.
       ports.store.write([], true, () => done())

@@ -18,7 +18,7 @@ import {
   SNAPSHOT_EVERY_ENTRIES,
 } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
-import { isVoter, membersOf } from '../protocols/raft/configuration.ts'
+import { decodeChange, isVoter, membersOf } from '../protocols/raft/configuration.ts'
 import {
   applyEntry,
   type Asked,
@@ -44,6 +44,7 @@ import { type LogOwner, storeOps } from '../storage/raft-log.ts'
 import { type Reason, recoverReason } from '../storage/raft-salvage.ts'
 import type { Store } from '../storage/store.ts'
 import { Copying } from './copying.ts'
+import type { Followable } from './following.ts'
 import { LogWriter } from './log-writer.ts'
 import { type Mend, openLog, type Opened, supersede } from './opening.ts'
 import { Ticker } from './ticker.ts'
@@ -69,6 +70,8 @@ export type GroupEvents<Command> = {
   applied(command: Command, outcome: Outcome<unknown>): void
   /** The whole state was replaced by a snapshot. */
   restored(): void
+  /** Entries were applied, of whatever kind, or a snapshot was. */
+  moved(): void
   role(role: Role, leader: PeerId): void
   /** This life has put its log aside: `opened` says why. */
   putAside(): void
@@ -77,10 +80,11 @@ export type GroupEvents<Command> = {
 type Answer = Done<Outcome<unknown>>
 type Pending = { readonly index: number; readonly term: number; readonly done: Answer }
 
-export class Group<State, Command> {
+export class Group<State, Command> implements Followable {
   readonly name: string
   /** How its log was found at start, and the newest log that was put aside, if one was. */
   opened: Pick<Opened, 'how' | 'why'> & { readonly reason: Reason | undefined }
+  /** Heard, or named by whom this peer follows; empty when none is known. */
   leader: PeerId = ''
   role: Role = 'follower'
   appliedIndex: number
@@ -225,6 +229,53 @@ export class Group<State, Command> {
     return status(this.#raft)
   }
 
+  /** A look at what this peer holds, for those who follow it. */
+  held(): ReturnType<Followable['held']> {
+    const { log, snapshot, term, config } = this.#raft
+    return { generation: config.generation, log, snapshot, term }
+  }
+
+  /** The leader, if this peer leads or has heard it within two election timeouts. */
+  heardLeader(): PeerId {
+    // Who has no vote sleeps through its ticks.
+    if (!this.#stopped) this.#ticker.catchUp()
+    const { role, leader, electionElapsed, electionTimeout } = this.#raft
+    const heard = role === 'leader' || electionElapsed < 2 * electionTimeout
+    return heard ? peerOf(leader) : ''
+  }
+
+  isMember(peer: PeerId): boolean {
+    return membersOf(this.#raft.configuration).some((member) => peerOf(member) === peer)
+  }
+
+  /** Who leads, as others say: counts only while this peer does not hear a leader itself. */
+  hint(leader: PeerId): void {
+    if (this.heardLeader() !== '' || leader === this.leader || leader === peerOf(this.member)) return
+    this.leader = leader
+    this.#events.role(this.role, leader)
+  }
+
+  /** Committed entries, as others hold them. @returns Why they cannot be read, if so. */
+  learn(entries: readonly Entry[]): string | undefined {
+    if (this.#stopped) return undefined
+    // What the state machine cannot read it refuses; a change of members must be one.
+    const why = refusalOf(() =>
+      entries.forEach(({ kind, data }) => kind === 'configuration' && decodeChange(data)),
+    )
+    if (why === undefined) this.#feed({ kind: 'learn', entries })
+    return why
+  }
+
+  /** A snapshot, as others hold it; one of a newer generation instead of this log. @returns Why it cannot be read, if so. */
+  install(generation: number, snapshot: Snapshot): string | undefined {
+    if (this.#stopped) return undefined
+    const why = refusalOf(() => this.#snapshots.decode(snapshot.data))
+    if (why !== undefined) return why
+    if (generation > this.#raft.config.generation) this.#beginAnew(generation)
+    if (generation === this.#raft.config.generation) this.#feed({ kind: 'learn-snapshot', snapshot })
+    return undefined
+  }
+
   #ask(done: Answer, event: (token: number) => RaftEvent): void {
     if (this.#stopped) return done(failed({ code: 'STOPPING', peer: 'this peer' }))
     const { unwritable } = this.#log
@@ -261,7 +312,8 @@ export class Group<State, Command> {
         for (const entry of effect.entries) this.#apply(entry)
         this.#feed({ kind: 'applied', index: this.appliedIndex })
         this.#compact()
-        return this.#copyLater()
+        this.#copyLater()
+        return this.#events.moved()
       case 'restore':
         this.#envelope = this.#decoded(effect.snapshot.data)
         this.appliedIndex = effect.snapshot.index
@@ -270,7 +322,7 @@ export class Group<State, Command> {
         this.#loseProposals()
         this.#tellTiming()
         this.#events.restored()
-        return
+        return this.#events.moved()
       case 'proposed': {
         const done = this.#asked.get(effect.token)
         this.#asked.delete(effect.token)
@@ -327,6 +379,7 @@ export class Group<State, Command> {
     this.#events.putAside()
     this.#events.restored()
     this.#events.role(this.role, this.leader)
+    this.#events.moved()
   }
 
   #begun({ owner, recovered, first }: Pick<Opened, 'owner' | 'recovered' | 'first'>): {
@@ -465,6 +518,17 @@ function successorOf({ configuration, progress, leader }: Status): MemberId | un
     ({ peer, recentActive }) => peer !== leader && recentActive && isVoter(configuration, peer),
   )
   return heard.toSorted((a, b) => b.match - a.match)[0]?.peer
+}
+
+/** What a decoder has against something. */
+function refusalOf(decode: () => unknown): string | undefined {
+  try {
+    decode()
+    return undefined
+  } catch (error) {
+    if (!(error instanceof GodwitError)) throw error
+    return error.message
+  }
 }
 
 const unknown = (group: string, why: string): Failure => ({ code: 'OUTCOME_UNKNOWN', group, why })

@@ -168,15 +168,17 @@ export function showGroups(context: Context): GroupView[] {
   return (['mesh', 'site'] as const).map((which) => {
     const group = agreement[which]
     const { ageMs, stale } = agreement.freshness(which)
-    const { role, term, leader, configuration, commit, applied, lastIndex, snapshotIndex } = group.status()
+    const { role, term, configuration, commit, applied, lastIndex, snapshotIndex } = group.status()
     const learner = configuration.learners.includes(group.member)
     const voter = isVoter(configuration, group.member)
+    const { source } = context.following.followed(group.name)
     return {
       group: group.name,
       role: role === 'follower' ? outsider(learner, voter) : role,
       generation: group.generation,
       term,
-      leader: leader === '' ? '' : nameOfPeer(context, peerOf(leader)),
+      leader: group.leader === '' ? '' : nameOfPeer(context, group.leader),
+      source: source === '' ? '' : nameOfPeer(context, source),
       voters: names(configuration.voters),
       learners: names(configuration.learners),
       commit,

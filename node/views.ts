@@ -132,6 +132,7 @@ export const groupView = z.object({
   generation: z.number().describe('0 unless the group was recovered'),
   term: z.number(),
   leader: z.string().describe('name of the leader; empty when none is known'),
+  source: z.string().describe('name of the peer that it is followed from; empty while a leader is heard'),
   voters: z.array(z.string()),
   learners: z.array(z.string()),
   commit: z.number(),

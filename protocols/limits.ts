@@ -172,6 +172,10 @@ assert(FOLLOW_ADRIFT_MS >= 2 * FOLLOW_HOLD_MS + 2 * REQUEST_MS)
 export const FOLLOW_BEHIND_MS = 10_000
 /** How often a follower looks whether somebody nearer than its source follows, too. */
 export const FOLLOW_LOOK_MS = 30_000
+/** A member that hears no leader for this long follows like everybody else: several elections have failed by then. */
+export const FOLLOW_AFTER_MS = 5_000
+/** How often it is looked who is connected, and who is heard. */
+export const FOLLOW_BEAT_MS = 1_000
 /** Who had nothing to give is asked again after this; doubled each time up to the second number. */
 export const FOLLOW_AGAIN_MS_MIN = 500
 export const FOLLOW_AGAIN_MS_MAX = 8_000

@@ -300,6 +300,7 @@ export const VIEWS: Readonly<Record<string, View>> = {
       { key: 'applied', right: true, value: (v) => v.applied },
       { key: 'lag', right: true, value: (v) => v.lag },
       age,
+      { key: 'source', wide: true, value: (v) => v.source },
       { key: 'missing', wide: true, value: (v) => list(v.missing) },
       {
         key: 'generation',

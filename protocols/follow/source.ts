@@ -195,6 +195,8 @@ const told = ({ generation, log, standing }: View): Standing => ({
   generation,
   index: log.applied,
   ...standing,
+  // Longer ones lead to nobody who is asked for long: see `isAdrift`.
+  path: standing.path.slice(0, FOLLOW_HOPS_MAX),
 })
 
 const nothing = (view: View, why: AnswerOf<'nothing'>['why']): Answer => ({

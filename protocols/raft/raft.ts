@@ -21,6 +21,7 @@ import {
   isLoyal,
 } from './election.ts'
 import { hearAppend, hearHeartbeat } from './follower.ts'
+import { learn, learnSnapshot } from './learning.ts'
 import * as logs from './log.ts'
 import type { MemberId } from './member.ts'
 import type { Message } from './messages.ts'
@@ -118,6 +119,10 @@ export function hear(raft: Raft, event: RaftEvent): void {
       return hearApplied(raft, event.index)
     case 'compact':
       return makeSnapshot(raft, event.index, event.data)
+    case 'learn':
+      return learn(raft, event.entries)
+    case 'learn-snapshot':
+      return learnSnapshot(raft, event.snapshot)
     case 'unreachable':
       return replication.hearUnreachable(raft, event.peer)
     case 'report-snapshot':

@@ -15,6 +15,7 @@ import * as logs from './log.ts'
 import type { MessageOf } from './messages.ts'
 import { becomeSnapshot, type Progress, type Transfer } from './progress.ts'
 import { type Incoming, type Raft, send } from './state.ts'
+import type { Snapshot } from './types.ts'
 import { installSnapshot } from './writing.ts'
 
 /** The state machine's own snapshot. One that is too old, too new or too large changes nothing. */
@@ -131,9 +132,14 @@ function install(raft: Raft, message: MessageOf<'MsgSnap'>, { parts, total }: In
     offset += part.length
   }
   raft.incoming = undefined
-  raft.snapshot = { index, term, configuration, data }
-  raft.configuration = configuration
-  raft.configurations = []
-  installSnapshot(raft, raft.snapshot)
+  replaceBySnapshot(raft, { index, term, configuration, data })
   acknowledge(raft, from, index)
+}
+
+/** The log begins anew behind a snapshot that another peer made. */
+export function replaceBySnapshot(raft: Raft, snapshot: Snapshot): void {
+  raft.snapshot = snapshot
+  raft.configuration = snapshot.configuration
+  raft.configurations = []
+  installSnapshot(raft, snapshot)
 }

@@ -66,6 +66,9 @@ export type RaftEvent =
   | { readonly kind: 'applied'; readonly index: number }
   /** The host has made a snapshot of its state machine at `index`; entries before it (less a tail) may go. */
   | { readonly kind: 'compact'; readonly index: number; readonly data: Uint8Array }
+  /** Known to be committed, from whoever says so (learning.ts); what is held already changes nothing. */
+  | { readonly kind: 'learn'; readonly entries: readonly Entry[] }
+  | { readonly kind: 'learn-snapshot'; readonly snapshot: Snapshot }
   /** The transport lost its connection to `peer`: whatever is in flight to it must be probed again. */
   | { readonly kind: 'unreachable'; readonly peer: MemberId }
   /** How a snapshot that went another way than by parts came out. */

@@ -99,6 +99,7 @@ export class Host {
         applied: () => {},
         restored: () => {},
         putAside: () => {},
+        moved: () => {},
         role: (_role, leader) => alive.after(0, () => leader !== '' && this.proposing.leaderChanged()),
       },
     )

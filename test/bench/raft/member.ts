@@ -84,7 +84,13 @@ const group: Group<State, Command> = new Group(
     store: store.value,
     send: (sent) => transport.send(peerOf(sent.to), PROTOCOL, message.encode(sent)),
   },
-  { applied() {}, restored() {}, putAside() {}, role: (role) => role === 'leader' && say({ leads: true }) },
+  {
+    applied() {},
+    restored() {},
+    moved() {},
+    putAside() {},
+    role: (role) => role === 'leader' && say({ leads: true }),
+  },
 )
 const proposing = new Proposing(group, clock, (asked, _timeoutMs, done) => group.submit(asked, done))
 transport.serve(PROTOCOL, { frame: (_from, frame) => group.hear(message.decode(frame)) })

@@ -152,6 +152,7 @@ const groupView: GroupView = {
   role: 'leader',
   term: 3,
   leader: 'crane',
+  source: '',
   voters: ['crane'],
   learners: ['heron'],
   commit: 42,

@@ -195,7 +195,8 @@ export class Peer {
   /** Makes a snapshot, and forgets all but `kept` entries. */
   compact(kept: number): void {
     const { log } = this.disk
-    if (log.applied === 0) return
+    // Of a generation that is over the truth has only a part.
+    if (log.applied === 0 || this.disk.generation !== this.mesh.generation) return
     this.disk.snapshot = snapshotAt(this.mesh, log.applied)
     const to = Math.max(log.base.index, log.applied - kept)
     if (to === log.base.index) return
