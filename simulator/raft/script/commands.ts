@@ -118,10 +118,11 @@ function raftLog(environment: Environment, { disk }: ScriptNode): void {
 
 /** `compact 1 12`: entries up to 12 are gone, from the disk and from the core. */
 function compactLog(environment: Environment, command: Command): void {
-  const [id, index] = idsOf(command)
-  const each = nodeAt(environment, id ?? 0)
-  if (index === undefined) throw new ScriptError('expected an index')
-  compactDisk(each.disk, index + 1)
-  compact(each.raft.log, index)
-  raftLog(environment, each)
+  const [id = 0, index = 0] = idsOf(command)
+  const node = nodeAt(environment, id)
+  const { log: held } = node.raft
+  if (index < held.base.index || index > held.applied) throw new ScriptError(`cannot compact to ${index}`)
+  compactDisk(node.disk, index + 1)
+  compact(held, index)
+  raftLog(environment, node)
 }
