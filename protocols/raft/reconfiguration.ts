@@ -73,7 +73,7 @@ function leadOn(raft: Raft): void {
 export function leaveJoint(raft: Raft): void {
   const { configuration, role, transferee, lastChangeIndex, log } = raft
   if (!configuration.autoLeave || role !== 'leader' || lastChangeIndex > log.applied) return
-  // Whoever leads after the transfer leaves it; or this one, at the next entry, if there is none.
+  // Whoever leads after the transfer leaves it; or this one, when the transfer is over.
   if (transferee !== '') return
   raft.lastChangeIndex = append(raft, 'configuration', new Uint8Array())
   broadcastAppend(raft)

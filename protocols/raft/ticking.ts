@@ -7,6 +7,7 @@ import { isSoleVoter, isVoter } from './configuration.ts'
 import { tickElection } from './election.ts'
 import { isQuorum } from './quorum.ts'
 import { askAgain, broadcastHeartbeat } from './reading.ts'
+import { leaveJoint } from './reconfiguration.ts'
 import { advanceCommit } from './replication.ts'
 import { becomeFollower } from './roles.ts'
 import type { Raft } from './state.ts'
@@ -28,8 +29,9 @@ function tickLeader(raft: Raft): void {
     raft.electionElapsed = 0
     if (!checkQuorum(raft)) return becomeFollower(raft, raft.term, '')
     raft.transferee = ''
-    // Who is out of sight is not waited for.
+    // Who is out of sight is not waited for; and a transfer that came to nothing may have kept the group joint.
     advanceCommit(raft)
+    leaveJoint(raft)
   }
   if (raft.heartbeatElapsed < heartbeatTicks) return
   raft.heartbeatElapsed %= heartbeatTicks

@@ -12,18 +12,17 @@ import { sendAppend } from './replication.ts'
 import { type Raft, refuse, send } from './state.ts'
 
 export function transfer(raft: Raft, to: MemberId, token?: number): void {
-  const { role, leader, config } = raft
+  const { role, leader } = raft
   const refused = (why: 'not-leader' | 'not-voter'): void => {
     if (token !== undefined) refuse(raft, token, why)
   }
   if (role === 'leader') return handOver(raft, to) ? undefined : refused('not-voter')
   if (leader === '') return refused('not-leader')
-  if (to !== config.self || role === 'follower')
-    send(raft, { kind: 'MsgTransferLeader', to: leader, transferee: to })
+  send(raft, { kind: 'MsgTransferLeader', to: leader, transferee: to })
 }
 
 /** Leader. @returns False when `to` cannot lead. */
-export function handOver(raft: Raft, to: MemberId): boolean {
+function handOver(raft: Raft, to: MemberId): boolean {
   const { configuration, progress, transferee, config, log } = raft
   const theirs = progress.get(to)
   if (theirs === undefined || configuration.learners.includes(to)) return false

@@ -181,7 +181,7 @@ test('a joint configuration is left by the next leader, if the one who entered i
   t.deepEqual(next?.raft.configuration, configurationOf([1, 2, 4]))
 })
 
-test('a leader in transfer leaves the joint configuration at the next entry, or the next leader does', (t) => {
+test('of a leader in transfer the next leader leaves the joint configuration', (t) => {
   const { cluster, leader } = group()
   leader.change(replace(3, 'implicit'))
   leader.transfer(2)
@@ -189,6 +189,20 @@ test('a leader in transfer leaves the joint configuration at the next entry, or 
   cluster.tick(HEARTBEAT_TICKS)
   t.is(cluster.member(2).raft.role, 'leader')
   t.deepEqual(cluster.member(2).raft.configuration, configurationOf([1, 2, 4]))
+})
+
+test('a transfer that comes to nothing keeps a group joint no longer than itself', (t) => {
+  const { cluster, leader } = group()
+  cluster.passes = ({ kind }) => kind !== 'MsgTimeoutNow'
+  leader.change(replace(3, 'implicit'))
+  leader.transfer(2)
+  cluster.settle()
+  t.is(leader.raft.configuration.votersOutgoing.length, 3)
+  for (let i = 0; i < ELECTION_TICKS; i++) {
+    leader.tick()
+    cluster.settle()
+  }
+  t.deepEqual(leader.raft.configuration, configurationOf([1, 2, 4]))
 })
 
 test('a snapshot in the middle of a joint configuration carries both halves', (t) => {
