@@ -3,6 +3,13 @@
  * seed (swarm testing: each seed has its own subset of faults, each with its own rate; ranges after TigerBeetle's VOPR).
  * Everything that happens follows from this value, so a failing one can be made smaller and run again.
  */
+import {
+  ELECTION_TICKS,
+  HEARTBEAT_TICKS,
+  LOG_ENTRIES_KEPT,
+  SNAPSHOT_EVERY_ENTRIES,
+  TICK_MS,
+} from '../../protocols/limits.ts'
 import type { RaftConfig } from '../../protocols/raft/types.ts'
 import { random, type Random } from '../random.ts'
 import { FAULTS, type FaultName } from './faults.ts'
@@ -73,7 +80,7 @@ export function drawn(seed: number, minutes: number): Setup {
   ]
   const network = drawnNetwork(dice)
   const disk = { minUs: dice.pick([50, 500, 5 * MS]), meanUs: dice.pick([100, MS, 10 * MS, 50 * MS]) }
-  const tickUs = 10 * MS
+  const tickUs = TICK_MS * MS
   // An election takes two round trips and two writes. Timeouts that allow for less would elect nobody, ever.
   const electionUs = 3 * (2 * (network.delay.minUs + 2 * network.delay.meanUs) + disk.minUs + 2 * disk.meanUs)
   const electionTicks = Math.max(dice.pick([8, 20, 50, 100]), Math.ceil(electionUs / tickUs))
@@ -111,7 +118,7 @@ export function still(seed: number, voters: number): Setup {
     seed,
     hosts: voters,
     groups: [{ name: 'mesh', founders, spares: founders, clients: 3 }],
-    tickUs: 10 * MS,
+    tickUs: TICK_MS * MS,
     timing: { heartbeatTicks: 10, electionTicks: 50 },
     bounds: { entriesKept: 50, snapshotPartBytes: 4_096, maxInflightMsgs: 64 },
     snapshotEvery: 200,
@@ -129,6 +136,27 @@ export function still(seed: number, voters: number): Setup {
     codec: false,
     faults: [],
     safetyUs: 50 * SECOND,
+  }
+}
+
+/** One mesh group and many sites of one voter, in good health, with the product's timing: what speed is measured on. */
+export function healthy(seed: number, voters: number, sites: number, seconds: number): Setup {
+  const base = still(seed, voters)
+  return {
+    ...base,
+    hosts: voters + sites,
+    groups: [
+      ...base.groups.map((group) => ({ ...group, clients: 1 })),
+      ...Array.from({ length: sites }, (_, n): GroupSetup => {
+        return { name: `site/s${n}`, founders: [voters + n], spares: [], clients: 1 }
+      }),
+    ],
+    timing: { heartbeatTicks: HEARTBEAT_TICKS, electionTicks: ELECTION_TICKS },
+    bounds: { entriesKept: LOG_ENTRIES_KEPT },
+    snapshotEvery: SNAPSHOT_EVERY_ENTRIES,
+    network: { ...base.network, delay: { minUs: 20 * MS, meanUs: 5 * MS } },
+    clients: { thinkUs: 10 * SECOND, keys: 10, reads: 0.5, retries: true },
+    safetyUs: seconds * SECOND,
   }
 }
 

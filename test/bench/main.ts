@@ -21,6 +21,10 @@ const BENCHES: Readonly<Record<string, { readonly what: string; load(): Promise<
     what: 'proposals through a Raft group of 3 and 5 voters, beside etcd',
     load: async () => (await import('./raft.ts')).raft,
   },
+  'sim-speed': {
+    what: 'the simulator of Raft groups: virtual time per CPU time, seeds per hour',
+    load: async () => (await import('./sim-speed.ts')).simSpeed,
+  },
   'transfer-loopback': {
     what: 'one seeder process to one leecher process, beside webtorrent and bare TLS',
     load: async () => (await import('./transfer-loopback.ts')).transferLoopback,
