@@ -1,7 +1,11 @@
 /** Peers outside a group follow its log: three vote, everybody else is told by members, and by each other. */
 import test, { type ExecutionContext } from 'ava'
+import { LOG_ENTRIES_KEPT, SNAPSHOT_EVERY_ENTRIES } from '../../protocols/limits.ts'
 import { peerOf } from '../../protocols/raft/member.ts'
 import { meshState } from '../../node/catalog/mesh.ts'
+import { remainsOf, successor } from '../../node/recovering.ts'
+import { recover, recoverOwner } from '../../storage/raft-log.ts'
+import { asideOps } from '../../storage/raft-salvage.ts'
 import type { SimHost } from '../../simulator/host.ts'
 import { Mesh } from '../found/support.ts'
 
@@ -144,3 +148,94 @@ test('watch/monotone-unique-resumable: sources die, sites are cut off, and nobod
   t.deepEqual(watch.faults, [])
   t.true(watch.compared > 200, `${watch.compared} compared`)
 })
+
+test('watch/compaction-boundary: who was away while its source compacted goes on with a snapshot and what follows it', (t) => {
+  const mesh = new Mesh(
+    [
+      { name: 'aa', peers: 4 },
+      { name: 'bb', peers: 2 },
+    ],
+    3,
+  )
+  const watch = new Watch(mesh)
+  watch.run(10_000)
+  const away = mesh.host('bb-2')
+  const before = indexOf(away)
+  away.kill()
+  // As many as make a snapshot, and so many more that what `bb-2` has is gone from every log.
+  const { agreement } = mesh.context('aa-1')
+  const { id: peer } = mesh.host('aa-1').terms
+  let [asked, answered] = [0, 0]
+  const count = SNAPSHOT_EVERY_ENTRIES + LOG_ENTRIES_KEPT
+  const more = (): void => {
+    if (asked === count) return
+    const addresses = [`/ip4/10.9.9.9/tcp/${++asked}`]
+    agreement.proposeMesh({ kind: 'peer-update', peer, addresses }, (outcome) => {
+      t.true(outcome.ok)
+      answered++
+      more()
+    })
+  }
+  for (let n = 0; n < 64; n++) more()
+  while (answered < count && mesh.world.nowMs < 600_000) mesh.run(1_000)
+  t.is(answered, count)
+  const { log, snapshot } = mesh.context('bb-1').agreement.mesh.held()
+  t.true(log.base.index > before && snapshot.index > before, `base ${log.base.index}, was at ${before}`)
+  away.start()
+  mesh.until('it has everything', () => together(mesh), 20_000)
+  watch.run(1_000)
+  t.true(mesh.context('bb-2').agreement.mesh.held().snapshot.index >= snapshot.index)
+  t.deepEqual(watch.faults, [])
+  // What it was given is on its disk, and in one piece.
+  away.cutPower()
+  mesh.cluster.network.cutSite('bb')
+  mesh.host('bb-1').kill()
+  away.start()
+  watch.run(3_000)
+  t.true(indexOf(away) >= snapshot.index)
+  t.deepEqual(watch.faults, [])
+})
+
+test('a group that begins anew is followed by all who followed it, and by the voters that it lost', (t) => {
+  const mesh = new Mesh(
+    [
+      { name: 'aa', peers: 4 },
+      { name: 'bb', peers: 2 },
+    ],
+    3,
+  )
+  mesh.until('all have everything', () => together(mesh))
+  for (const host of mesh.cluster.founders) host.kill()
+  const [kept, ...lost] = mesh.cluster.founders as [SimHost, SimHost, SimHost]
+  recoverMesh(mesh, kept)
+  kept.start()
+  const generation = (): number => mesh.context(kept.terms.name).agreement.mesh.generation
+  mesh.until('it leads', () => mesh.context(kept.terms.name).agreement.mesh.role === 'leader')
+  t.true(generation() > 0)
+  for (const host of lost) host.start()
+  const isOfIt = ({ node }: SimHost): boolean => node?.context.agreement.mesh.generation === generation()
+  mesh.until('all follow', () => all(mesh).every(isOfIt) && together(mesh), 60_000)
+  propose(t, mesh, 'bb-2', 1)
+  mesh.until('all have it', () => together(mesh))
+  // And what they have now is what they boot with.
+  mesh.host('bb-2').cutPower()
+  mesh.cluster.network.cutSite('bb')
+  mesh.host('bb-2').start()
+  mesh.run(1_000)
+  t.is(mesh.context('bb-2').agreement.mesh.generation, generation())
+})
+
+/** `raft recover` on a host whose peer does not run. */
+function recoverMesh(mesh: Mesh, host: SimHost): void {
+  const { store, terms } = host
+  const found = recover(store, 'mesh')
+  const owner = recoverOwner(store, 'mesh')
+  if (found === undefined || owner === undefined) throw new Error('no log')
+  const remains = remainsOf('mesh', owner, found)
+  const dice = mesh.world.random('recover')
+  const next = successor('mesh', terms.id, remains, { mesh: undefined, site: '', floor: 0 }, dice)
+  const reason = { atMs: 0, why: 'test', member: owner.member }
+  store.write([...asideOps(store, 'mesh', reason), ...next.ops], true, () => {})
+  mesh.run(1_000)
+  host.store = store.reopen()
+}
