@@ -90,7 +90,7 @@ type Events = {
   followedMs(group: string): number
 }
 
-type Led = Pick<Group<unknown, never>, 'name' | 'role' | 'leader' | 'submit'>
+type Led = Pick<Group<unknown, never>, 'name' | 'role' | 'leader' | 'submit' | 'heardLeader' | 'status'>
 
 export class Agreement {
   readonly mesh: Group<MeshState, MeshCommand>
@@ -248,13 +248,27 @@ export class Agreement {
   ): void {
     const { transport } = this.#ports
     if (group.role === 'leader') return group.submit(asked, done)
-    if (group.leader === '' || group.leader === transport.self || hops >= HOPS_MAX)
+    const to = this.#towards(group)
+    if (to === '' || to === transport.self || hops >= HOPS_MAX)
       return done(failed({ code: 'NO_LEADER', group: group.name, afterMs: 0 }))
     const command = envelopeCommand.encode({ ...asked, nowMs: 0 })
     const frame = proposal.encode({ group: group.name, command, hops: hops + 1 })
-    transport.request(group.leader, PROPOSE, frame, timeoutMs, (outcome) =>
+    transport.request(to, PROPOSE, frame, timeoutMs, (outcome) =>
       done(outcome.ok ? said(group.name, outcome.value) : outcome),
     )
+  }
+
+  /**
+   * Whom a proposal goes to. Who follows knows the leader by hearsay: when there is no connection to it, any voter in
+   * reach passes it on, for it hears of the next leader first.
+   */
+  #towards(group: Led): PeerId {
+    const { transport } = this.#ports
+    const connected = transport.connected()
+    if (group.heardLeader() !== '' || connected.includes(group.leader)) return group.leader
+    const voters = votersOf(group.status().configuration).map(peerOf)
+    if (voters.includes(transport.self)) return group.leader
+    return voters.find((voter) => connected.includes(voter)) ?? group.leader
   }
 
   #serve(frame: Uint8Array, reply: Done<Uint8Array>): void {
