@@ -258,6 +258,20 @@ export const PLANTED: readonly Planted[] = [
       ),
     ],
   },
+  {
+    id: 'J22',
+    name: 'retry-across-leader-change',
+    seenIn: "Raft without sessions (Ongaro's thesis, 6.3)",
+    what: 'a command that is asked for again is done again',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/envelope.ts`,
+        `const kept = session.answers.get(serial)`,
+        `const kept = session.answers.get(serial - SESSION_WINDOW)`,
+      ),
+    ],
+  },
 ]
 
 /** The source with the bug in it; undefined when the bug is not in that file. @throws Error when an edit does not apply exactly once. */

@@ -52,9 +52,9 @@ export class Member {
   /** At which tick of the host the core was last told of time. */
   toldTicks = 0
   readonly before: Before
+  readonly asked = new Map<number, Waiting>()
   readonly #founders: readonly MemberId[] | undefined
   readonly #held = new Map<number, Message[]>()
-  readonly #asked = new Map<number, Waiting>()
   readonly #pending = new Map<number, Pending>()
   #lost: Durable | undefined
   #token = 1
@@ -89,7 +89,7 @@ export class Member {
     const recovered = this.host.disk.recover(this.group.name)
     this.life++
     this.#held.clear()
-    this.#asked.clear()
+    this.asked.clear()
     this.#pending.clear()
     this.raft = this.#born(recovered ?? this.#begun())
     this.group.checks.restarted(this, recovered)
@@ -144,6 +144,7 @@ export class Member {
     this.group.trace?.stepped(this, event, effects)
     this.group.checks.stepped(this, message)
     for (const effect of effects) this.#perform(effect)
+    this.group.checks.performed(this)
   }
 
   /** In how many ticks of the host it must be told of time. */
@@ -189,8 +190,10 @@ export class Member {
   }
 
   #ask(done: (answer: Answer) => void, key: string): number {
+    // Time that went by before comes first: nobody is asked yet.
+    this.#catchUp()
     const token = this.#token++
-    this.#asked.set(token, { done, committed: this.group.truth.committedTo, key })
+    this.asked.set(token, { done, committed: this.group.truth.committedTo, key })
     return token
   }
 
@@ -241,8 +244,8 @@ export class Member {
   }
 
   #take(token: number): Waiting | undefined {
-    const asked = this.#asked.get(token)
-    this.#asked.delete(token)
+    const asked = this.asked.get(token)
+    this.asked.delete(token)
     return asked
   }
 

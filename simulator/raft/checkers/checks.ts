@@ -32,6 +32,7 @@ export class Checks {
       snapshot: of('snapshot'),
       applied: of('applied'),
       sent: of('sent'),
+      performed: of('performed'),
       restarted: of('restarted'),
       answers: of('answers'),
       full: of('full'),
@@ -76,6 +77,10 @@ export class Checks {
 
   sent(m: Look, message: Message): void {
     for (const hook of this.#hooks.sent) hook(m, message)
+  }
+
+  performed(m: Look): void {
+    for (const hook of this.#hooks.performed) hook(m)
   }
 
   applied(m: Look, entry: Entry): void {

@@ -14,6 +14,8 @@ export type Look = {
   /** What its state machine has carried out, and a hash over it. */
   readonly machineIndex: number
   readonly digest: number
+  /** Requests that it has neither answered nor refused, by token. */
+  readonly asked: ReadonlyMap<number, unknown>
   /** Messages of other members heard since its term last changed. */
   readonly heardInTerm: number
   readonly before: Before

@@ -11,6 +11,7 @@ import { isQuorum } from '../../../protocols/raft/quorum.ts'
 import type { Entry, Recovered } from '../../../protocols/raft/types.ts'
 import { Violation } from '../../scenario.ts'
 import { holds } from '../disk.ts'
+import { ASKING } from './asking.ts'
 import type { Look } from './look.ts'
 import type { Scene } from './truth.ts'
 
@@ -30,6 +31,8 @@ export type Hooks = {
   applied?(m: Look, entry: Entry | undefined): void
   sent?(m: Look, message: Message): void
   restarted?(m: Look, recovered: Recovered | undefined): void
+  /** All effects of an event are performed. */
+  performed?(m: Look): void
   /** A read is answered; when it was asked everything up to `committed` was. */
   answers?(m: Look, committed: number): void
   /** At commits, elections and faults. */
@@ -410,6 +413,7 @@ export const CHECKERS: readonly Checker[] = [
       },
     }),
   },
+  ...ASKING,
 ]
 
 const isChange = ({ kind }: Entry): boolean => kind === 'configuration'

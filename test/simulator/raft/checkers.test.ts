@@ -1,6 +1,7 @@
 /** Each checker of tier A fails on a violation that is planted for it, and not on what is as it should be. */
 import test from 'ava'
 import { genesis } from '../../../protocols/raft/genesis.ts'
+import { envelopeCommand } from '../../../protocols/raft/envelope.ts'
 import type { Message } from '../../../protocols/raft/messages.ts'
 import { create, type Raft } from '../../../protocols/raft/raft.ts'
 import type { Entry } from '../../../protocols/raft/types.ts'
@@ -48,6 +49,7 @@ function member(id: string, ...entries: Entry[]): Fake {
     host: { up: true },
     machineIndex: 1,
     digest: 1,
+    asked: new Map(),
   }
   return { ...look, heardInTerm: 1, before: before(look) }
 }
@@ -242,6 +244,26 @@ const PLANTS: Record<string, { readonly fine: Plant; readonly wrong: Plant }> = 
       hooks.ballot?.(inTerm(9), { ...grant, kind: 'MsgVote', index: 0, logTerm: 0, transfer: false }),
     wrong: (hooks) => hooks.ballot?.(inTerm(9), { ...grant, kind: 'MsgPreVote', index: 0, logTerm: 0 }),
   },
+  A1: {
+    fine: (hooks) => {
+      const m = follower(7)
+      m.raft.reading.forwarded.set(1, 7)
+      hooks.performed?.(m)
+    },
+    wrong: (hooks) => hooks.performed?.(follower(7)),
+  },
+  I19: {
+    fine: (hooks) => {
+      does(hooks, 2, 10, command(1))
+      // Asked for again, and not done again.
+      does(hooks, 3, 10, command(1))
+      does(hooks, 4, 11, command(2))
+    },
+    wrong: (hooks) => {
+      does(hooks, 2, 10, command(1))
+      does(hooks, 3, 11, command(1))
+    },
+  },
   D1: {
     fine: (hooks) => {
       const m = member('1#1', entry(2, 2))
@@ -260,6 +282,32 @@ function counted(term: number): Fake {
   Object.assign(m.before, { role: 'leader', term: 3 })
   m.raft.log.commit = 2
   return m
+}
+
+/** Somebody has asked it to read; its leader is known. */
+function follower(token: number): Fake {
+  const m = member('1#1')
+  m.raft.leader = '2#1'
+  m.asked = new Map([[token, {}]])
+  return m
+}
+
+const command = (serial: number): Uint8Array =>
+  envelopeCommand.encode({
+    kind: 'do',
+    session: 1,
+    serial,
+    acknowledged: 0,
+    command: new Uint8Array(1),
+    nowMs: 1,
+  })
+
+/** A member that was in state 1 at the first entry is in state `digest` after this one. */
+function does(hooks: Hooks, index: number, digest: number, data: Uint8Array): void {
+  const m = member('1#1')
+  if (index === 2) hooks.applied?.(m, undefined)
+  Object.assign(m, { machineIndex: index, digest })
+  hooks.applied?.(m, { ...entry(index, 2), data })
 }
 
 function snapshotAt(index: number): Fake {
