@@ -178,6 +178,7 @@ test('watch/compaction-boundary: who was away while its source compacted goes on
   }
   for (let n = 0; n < 64; n++) more()
   mesh.until('all are answered', () => answered === count, 600_000)
+  mesh.until('its source has them', () => together(mesh))
   const { log, snapshot } = mesh.context('bb-1').agreement.mesh.held()
   t.true(log.base.index > before && snapshot.index > before, `base ${log.base.index}, was at ${before}`)
   away.start()
