@@ -1,23 +1,15 @@
 /**
- * The two groups of this peer, mesh and own site (DESIGN section 3), and the way of a proposal to whoever leads. The
- * leader also brings in the peers that were admitted but are not in the group yet, as learners.
+ * The two groups of this peer, mesh and own site (DESIGN section 3), and the way of a proposal to whoever leads. Who
+ * is in them is decided in electing.ts, how patient they are in pacing.ts.
  */
 import type { Clock, Dice, Timer } from '../protocols/clock.ts'
-import {
-  answer,
-  HOPS_MAX,
-  MEMBER,
-  memberAnswer,
-  memberAsk,
-  PROPOSE,
-  proposal,
-} from '../protocols/ask/messages.ts'
+import { answer, HOPS_MAX, PROPOSE, proposal } from '../protocols/ask/messages.ts'
 import { type Failure } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { FOLLOW_ADRIFT_MS, REQUEST_MS } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { type Asked, envelopeCommand, type Machine } from '../protocols/raft/envelope.ts'
-import { message as raftMessage, PROTOCOL as RAFT } from '../protocols/raft/messages.ts'
+import { type Message, message as raftMessage, PROTOCOL as RAFT } from '../protocols/raft/messages.ts'
 import { votersOf } from '../protocols/raft/configuration.ts'
 import { peerOf } from '../protocols/raft/member.ts'
 import type { Role } from '../protocols/raft/types.ts'
@@ -32,7 +24,6 @@ import {
   type MeshCommand,
   meshState,
   type MeshState,
-  peersOfSite,
 } from './catalog/mesh.ts'
 import {
   applySite,
@@ -42,12 +33,12 @@ import {
   siteState,
   type SiteState,
 } from './catalog/site.ts'
-import { BringingIn } from './bringing-in.ts'
 import { Contact, type Freshness } from './contact.ts'
 import { MESH_GROUP, siteGroupOf } from './founding.ts'
 import { Group } from './group.ts'
 import { mendMesh, mendSite } from './mending.ts'
 import { type Mend, recoveredState } from './opening.ts'
+import { Pacing } from './pacing.ts'
 import { Proposing } from './proposing.ts'
 
 export const MESH: Machine<MeshState, MeshCommand> = {
@@ -63,8 +54,8 @@ export const SITE: Machine<SiteState, SiteCommand> = {
   apply: applySite,
 }
 
-/** How often a leader looks for admitted peers that are not in its group. */
-const LEARNERS_MS = 500
+/** How often a leader looks at its links, and whoever has no leader at how long that has been. */
+const PACE_MS = 500
 
 type Ports = {
   readonly clock: Clock
@@ -100,7 +91,7 @@ export class Agreement {
   readonly #ports: Ports
   readonly #contact: { readonly mesh: Contact; readonly site: Contact }
   readonly #inSight: (peer: PeerId) => boolean
-  readonly #bringingIn: { readonly mesh: BringingIn; readonly site: BringingIn }
+  readonly #pacing: { readonly mesh: Pacing; readonly site: Pacing }
   readonly #timers = new Set<Timer>()
   readonly #proposing: { readonly mesh: Proposing; readonly site: Proposing }
   readonly #followedMs: (group: string) => number
@@ -118,8 +109,11 @@ export class Agreement {
       clock: ports.clock,
       dice: ports.dice,
       store: ports.store,
-      send: (message: Parameters<typeof raftMessage.encode>[0]): void =>
-        ports.transport.send(peerOf(message.to), RAFT, raftMessage.encode(message)),
+      send: (message: Message): void => {
+        const to = peerOf(message.to)
+        this.#pacingOf(message.group)?.sent(message, ports.transport.path(to) !== undefined)
+        ports.transport.send(to, RAFT, raftMessage.encode(message))
+      },
     }
     const group = <State, Command>(
       name: string,
@@ -133,6 +127,7 @@ export class Agreement {
         role: (role, leader) => {
           // A group may lead before `this.mesh` is there: a mesh is founded a turn later.
           this.#later(0, () => this.#heardOf(name, leader))
+          this.#pacingOf(name)?.look()
           events.role(name, role, leader)
           events.moved(name)
         },
@@ -145,18 +140,16 @@ export class Agreement {
       mendSite(store, { peer, site, mesh: recoveredState(store, MESH_GROUP, MESH) }, state, generation),
     )
     this.#proposing = { mesh: this.#proposingTo(this.mesh), site: this.#proposingTo(this.site) }
-    this.#bringingIn = {
-      mesh: new BringingIn(this.mesh, ports.transport),
-      site: new BringingIn(this.site, ports.transport),
-    }
+    this.#pacing = { mesh: new Pacing(this.mesh, ports.clock), site: new Pacing(this.site, ports.clock) }
 
     ports.transport.serve(RAFT, { frame: (from, frame) => this.#hear(from, frame) })
-    ports.transport.serve(MEMBER, { request: (_from, frame, reply) => this.#sayMember(frame, reply) })
     ports.transport.serve(PROPOSE, { request: (_from, frame, reply) => this.#serve(frame, reply) })
     ports.transport.watch((peer, up) => {
       if (up) return
       this.mesh.unreachable(peer)
       this.site.unreachable(peer)
+      this.#pacing.mesh.lost(peer)
+      this.#pacing.site.lost(peer)
     })
   }
 
@@ -165,8 +158,9 @@ export class Agreement {
     this.site.start()
     const look = (): void => {
       if (this.#stopped) return
-      this.#bringingIn.site.look(peersOfSite(this.mesh.state, this.#identity.site))
-      this.#later(LEARNERS_MS, look)
+      this.#pacing.mesh.look()
+      this.#pacing.site.look()
+      this.#later(PACE_MS, look)
     }
     look()
   }
@@ -178,6 +172,12 @@ export class Agreement {
     this.#proposing.site.stop()
     this.mesh.stop()
     this.site.stop()
+  }
+
+  /** Membership has lost sight of a peer: where it leads, another may at once. */
+  forget(peer: PeerId): void {
+    this.mesh.forget(peer)
+    this.site.forget(peer)
   }
 
   proposeMesh(command: MeshCommand, done: Done<unknown>): void {
@@ -283,13 +283,6 @@ export class Agreement {
     )
   }
 
-  #sayMember(frame: Uint8Array, reply: Done<Uint8Array>): void {
-    const { group: name } = memberAsk.decode(frame)
-    const group = [this.mesh, this.site].find((each) => each.name === name)
-    if (group === undefined) return reply(failed({ code: 'NOT_FOUND', what: 'group', name }))
-    reply(ok(memberAnswer.encode({ member: group.member })))
-  }
-
   #hear(from: PeerId, frame: Uint8Array): void {
     const message = raftMessage.decode(frame)
     if (peerOf(message.from) !== from)
@@ -297,8 +290,18 @@ export class Agreement {
     const which =
       message.group === MESH_GROUP ? 'mesh' : message.group === this.siteGroup ? 'site' : undefined
     if (which === undefined) return
+    this.#pacing[which].heard(message)
     this[which].hear(message)
     this.#contact[which].heard(from, this[which].leader === from, this.#ports.clock.nowMs())
+  }
+
+  /** Undefined until both groups are there: a group may speak before that. */
+  #pacingOf(group: string): Pacing | undefined {
+    return group === MESH_GROUP
+      ? this.#pacing?.mesh
+      : group === this.siteGroup
+        ? this.#pacing?.site
+        : undefined
   }
 
   #heardOf(group: string, leader: PeerId): void {

@@ -14,6 +14,7 @@ import type { Epoch } from '../protocols/epoch.ts'
 import { homeOf } from './catalog/mesh.ts'
 import type { Context, NodeConfig, Ports } from './context.ts'
 import { Counts, figures } from './figures.ts'
+import { Electing } from './electing.ts'
 import { Following } from './following.ts'
 import { checkParams, handlers } from './handlers.ts'
 import { PROBING } from './hypervisor.ts'
@@ -198,6 +199,22 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
   })
   const presenting = new Presenting(identity.peer, identity.site, agreement, vms)
   const observation = new Observation(() => context, identity.peer, { ...ports, transport })
+  const electing = new Electing(
+    [
+      ['mesh', agreement.mesh],
+      ['site', agreement.site],
+    ],
+    { ...config.raft, power: () => ports.host.power() },
+    {
+      peersOf: (kind) =>
+        Object.values(agreement.mesh.state.peers)
+          .filter(({ site }) => kind === 'mesh' || site === identity.site)
+          .map(({ id, site, draining }) => ({ peer: id, site, draining: draining === true })),
+      isRemoved: (peer) => agreement.mesh.state.removed?.[peer] !== undefined,
+      sight: (peer) => observation.sight(peer),
+    },
+    { clock, transport },
+  )
   context = {
     config,
     ports: { ...ports, transport },
@@ -326,6 +343,7 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
       vms.start(() => {
         moves.start()
         observation.start()
+        electing.start()
         mind()
         const untilMs = clock.nowMs() + READY_MS
         const look = (): void => {
@@ -340,17 +358,21 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     },
 
     stop(done) {
-      stopped = true
       ready = false
-      ports.door.close()
-      moves.stop()
-      vms.stop()
-      observation.stop()
-      pulling.stop()
-      following.stop()
-      agreement.stop()
-      // What was handed to the store before this is on disk when this is.
-      ports.store.write([], true, () => done())
+      // While others take over what this peer leads and votes in, it goes on.
+      electing.handOver(() => {
+        stopped = true
+        ports.door.close()
+        moves.stop()
+        vms.stop()
+        observation.stop()
+        pulling.stop()
+        following.stop()
+        electing.stop()
+        agreement.stop()
+        // What was handed to the store before this is on disk when this is.
+        ports.store.write([], true, () => done())
+      })
     },
   }
 }

@@ -116,6 +116,22 @@ export const CONFIG_KEYS = [
     otherwise: 'none',
   },
   {
+    key: 'raft.vote',
+    env: 'GODWIT_RAFT_VOTE',
+    flag: 'raft-vote',
+    kind: 'boolean',
+    summary: 'whether this peer may become a voter of a group',
+    otherwise: 'true',
+  },
+  {
+    key: 'raft.uplink',
+    env: 'GODWIT_RAFT_UPLINK',
+    flag: 'raft-uplink',
+    kind: 'text',
+    summary: 'name of the line this host depends on; no majority of voters sits behind one',
+    otherwise: "its site's own",
+  },
+  {
     key: 'driver',
     env: 'GODWIT_DRIVER',
     flag: 'driver',

@@ -33,6 +33,7 @@ export type Config = {
   readonly http: { readonly listen: string }
   readonly capacity: { readonly cpus: number; readonly memoryMiB: number; readonly diskGiB: number }
   readonly labels: Readonly<Record<string, string>>
+  readonly raft: { readonly vote: boolean; readonly uplink: string }
   readonly driver: 'auto' | 'kvm' | 'tcg' | 'none'
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' }
 }
@@ -89,6 +90,8 @@ const SCHEMAS = {
   labels: z
     .record(label, z.string('must be key=value').max(NAME_LENGTH_MAX))
     .refine((labels) => Object.keys(labels).length <= LABELS_MAX, `at most ${LABELS_MAX} labels`),
+  'raft.vote': z.boolean(),
+  'raft.uplink': label,
   driver: z.enum(['auto', 'kvm', 'tcg', 'none']),
   'log.level': z.enum(['debug', 'info', 'warn', 'error']),
 } as const satisfies Record<Key, z.ZodType>
@@ -115,6 +118,12 @@ const fileSchema = z.preprocess(
       }),
     ),
     labels: optional(SCHEMAS.labels),
+    raft: optional(
+      z.strictObject({
+        vote: optional(SCHEMAS['raft.vote']),
+        uplink: optional(SCHEMAS['raft.uplink']),
+      }),
+    ),
     driver: optional(SCHEMAS.driver),
     log: optional(z.strictObject({ level: optional(SCHEMAS['log.level']) })),
   }),
@@ -278,6 +287,10 @@ function complete(values: ReadonlyMap<Key, unknown>, env: Environment, machine: 
       diskGiB: value('capacity.diskGiB', () => machine.diskGiB(dataDir)),
     },
     labels: value('labels', () => ({})),
+    raft: {
+      vote: value('raft.vote', () => true),
+      uplink: value('raft.uplink', () => ''),
+    },
     driver: value('driver', () => 'auto'),
     log: { level: value('log.level', () => 'info') },
   }

@@ -52,6 +52,8 @@ export type NodeConfig = {
   readonly labels: Readonly<Record<string, string>>
   /** What of this host may be committed to VMs. */
   readonly capacity: { readonly cpus: number; readonly memoryMiB: number; readonly diskBytes: number }
+  /** Whether this peer may vote, and what fails with it when a line fails; empty: its site's. */
+  readonly raft: { readonly noVote: boolean; readonly uplink: string }
   /** Address of the status endpoint, for people; empty when it is off. */
   readonly http: string
 }

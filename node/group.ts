@@ -16,6 +16,7 @@ import {
   HEARTBEAT_TICKS,
   PROPOSALS_MAX,
   SNAPSHOT_EVERY_ENTRIES,
+  TICK_MS,
 } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { decodeChange, isVoter, membersOf } from '../protocols/raft/configuration.ts'
@@ -28,6 +29,7 @@ import {
   envelopeCommand,
   type Machine,
   newEnvelope,
+  type Timing,
 } from '../protocols/raft/envelope.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import type { Message } from '../protocols/raft/messages.ts'
@@ -80,6 +82,9 @@ export type GroupEvents<Command> = {
 type Answer = Done<Outcome<unknown>>
 type Pending = { readonly index: number; readonly term: number; readonly done: Answer }
 
+/** The core gives a transfer up after an election timeout; a far heir may need a little longer to be heard of. */
+const TRANSFER_MS = ELECTION_TICKS * TICK_MS + 500
+
 export class Group<State, Command> implements Followable {
   readonly name: string
   /** How its log was found at start, and the newest log that was put aside, if one was. */
@@ -100,6 +105,7 @@ export class Group<State, Command> implements Followable {
   readonly #asked = new Map<number, Answer>()
   readonly #reads = new Map<number, Done<void>>()
   readonly #ticker: Ticker
+  readonly #transfers = new Map<number, Done<void>>()
   readonly #timers = new Set<Timer>()
   readonly #cluster: string
   #owner: LogOwner
@@ -198,16 +204,37 @@ export class Group<State, Command> implements Followable {
     )
   }
 
+  /** Another timing than is agreed on, for this member alone: one without a leader may wait longer. */
+  pace(timing: Timing): void {
+    if (!this.#stopped) this.#feed({ kind: 'timing', ...timing })
+  }
+
+  /** Hands the lead to a voter. Ok once another leads; fails when it did not come to that. */
+  transfer(to: MemberId, done: Done<void>): void {
+    if (this.#stopped) return done(failed({ code: 'STOPPING', peer: 'this peer' }))
+    const token = this.#nextToken++
+    const end = (outcome: Outcome<void>): void => {
+      if (!this.#transfers.delete(token)) return
+      done(outcome)
+    }
+    this.#transfers.set(token, end)
+    this.#feed({ kind: 'transfer', token, to })
+    this.#later(TRANSFER_MS, () =>
+      end(failed({ code: 'TIMEOUT', what: `the transfer to ${peerOf(to)}`, afterMs: TRANSFER_MS })),
+    )
+  }
+
+  /** `peer` is known to be gone: if it leads, votes may be given to others at once. */
+  forget(peer: PeerId): void {
+    if (!this.#stopped && this.role === 'follower' && this.leader === peer)
+      this.#feed({ kind: 'forget-leader' })
+  }
+
   /** Answers once this leader's state holds everything that was acknowledged before the call. */
   read(done: Done<void>): void {
     const token = this.#nextToken++
     this.#reads.set(token, done)
     this.#feed({ kind: 'read', token })
-  }
-
-  /** Hands leadership to another voter; `refused` when that cannot begin. That it came about shows in `leader`. */
-  transfer(to: MemberId, refused: Done<Outcome<unknown>>): void {
-    this.#ask(refused, (token) => ({ kind: 'transfer', token, to }))
   }
 
   /** The state as it is now, as a snapshot of the log would have it. */
@@ -344,6 +371,8 @@ export class Group<State, Command> implements Followable {
         if (this.role === 'leader' && effect.role !== 'leader') this.#loseProposals()
         this.role = effect.role
         this.leader = peerOf(effect.leader)
+        if (effect.leader !== '' && effect.leader !== this.member)
+          for (const end of this.#transfers.values()) end(ok(undefined))
         this.#events.role(effect.role, this.leader)
         return
     }
@@ -479,7 +508,7 @@ export class Group<State, Command> implements Followable {
   }
 
   #refuse(token: number, failure: Failure): void {
-    const asked = this.#asked.get(token) ?? this.#reads.get(token)
+    const asked = this.#asked.get(token) ?? this.#reads.get(token) ?? this.#transfers.get(token)
     this.#asked.delete(token)
     this.#reads.delete(token)
     asked?.(failed(failure))
@@ -493,7 +522,7 @@ export class Group<State, Command> implements Followable {
 
   /** `failure` for what is in no log, `open` for what may be in one. */
   #refuseAll(failure: Failure, open: Failure): void {
-    const refused = [...this.#asked.values(), ...this.#reads.values()]
+    const refused = [...this.#asked.values(), ...this.#reads.values(), ...this.#transfers.values()]
     const pending = [...this.#pending.values()]
     this.#asked.clear()
     this.#reads.clear()
@@ -548,6 +577,8 @@ function unanswered(group: string, data: Uint8Array, kind: 'expired' | 'forgotte
 
 function refusal(group: string, { why, leader: member }: RaftEffect & { kind: 'refused' }): Failure {
   const leader = peerOf(member)
+  // Another is about to lead: to whoever asks that is a group without a leader, for a round trip or two.
+  if (why === 'transferring') return { code: 'NO_LEADER', group, afterMs: 0 }
   if (why === 'not-leader') {
     return leader === '' ? { code: 'NO_LEADER', group, afterMs: 0 } : { code: 'NOT_LEADER', group, leader }
   }

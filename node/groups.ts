@@ -186,7 +186,7 @@ function transfer(
   dryRun: boolean,
   done: Done<TransferView>,
 ): void {
-  const { agreement, config, ports } = context
+  const { agreement, config } = context
   const group = agreement[which]
   const found = findPeer(context, to)
   if (!found.ok) return done(found)
@@ -210,28 +210,18 @@ function transfer(
     term: group.status().term,
   })
   if (dryRun || found.value.id === config.identity.peer) return done(ok({ ...view(), term }))
-  let over = false
-  const end: Done<TransferView> = (outcome) => {
-    if (over) return
-    over = true
-    done(outcome)
-  }
   group.transfer(member, (outcome) => {
-    if (!outcome.ok) end(outcome)
+    if (!outcome.ok) return done(outcome)
+    // Another may have won the election that it came to.
+    done(group.leader === found.value.id ? ok(view()) : failed(noTransfer(found.value.name)))
   })
-  const untilMs = ports.clock.nowMs() + TRANSFER_MS
-  const look = (): void => {
-    if (over) return
-    if (group.leader === found.value.id) return end(ok(view()))
-    if (ports.clock.nowMs() >= untilMs) {
-      return end(
-        failed({ code: 'TIMEOUT', what: `the transfer to ${found.value.name}`, afterMs: TRANSFER_MS }),
-      )
-    }
-    ports.clock.after(LOOK_MS, look)
-  }
-  look()
 }
+
+const noTransfer = (name: string): Failure => ({
+  code: 'TIMEOUT',
+  what: `the transfer to ${name}`,
+  afterMs: TRANSFER_MS,
+})
 
 /** Waits until this peer's copy holds what the leader's did when it was asked, and writes that down. */
 function saveSnapshot(context: Context, which: GroupName, path: string, done: Done<SnapshotView>): void {

@@ -117,6 +117,17 @@ export class Observation {
     return this.#membership.members.get(peer)?.state ?? 'unknown'
   }
 
+  /** Whether a peer is in sight, a suspect still being so, and since when its standing is what it is. */
+  sight(peer: PeerId): { reachable: boolean; forMs: number } {
+    const member = this.#membership.members.get(peer)
+    if (member === undefined) return { reachable: false, forMs: 0 }
+    const { state, sinceMs } = member
+    return {
+      reachable: state === 'alive' || state === 'suspect',
+      forMs: this.#ports.clock.nowMs() - sinceMs,
+    }
+  }
+
   sample(peer: PeerId): { sample: Sample; ageMs: number } | undefined {
     return sampleOf(this.#observed, peer, this.#ports.clock.nowMs())
   }
@@ -258,6 +269,8 @@ export class Observation {
     for (const effect of stepMembership(this.#membership, event, this.#ports.dice)) {
       if (effect.kind === 'send')
         this.#ports.transport.send(effect.to, SWIM, swimMessage.encode(effect.message), { dial: false })
+      else if (effect.state === 'unreachable' || effect.state === 'lost')
+        this.#context().agreement.forget(effect.peer)
     }
   }
 

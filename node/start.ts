@@ -21,6 +21,7 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
       identity,
       version: VERSION,
       labels: config.labels,
+      raft: { noVote: mayNotVote(config), uplink: config.raft.uplink },
       capacity: {
         cpus: config.capacity.cpus,
         memoryMiB: config.capacity.memoryMiB,
@@ -47,3 +48,7 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
     },
   }
 }
+
+/** By its own key, or by the label that other tools set on hosts: `no-vote`, whatever it says but `false`. */
+const mayNotVote = ({ raft, labels }: Config): boolean =>
+  !raft.vote || (labels['no-vote'] ?? 'false') !== 'false'

@@ -2,7 +2,7 @@
  * Every conversation that a peer has with others, one row each. docs/PROTOCOLS.md is printed from here and from the
  * comments in the files that `source` names; a test sees to it that no protocol is missing.
  */
-import { answer, ASK, ask, MEMBER, memberAnswer, memberAsk, PROPOSE, proposal } from './ask/messages.ts'
+import { answer, ASK, ask, PROPOSE, proposal } from './ask/messages.ts'
 import { followAnswer, followAsk, PROTOCOL as FOLLOW } from './follow/messages.ts'
 import { joinAnswer, joinHello, PROTOCOL as JOIN } from './join/messages.ts'
 import { FRAME_BYTES_MAX, GOSSIP_BYTES_MAX } from './limits.ts'
@@ -75,16 +75,6 @@ export const CONVERSATIONS: readonly Conversation[] = [
     between: 'any member of a group → its leader',
     what: 'a command for a group, answered once it is applied',
     frames: [proposal, answer],
-    source: 'protocols/ask/messages.ts',
-  },
-  {
-    name: 'member',
-    id: MEMBER,
-    version: '1',
-    over: 'requests',
-    between: 'the leader of a group → a peer that is to be in it',
-    what: 'which log of the group the peer keeps, by the id that its messages bear',
-    frames: [memberAsk, memberAnswer],
     source: 'protocols/ask/messages.ts',
   },
   {

@@ -24,7 +24,7 @@ import type { Random } from './random.ts'
 import type { World } from './world.ts'
 
 export type ClusterTerms = {
-  readonly sites: readonly { readonly name: string; readonly peers: number }[]
+  readonly sites: readonly { readonly name: string; readonly peers: number; readonly uplink?: string }[]
   readonly memoryMiB: number
   readonly images: ReadonlyMap<string, SimGuestImage>
   readonly network?: Partial<NetworkOptions>
@@ -61,6 +61,7 @@ export class Cluster {
           cpus: 8,
           memoryMiB,
           diskBytes: 2 ** 40,
+          ...(site.uplink !== undefined && { uplink: site.uplink }),
         }
         hosts.push(new SimHost(world, this.network, terms, images))
       }

@@ -27,6 +27,8 @@ export type HostTerms = {
   readonly cpus: number
   readonly memoryMiB: number
   readonly diskBytes: number
+  readonly noVote?: boolean
+  readonly uplink?: string
 }
 
 export class SimHost {
@@ -81,6 +83,7 @@ export class SimHost {
         identity: this.identity,
         version: 'sim',
         labels: {},
+        raft: { noVote: this.terms.noVote ?? false, uplink: this.terms.uplink ?? '' },
         capacity: { cpus, memoryMiB, diskBytes },
         http: '',
       },
@@ -123,6 +126,17 @@ export class SimHost {
     this.manifests = this.manifests.reopen()
     this.#journal = this.#journal.reopen()
     this.#reopenGuests('killed')
+  }
+
+  /** As on SIGTERM: the peer hands over and ends; guests go on, and everything it had is on disk. */
+  stop(done: () => void): void {
+    const { node } = this
+    if (node === undefined) return done()
+    this.#world.say(`host ${this.terms.name}: its peer is told to stop`)
+    node.stop(() => {
+      if (this.node === node) this.kill()
+      done()
+    })
   }
 
   /** The host loses power: guests are gone, and so is what was not synced. */
@@ -236,6 +250,6 @@ export class SimHost {
       sentBytes: 0,
       bootMs: 0,
     }
-    return { sample: () => idle, capacity: () => ({ cpus, memoryMiB, diskBytes }) }
+    return { sample: () => idle, power: () => 'mains', capacity: () => ({ cpus, memoryMiB, diskBytes }) }
   }
 }

@@ -2,8 +2,9 @@
 import type { Scenario } from './scenario.ts'
 import { links } from './scenarios/links.ts'
 import { mesh } from './scenarios/mesh.ts'
+import { ROLES } from './scenarios/roles.ts'
 
-export const SCENARIOS: readonly Scenario[] = [mesh, links]
+export const SCENARIOS: readonly Scenario[] = [mesh, links, ...ROLES]
 
 export const scenarioNamed = (name: string): Scenario | undefined =>
   SCENARIOS.find((each) => each.name === name)

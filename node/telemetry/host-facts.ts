@@ -3,6 +3,8 @@ import type { HostSample } from '../../protocols/telemetry/messages.ts'
 
 export type HostFacts = {
   sample(): HostSample
+  /** What it runs on now; a host that has no battery runs on mains. */
+  power(): 'mains' | 'battery'
   /** What of this host may be promised to VMs, unless its operator says otherwise. Asked once, at start. */
   capacity(): Capacity
 }

@@ -1,5 +1,5 @@
 /** What this Linux host measures of itself: /proc and statfs. A file that is missing costs its values, never the sample. */
-import { readFileSync, statfsSync } from 'node:fs'
+import { readdirSync, readFileSync, statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { HostSample } from '../../protocols/telemetry/messages.ts'
@@ -19,11 +19,14 @@ const GIB = 1024 ** 3
 /** Memory kept from VMs: for the kernel, this peer (150 MiB) and QEMU's own (some 50 MiB a guest). */
 const RESERVED_MEMORY_MIB = 512
 const RESERVED_MEMORY_SHARE = 1 / 8
+const SUPPLIES = '/sys/class/power_supply'
 /** Disk kept from VMs: a file system that is full stops everybody. */
 const RESERVED_DISK_SHARE = 1 / 10
 
-/** `folder`: the data folder, whose file system is the one measured. `proc`: another place than /proc, for tests. */
-export function procFacts({ folder, proc = '/proc' }: { folder: string; proc?: string }): HostFacts {
+type Places = { readonly folder: string; readonly proc?: string; readonly supplies?: string }
+
+/** `folder`: the data folder, whose file system is the one measured. `proc`, `supplies`: other places, for tests. */
+export function procFacts({ folder, proc = '/proc', supplies = SUPPLIES }: Places): HostFacts {
   let before: CpuTimes | undefined
   const read = (file: string): string => {
     try {
@@ -67,6 +70,8 @@ export function procFacts({ folder, proc = '/proc' }: { folder: string; proc?: s
       }
     },
 
+    power: () => (isDischarging(supplies) ? 'battery' : 'mains'),
+
     capacity(): Capacity {
       const totalMiB = parseMemory(read('meminfo')).totalBytes / MIB
       const reservedMiB = Math.max(RESERVED_MEMORY_MIB, totalMiB * RESERVED_MEMORY_SHARE)
@@ -78,5 +83,26 @@ export function procFacts({ folder, proc = '/proc' }: { folder: string; proc?: s
         diskBytes: Math.floor(diskBytes / GIB) * GIB,
       }
     },
+  }
+}
+
+/** A battery of the machine, not of a mouse, that gives what it has. */
+function isDischarging(supplies: string): boolean {
+  const said = (supply: string, what: string): string => {
+    try {
+      return readFileSync(join(supplies, supply, what), 'latin1').trim()
+    } catch {
+      return ''
+    }
+  }
+  try {
+    return readdirSync(supplies).some(
+      (supply) =>
+        said(supply, 'type') === 'Battery' &&
+        said(supply, 'scope') !== 'Device' &&
+        said(supply, 'status') === 'Discharging',
+    )
+  } catch {
+    return false
   }
 }

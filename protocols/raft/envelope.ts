@@ -67,9 +67,13 @@ export type Envelope<State> = {
 const counter = integer(0, 2 ** 52)
 const nowMs = counter
 
-/** In ticks, as the core takes them. */
-const timingShape = record({ heartbeatTicks: integer(1, 2 ** 16), electionTicks: integer(1, 2 ** 20) })
-type Timing = Of<typeof timingShape>
+/** In ticks, as the core takes them; timing.ts says what they come from. Without a stagger followers stand at random. */
+const timingShape = record({
+  heartbeatTicks: integer(1, 2 ** 16),
+  electionTicks: integer(1, 2 ** 20),
+  staggerTicks: optional(integer(1, 2 ** 20)),
+})
+export type Timing = Of<typeof timingShape>
 
 const commandShape = tagged({
   open: record({ nowMs }),

@@ -28,23 +28,15 @@ import {
   HEARTBEAT_TICKS,
   TICK_MS,
 } from '../limits.ts'
+import type { Timing } from './envelope.ts'
 import type { MemberId } from './member.ts'
 
-/** `staggerTicks` 0: all followers at random, as before anything is agreed on. */
-export type Timing = {
-  readonly heartbeatTicks: number
-  readonly electionTicks: number
-  readonly staggerTicks: number
-}
-
-export const DEFAULT_TIMING: Timing = {
-  heartbeatTicks: HEARTBEAT_TICKS,
-  electionTicks: ELECTION_TICKS,
-  staggerTicks: 0,
-}
+export const DEFAULT_TIMING: Timing = { heartbeatTicks: HEARTBEAT_TICKS, electionTicks: ELECTION_TICKS }
 
 /** Round trips of one link that are kept: minutes, and enough for the quantiles of five voters and more. */
 const SAMPLES_MAX = 1_024
+/** What took longer was no slow link but none: nobody should wait for the next one. */
+const SAMPLE_MS_MAX = 2_000
 /** Fewer say nothing of a tail that is to be relied on. */
 const SAMPLES_MIN = 128
 /** To see that a link has become slow, a few are enough. */
@@ -90,6 +82,7 @@ export const newMeasuring = (nowMs: number): Measuring => ({ links: new Map(), p
 export function step(measuring: Measuring, event: Event): Effect[] {
   const { links } = measuring
   if (event.kind === 'round-trip') {
+    if (event.ms > SAMPLE_MS_MAX) return []
     const samples = links.get(event.member)
     if (samples === undefined) links.set(event.member, [event.ms])
     else if (samples.push(event.ms) > SAMPLES_MAX) samples.shift()
@@ -112,6 +105,7 @@ function proposal(
   nowMs: number,
 ): Timing | undefined {
   const agreedMs = agreed.electionTicks * TICK_MS
+  if (followers.length === 0) return undefined
   const atLeast = (count: number): number[][] =>
     followers.flatMap((member) => {
       const samples = links.get(member) ?? []

@@ -19,7 +19,10 @@ export type Candidate = {
   /** Smoothed round trips to others, in ms. */
   readonly rttMs: Readonly<Record<PeerId, number>>
   readonly noVote: boolean
+  /** By agreement, until that is taken back: it is nobody to count on, and its vote goes. */
   readonly draining: boolean
+  /** About to stop, and likely to be back: its vote goes if there is another for it. */
+  readonly leaving: boolean
   /** Holds, or is about to hold, what the leader has committed; false for who is no member. */
   readonly caughtUp: boolean
 }

@@ -29,7 +29,8 @@ const answerShape = tagged({
     uptimeMs: integer(0, 2 ** 48),
     power: oneOf('mains', 'battery'),
     noVote: boolean,
-    draining: boolean,
+    /** It is about to stop. */
+    leaving: boolean,
     /** In ms, to those asked about and connected. */
     rttMs: dictionary(number(0, 600_000), ROLES_ROUND_TRIPS_MAX, peerId),
   }),

@@ -33,7 +33,7 @@ export function placeLeader(
     medianRttMs(voter, voters) + (voter.power === 'battery' ? BATTERY_MS : 0)
   const own = voters.find(({ member }) => member === self)
   const [best] = voters
-    .filter(({ reachable, caughtUp, draining, noVote }) => reachable && caughtUp && !draining && !noVote)
+    .filter((each) => each.reachable && each.caughtUp && !each.draining && !each.leaving && !each.noVote)
     .toSorted((a, b) => cost(a) - cost(b) || (a.member < b.member ? -1 : 1))
   const isBetter =
     own !== undefined &&

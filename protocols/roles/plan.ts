@@ -93,7 +93,7 @@ export function planOf(roles: Roles, look: Look): Plan {
   const byMember = new Map(candidates.map((each) => [each.member, each]))
   const isVoter = new Set(members.voters)
   forget(roles, look, byMember)
-  const eligible = candidates.filter(({ noVote }) => !noVote)
+  const eligible = candidates.filter(({ noVote, draining }) => !noVote && !draining)
   const target = targetOf(roles.kind, eligible)
   const usable = eligible.filter((each) =>
     isVoter.has(each.member) ? whyGone(roles, each, nowMs) === undefined : isReady(roles, each, nowMs),
@@ -103,7 +103,7 @@ export function planOf(roles: Roles, look: Look): Plan {
     target,
   ).map(({ member }) => member)
   // Rather a voter that is out of sight, or too many of one site, than one less.
-  for (const member of incumbents(roles, look, byMember)) {
+  for (const member of incumbents(roles, look, byMember, eligible)) {
     if (wanted.length < target.voters && !wanted.includes(member)) wanted.push(member)
   }
   if (wanted.length % 2 === 0) wanted.pop()
@@ -112,10 +112,39 @@ export function planOf(roles: Roles, look: Look): Plan {
   const all = wanted.filter((member) => !isVoter.has(member)).flatMap((member) => byMember.get(member) ?? [])
   const going = doubt(roles, look, byMember, out, wanted)
   const growth = wanted.length - members.voters.length
-  const coming = all.slice(0, Math.max(0, going.length + growth))
+  const isEarly = growth > 0 && going.length === 0 && isSoonBetter(roles, look, eligible, target, wanted)
+  const coming = isEarly ? [] : all.slice(0, Math.max(0, going.length + growth))
   const learners = roles.keepsAll ? Infinity : wanted.length === 1 ? 1 : 0
   return { look, target, byMember, coming, going, growth, learners }
 }
+
+/**
+ * Whether peers that have just come would be chosen if they stayed: a group that grows waits for them, rather than have
+ * two voters in a site now and one of them replaced a minute later. Who was lost from sight before is not waited for.
+ */
+function isSoonBetter(
+  roles: Roles,
+  { nowMs, members }: Look,
+  eligible: readonly Candidate[],
+  target: Target,
+  wanted: readonly string[],
+): boolean {
+  const isVoter = new Set(members.voters)
+  const hopeful = eligible.filter(
+    (each) =>
+      wanted.includes(each.member) ||
+      isReady(roles, each, nowMs) ||
+      (each.reachable && !each.leaving && isNew(roles, each, nowMs)),
+  )
+  const soon = choose(
+    hopeful.map((each) => scored(roles, each, eligible, isVoter, nowMs)),
+    target,
+  )
+  return soon.some((each) => !isVoter.has(each.member) && !isReady(roles, each, nowMs))
+}
+
+const isNew = ({ sights, givenUp }: Roles, { member }: Candidate, nowMs: number): boolean =>
+  lossesOf(sights, member, nowMs) === 0 && !givenUp.has(member)
 
 /** What is held about members that are no longer there, or not for this purpose. */
 function forget(
@@ -133,7 +162,7 @@ function forget(
 /** Why a voter may not stay, whoever else there is; undefined when it may. */
 function whyGone(roles: Roles, candidate: Candidate | undefined, nowMs: number): Why | undefined {
   if (candidate === undefined) return 'removed'
-  if (candidate.draining) return 'draining'
+  if (candidate.draining || candidate.leaving) return 'draining'
   if (candidate.noVote) return 'no-vote'
   const lost = !candidate.reachable && standsFor(roles.sights, candidate.member, nowMs) >= REPLACE_MS
   return lost ? 'lost' : undefined
@@ -142,10 +171,10 @@ function whyGone(roles: Roles, candidate: Candidate | undefined, nowMs: number):
 /** Whether a spare may be chosen. Each time it was lost from sight, it must stay twice as long. */
 function isReady(
   { sights, givenUp }: Roles,
-  { member, reachable, draining }: Candidate,
+  { member, reachable, leaving }: Candidate,
   nowMs: number,
 ): boolean {
-  if (!reachable || draining || (givenUp.get(member)?.untilMs ?? 0) > nowMs) return false
+  if (!reachable || leaving || (givenUp.get(member)?.untilMs ?? 0) > nowMs) return false
   return standsFor(sights, member, nowMs) >= STABLE_MS * 2 ** lossesOf(sights, member, nowMs)
 }
 
@@ -163,13 +192,18 @@ function scored(
 }
 
 /** Voters that may stay if nobody takes their place, those in sight first. */
-function incumbents(roles: Roles, look: Look, byMember: ReadonlyMap<string, Candidate>): string[] {
+function incumbents(
+  roles: Roles,
+  look: Look,
+  byMember: ReadonlyMap<string, Candidate>,
+  eligible: readonly Candidate[],
+): string[] {
   const last = (member: string): number => {
     const why = whyGone(roles, byMember.get(member), look.nowMs)
     return why === undefined ? 0 : byMember.get(member)?.reachable === true ? 1 : 2
   }
   return look.members.voters
-    .filter((member) => byMember.get(member)?.noVote === false)
+    .filter((member) => eligible.some((each) => each.member === member))
     .toSorted((a, b) => last(a) - last(b) || (a < b ? -1 : 1))
 }
 

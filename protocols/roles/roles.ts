@@ -58,11 +58,17 @@ export function step(roles: Roles, event: Event): Effect[] {
 function handOver(roles: Roles, { look, going, byMember }: Plan): Effect | undefined {
   const { self, members, nowMs } = look
   const own = byMember.get(self)
-  if (!going.includes(self) && own?.draining !== true) return undefined
+  if (!going.includes(self) && own?.leaving !== true) return undefined
   const heirs = members.voters
     .flatMap((member) => byMember.get(member) ?? [])
     .filter(
-      (each) => each.member !== self && each.reachable && each.caughtUp && !each.draining && !each.noVote,
+      (each) =>
+        each.member !== self &&
+        each.reachable &&
+        each.caughtUp &&
+        !each.draining &&
+        !each.leaving &&
+        !each.noVote,
     )
   const heir = nextHeir(roles.placing, heirs, going, nowMs)
   if (heir === undefined) return undefined

@@ -310,7 +310,7 @@ test('a group that began anew elsewhere: its log here is put aside at once, and 
   write(groups, first, ['of the new generation'])
 
   for (const [at, host] of others.entries()) {
-    // The leader asks the peer who it is, as BringingIn does: first it hears of the old member.
+    // The leader asks the peer who it is, as Electing does: first it hears of the old member.
     learner(groups, first, before[at] as string)
     t.true(groups.until(() => host.group.member !== before[at]))
     t.is(host.group.opened.how, 'quarantined')

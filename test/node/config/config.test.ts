@@ -40,6 +40,7 @@ test('defaults work', async (t) => {
     announce: [],
     joinListen: ['/ip4/0.0.0.0/tcp/4711'],
     mdns: true,
+    raft: { vote: true, uplink: '' },
     http: { listen: '127.0.0.1:4780' },
     capacity: { cpus: 4, memoryMiB: 8_000, diskGiB: 100 },
     labels: {},

@@ -24,6 +24,7 @@ export const host = (peer: string, site: string, with_: Partial<Host> = {}): Hos
   rttMs: {},
   noVote: false,
   draining: false,
+  leaving: false,
   slow: false,
   removed: false,
   ...with_,

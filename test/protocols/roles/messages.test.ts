@@ -10,7 +10,7 @@ const candidate = {
   uptimeMs: 86_400_000,
   power: 'battery' as const,
   noVote: false,
-  draining: true,
+  leaving: true,
   rttMs: { [peer]: 12.5 },
 }
 

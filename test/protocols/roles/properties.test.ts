@@ -88,7 +88,7 @@ testProp(
     fc.array(
       fc.tuple(
         fc.nat(),
-        fc.constantFrom('flip', 'drain', 'vote', 'remove', 'lose'),
+        fc.constantFrom('flip', 'drain', 'leave', 'vote', 'remove', 'lose'),
         fc.integer({ min: 1, max: 60 }),
       ),
       { maxLength: 30 },
@@ -105,10 +105,11 @@ testProp(
     for (const [at, what, seconds] of happenings) {
       const peers = [...group.hosts.keys()]
       const peer = peers[at % peers.length] as string
-      const { reachable, draining, noVote } = group.hosts.get(peer) as Host
+      const { reachable, draining, leaving, noVote } = group.hosts.get(peer) as Host
       group.lets = () => true
       if (what === 'flip') group.set(peer, { reachable: !reachable })
       else if (what === 'drain') group.set(peer, { draining: !draining })
+      else if (what === 'leave') group.set(peer, { leaving: !leaving })
       else if (what === 'vote') group.set(peer, { noVote: !noVote })
       else if (what === 'remove' && group.leader !== peer) group.set(peer, { removed: true })
       else group.lets = () => false

@@ -128,13 +128,23 @@ test('a leader that drains hands the lead over, then the vote', (t) => {
   t.deepEqual(group.voters, ['b1', 'c1', 'd1'])
 })
 
-test('where there is no spare a drain takes the lead and leaves the vote', (t) => {
+test('where there is no spare, who stops gives up the lead and keeps the vote', (t) => {
   const group = new ModelGroup('site', hosts('a3'), ['a1', 'a2', 'a3'])
   group.run(20_000)
-  group.set('a1', { draining: true })
+  group.set('a1', { leaving: true })
   t.is(group.run(LONG_MS), 1)
   t.not(group.leader, 'a1')
   t.deepEqual(group.voters, ['a1', 'a2', 'a3'])
+})
+
+test('a drain takes the vote all the same: the group becomes smaller', (t) => {
+  const group = new ModelGroup('site', hosts('a3'), ['a1', 'a2', 'a3'])
+  group.run(20_000)
+  group.set('a1', { draining: true })
+  group.run(30_000)
+  t.is(group.voters.length, 1)
+  t.false(group.voters.includes('a1'))
+  t.is(group.run(LONG_MS), 0)
 })
 
 test('the one voter of two hosts hands over to its learner', (t) => {

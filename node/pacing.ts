@@ -1,0 +1,91 @@
+/**
+ * The timing of one group on this peer. While it leads, it measures how long each heartbeat takes there and back, and
+ * proposes other timing when the links ask for it; always, it tells the core what is agreed on, or, without a leader for
+ * long, what is more patient (protocols/raft/timing.ts decides all of it).
+ *
+ * Heartbeats and answers travel in order on one stream, so the oldest that is under way is the one that is answered; when
+ * the stream breaks all are forgotten.
+ */
+import type { Clock } from '../protocols/clock.ts'
+import type { PeerId } from '../protocols/ids.ts'
+import { type MemberId, peerOf } from '../protocols/raft/member.ts'
+import { votersOf } from '../protocols/raft/configuration.ts'
+import type { Timing } from '../protocols/raft/envelope.ts'
+import type { Message } from '../protocols/raft/messages.ts'
+import { DEFAULT_TIMING, type Measuring, newMeasuring, patient, step } from '../protocols/raft/timing.ts'
+import type { Group } from './group.ts'
+
+type Paced = Pick<
+  Group<unknown, never>,
+  'member' | 'role' | 'leader' | 'status' | 'timing' | 'pace' | 'submit'
+>
+
+/** Heartbeats under way to one member: past it the oldest is taken for lost. */
+const UNDER_WAY_MAX = 64
+
+export class Pacing {
+  readonly #group: Paced
+  readonly #clock: Clock
+  /** Heartbeats that are not answered yet: when each was sent. */
+  readonly #sentMs = new Map<MemberId, number[]>()
+  /** Only while this peer leads. */
+  #measuring: Measuring | undefined
+  /** Since when there has been no leader. */
+  #leaderlessMs: number | undefined
+  #told: Timing = DEFAULT_TIMING
+
+  constructor(group: Paced, clock: Clock) {
+    this.#group = group
+    this.#clock = clock
+  }
+
+  sent({ kind, to }: Message, isConnected: boolean): void {
+    // What waits for a connection says nothing about the link.
+    if (kind !== 'MsgHeartbeat' || !isConnected) return
+    const sentMs = this.#sentMs.get(to) ?? []
+    if (sentMs.push(this.#clock.nowMs()) > UNDER_WAY_MAX) sentMs.shift()
+    this.#sentMs.set(to, sentMs)
+  }
+
+  heard({ kind, from }: Message): void {
+    if (kind !== 'MsgHeartbeatResp' || this.#measuring === undefined) return
+    const sentMs = this.#sentMs.get(from)?.shift()
+    if (sentMs === undefined) return
+    step(this.#measuring, { kind: 'round-trip', member: from, ms: this.#clock.nowMs() - sentMs })
+  }
+
+  /** The connection is gone. */
+  lost(peer: PeerId): void {
+    for (const member of this.#sentMs.keys()) if (peerOf(member) === peer) this.#sentMs.delete(member)
+  }
+
+  /** A few times a second, and when the leader or what is agreed on has changed. */
+  look(): void {
+    const { role, leader } = this.#group
+    const timing = this.#group.timing ?? DEFAULT_TIMING
+    const nowMs = this.#clock.nowMs()
+    this.#leaderlessMs = role === 'leader' || leader !== '' ? undefined : (this.#leaderlessMs ?? nowMs)
+    const wanted = patient(timing, nowMs - (this.#leaderlessMs ?? nowMs))
+    // What is agreed on the group tells its core itself.
+    if (!isSame(wanted, this.#told)) {
+      this.#told = wanted
+      this.#group.pace(wanted)
+    }
+    if (role !== 'leader') {
+      this.#measuring = undefined
+      this.#sentMs.clear()
+      return
+    }
+    this.#measuring ??= newMeasuring(nowMs)
+    const voters = votersOf(this.#group.status().configuration)
+    const followers = voters.filter((voter) => voter !== this.#group.member)
+    for (const effect of step(this.#measuring, { kind: 'look', nowMs, followers, agreed: timing }))
+      // Whatever comes of it, the next look sees.
+      this.#group.submit({ kind: 'timing', timing: effect.timing }, () => {})
+  }
+}
+
+const isSame = (a: Timing, b: Timing): boolean =>
+  a.heartbeatTicks === b.heartbeatTicks &&
+  a.electionTicks === b.electionTicks &&
+  a.staggerTicks === b.staggerTicks
