@@ -152,6 +152,7 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
       boot: ports.boot,
       agreed: (vm) => agreement.site.state.vms[vm],
       placedHere: () => Object.values(agreement.site.state.vms).filter(({ host }) => host === identity.peer),
+      agreedIndex: () => agreement.site.appliedIndex,
       homeElsewhere: (vm) => elsewhere(vm),
       moveEnded: (vm, m) => context.moves.ended(vm, m),
       unmetDependency: (names) =>

@@ -42,6 +42,8 @@ export class Copying {
     const changes = effect.entries.filter(({ kind }) => kind === 'configuration')
     this.#changedAt = Math.max(effect.snapshot?.index ?? 0, ...changes.map(({ index }) => index))
     this.#copied = -1
+    // Until there is one again, a damaged log of this peer alone would be taken for one of several.
+    this.waitMs = 0
     return [dropCopyOp(this.#group)]
   }
 }

@@ -154,6 +154,8 @@ export class Group<State, Command> implements Followable {
 
   start(): void {
     this.#ticker.start()
+    // What is known to be agreed is applied before anybody looks; nothing else comes of it.
+    this.#feed({ kind: 'applied', index: this.appliedIndex })
     this.#log.begin()
   }
 

@@ -52,10 +52,12 @@ export function mendSite(
   const elsewhere = (id: PeerId): boolean => (mesh?.peers[id]?.site ?? site) !== site
   if (!othersKnown(store, peer).every(elsewhere)) return undefined
   for (const [, value] of store.recovered(key('grant'))) {
-    const { terms: _terms, boot: _boot, vm: id, ...held } = grantRecord.decode(value)
+    const { terms: _terms, boot: _boot, index: _index, vm: id, ...held } = grantRecord.decode(value)
     const known = state.vms[id]
-    // Then this host's grant is history, and the record says who has the VM.
+    // Then this host's grant is history, and the record says who has the VM, or that it is no more.
     if (known !== undefined && compareEpochs(known.epoch, held.epoch) > 0) continue
+    const gone = state.tombstones?.find((each) => each.vm === id)
+    if (gone !== undefined && compareEpochs(gone.epoch, held.epoch) >= 0) continue
     const vm: SiteVm = { kill: false, ...known, ...held, id, host: peer }
     // A move under an older epoch is over; under this one its logs say what became of it.
     if (known !== undefined && compareEpochs(known.epoch, held.epoch) < 0) delete vm.move

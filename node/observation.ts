@@ -248,7 +248,8 @@ export class Observation {
             id: vm.id,
             name: vm.name,
             host: vm.host,
-            hostName: nameOfPeer(context, vm.host),
+            // Its mesh log may be empty: a host is known by its site, too, and else by a name like any other.
+            hostName: agreement.site.state.hosts[vm.host]?.name ?? nameOfPeer(context, vm.host).toLowerCase(),
             epoch: printEpoch(vm.epoch),
             wanted: vm.wanted,
             state: states.get(vm.id) ?? 'unknown',

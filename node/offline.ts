@@ -8,8 +8,8 @@ import { failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { peerOf } from '../protocols/raft/member.ts'
 import { openJournal } from '../storage/hypercore/journal.ts'
 import type { LevelStore } from '../storage/level/store.ts'
-import { recover, recoverOwner } from '../storage/raft-log.ts'
-import { asideOps } from '../storage/raft-salvage.ts'
+import { type Recoverable, recover, recoverOwner } from '../storage/raft-log.ts'
+import { asideOps, asideView, remainsOf as salvage } from '../storage/raft-salvage.ts'
 import type { Identity } from '../storage/records.ts'
 import { decodeSnapshotFile } from '../storage/snapshot-file.ts'
 import type { MeshState } from './catalog/mesh.ts'
@@ -47,9 +47,7 @@ export const prepareRecovery = (config: Place, typed: string): Promise<Outcome<P
   prepared(config, 'recover', ({ store, identity }) => {
     const group = typed === 'site' ? siteGroupOf(identity) : typed
     mustBeOwn(group, identity)
-    const remains = remainsIn(store, group)
-    if (remains === undefined) throw new GodwitError({ code: 'NOT_FOUND', what: 'log of group', name: group })
-    return { group, remains, floor: 0 }
+    return { group, ...newestIn(store, group) }
   })
 
 export const prepareRestore = (config: Place, bytes: Uint8Array, path: string): Promise<Outcome<Prepared>> =>
@@ -77,8 +75,37 @@ function mustBeOwn(group: string, identity: Identity): void {
   throw new GodwitError({ code: 'NOT_FOUND', what: 'group', name: group })
 }
 
+/**
+ * The log; when it is damaged, what is left of it; when it is empty because a damaged one was put aside, what is left of that.
+ * @throws GodwitError DATA_CORRUPT when nothing can be read, NOT_FOUND when there is nothing.
+ */
+function newestIn(store: LevelStore, group: string): { remains: Remains; floor: number; isAside: boolean } {
+  const own = readable(() => remainsIn(store, group)) ?? salvaged(store, group)
+  if (own !== undefined && own.index > 0) return { remains: own, floor: 0, isAside: false }
+  const aside = asideView(store, group)
+  const old = readable(() => remainsIn(aside, group)) ?? salvaged(aside, group)
+  const floor = own?.owner?.generation ?? 0
+  if (old !== undefined && old.index > 0) return { remains: old, floor, isAside: true }
+  // Says what is damaged.
+  remainsIn(store, group)
+  throw new GodwitError({ code: 'NOT_FOUND', what: 'log of group', name: group })
+}
+
+/** The copy of a group that this peer decided alone, and the entries behind it that are whole. */
+function salvaged(store: Recoverable, group: string): Remains | undefined {
+  const left = salvage(store, group)
+  if (left === undefined) return undefined
+  const { owner, snapshot, entries, term, lastIndex } = left
+  const found = remainsOf(group, owner, {
+    hardState: { term, vote: '', commit: lastIndex },
+    snapshot,
+    entries,
+  })
+  return { ...found, index: Math.max(found.index, lastIndex) }
+}
+
 /** @throws GodwitError DATA_CORRUPT */
-function remainsIn(store: LevelStore, group: string): Remains | undefined {
+function remainsIn(store: Recoverable, group: string): Remains | undefined {
   const owner = recoverOwner(store, group)
   const found = recover(store, group)
   return owner === undefined || found === undefined ? undefined : remainsOf(group, owner, found)
@@ -100,6 +127,8 @@ type Source = {
   readonly floor: number
   /** An index that is used already. */
   readonly past?: number
+  /** It comes from what was put aside: that stays there, as the log that it replaces holds nothing. */
+  readonly isAside?: boolean
 }
 
 async function prepared(
@@ -112,7 +141,7 @@ async function prepared(
   const { store, identity } = opened.value
   try {
     if (identity === undefined) throw new GodwitError({ code: 'DATA_MISSING', folder: config.dataDir })
-    const { group, remains, floor, past = 0 } = read({ store, identity })
+    const { group, remains, floor, past = 0, isAside = false } = read({ store, identity })
     const mesh =
       group === MESH_GROUP ? undefined : readable(() => remainsIn(store, MESH_GROUP))?.envelope.state
     const names = (group === MESH_GROUP ? remains.envelope.state : mesh) as MeshState | undefined
@@ -135,7 +164,7 @@ async function prepared(
     const begin = async (): Promise<Outcome<void>> => {
       const why = `${kind}: generation ${begun.generationName} begins without it`
       const reason = { atMs: Date.now(), why, member: remains.owner?.member ?? '' }
-      const ops = [...asideOps(store, group, reason), ...next.ops]
+      const ops = [...(isAside ? [] : asideOps(store, group, reason)), ...next.ops]
       const written = await new Promise<Outcome<void>>((done) => store.write(ops, true, done))
       if (written.ok) await note(config, { store, identity }, kind, begun)
       return written

@@ -54,6 +54,8 @@ const grantShape = record({
   deleting: boolean,
   /** The boot of the machine in which the guest was last started; another boot minds `autostart`. */
   boot: text(64, 0),
+  /** How far the site's log was applied when this was taken from it: an older state of that log changes nothing here. */
+  index: optional(integer(0, 2 ** 52)),
 })
 export type Grant = Of<typeof grantShape>
 export const grant = codec('grant', grantShape)

@@ -28,6 +28,8 @@ export type Surroundings = {
   agreed(vm: VmId): SiteVm | undefined
   /** VMs the site's group has placed here. */
   placedHere(): SiteVm[]
+  /** How far the site's log is applied here. */
+  agreedIndex(): number
   /** The epoch of a home elsewhere, when the mesh's group knows of one. */
   homeElsewhere(vm: VmId): Epoch | undefined
   /** A move has the guest in its hands. */
@@ -294,6 +296,10 @@ export class Vms {
     const { grant } = local
     if (grant !== undefined && compareEpochs(grant.epoch, vm.epoch) > 0) return
     if (givenUp(local, vm.epoch)) return
+    const index = this.#around.agreedIndex()
+    // After a start the log is applied anew: until it has come as far as it was, this host knows better what is wanted.
+    if (grant !== undefined && compareEpochs(grant.epoch, vm.epoch) === 0 && index < (grant.index ?? 0))
+      return
     const next: Grant = {
       vm: vm.id,
       name: vm.name,
@@ -304,6 +310,7 @@ export class Vms {
       wanted: vm.wanted,
       deleting: vm.deleting,
       boot: grant?.boot ?? '',
+      index,
     }
     if (grant === undefined || !sameGrant(grant, next)) this.#save(local, next)
   }

@@ -109,3 +109,33 @@ test.serial('the log of a group with others comes back empty, and is filled by t
   await until('heron to have the mesh log again', follows)
   must(await mesh.godwit(heron, ['token', 'create']))
 })
+
+test.serial(
+  'a group that one peer decided, with entries lost that others know of, waits for an operator',
+  async (t) => {
+    const heron = mesh.peers.find(({ name }) => name === 'heron') as Peer
+    const made = await mesh.ask<{ id: string }>(crane, 'token.create')
+    await mesh.kill(crane)
+    await damage(crane, 'raft/entry/mesh/', made.id)
+    await mesh.up(crane)
+    t.regex((await groupOf(crane, 'mesh')).damaged, /decided alone.*: godwit raft recover --group mesh$/)
+    const refused = await mesh.godwit(crane, ['token', 'create', '-o', 'json'])
+    t.is(refused.code, 4, refused.err)
+    t.is(refused.error?.code, 'NO_LEADER')
+    // Its VMs are not the mesh's concern.
+    t.is((await mesh.ask<VmView[]>(crane, 'vm.list')).find(({ name }) => name === 'early')?.state, 'running')
+
+    await mesh.end(crane, 'SIGTERM')
+    must(await mesh.godwit(crane, ['raft', 'recover', '--group', 'mesh', '--yes']))
+    await mesh.up(crane)
+    await until('the mesh to be led', async () => (await groupOf(crane, 'mesh')).role === 'leader')
+    const { peers } = await mesh.ask<StatusView>(crane, 'status')
+    t.is(peers, 2, 'what was agreed before is lost')
+    const after = await mesh.ask<{ id: string }>(crane, 'token.create')
+    t.truthy(after.id)
+    await until('heron to follow the new generation', async () => {
+      const { damaged, applied } = await groupOf(heron, 'mesh')
+      return /began generation/.test(damaged) && applied >= (await groupOf(crane, 'mesh')).commit
+    })
+  },
+)

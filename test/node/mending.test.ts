@@ -98,6 +98,12 @@ for (const [what, grants, before, after] of rows) {
   })
 }
 
+test('a VM that is no more is not there again because its grant still is', (t) => {
+  const state: SiteState = { ...site(), tombstones: [{ vm, epoch: epochOf(2) }] }
+  const around = { peer: anna, site: harbour, mesh: undefined }
+  t.deepEqual(mendSite(disk([held()]), around, state, GENERATION)?.vms, {})
+})
+
 type Known = [what: string, peers: string[], mesh: MeshState | undefined, site: boolean, mesh_: boolean]
 const knowns: Known[] = [
   ['nobody else is known', [anna], undefined, true, true],
