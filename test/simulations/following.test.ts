@@ -1,7 +1,7 @@
-/** Peers outside a group follow its log: three vote, everybody else is told by members, and by each other. */
+/** Peers outside a group follow its log: a few vote, everybody else is told by members, and by each other. */
 import test, { type ExecutionContext } from 'ava'
 import { LOG_ENTRIES_KEPT, SNAPSHOT_EVERY_ENTRIES } from '../../protocols/limits.ts'
-import { peerOf } from '../../protocols/raft/member.ts'
+import { votersOf } from '../../protocols/raft/configuration.ts'
 import { meshState } from '../../node/catalog/mesh.ts'
 import { remainsOf, successor } from '../../node/recovering.ts'
 import { recover, recoverOwner } from '../../storage/raft-log.ts'
@@ -60,9 +60,18 @@ class Watch {
 const all = (mesh: Mesh): SimHost[] => mesh.cluster.hosts.filter(({ node }) => node !== undefined)
 const indexOf = ({ node }: SimHost): number => node?.context.agreement.mesh.appliedIndex ?? -1
 
+/** Whoever leads the mesh's group with the newest term: voters are elected, and need not be founders. */
+function leaderOf(mesh: Mesh): SimHost | undefined {
+  const led = all(mesh).flatMap((host) => {
+    const { role = 'follower', term = 0 } = host.node?.context.agreement.mesh.status() ?? {}
+    return role === 'leader' ? [{ host, term }] : []
+  })
+  return led.toSorted((a, b) => b.term - a.term)[0]?.host
+}
+
 /** Everybody who runs has what the mesh's leader has. */
 function together(mesh: Mesh): boolean {
-  const leader = mesh.cluster.leader('mesh')
+  const leader = leaderOf(mesh)
   return leader !== undefined && all(mesh).every((host) => indexOf(host) === indexOf(leader))
 }
 
@@ -77,26 +86,27 @@ function propose(t: ExecutionContext, mesh: Mesh, name: string, port: number): v
   t.deepEqual(answers, [true])
 }
 
-test('three vote, everybody else follows, and each site crosses the WAN once', (t) => {
+test('of thirty a few vote, everybody else follows, and no site crosses the WAN twice', (t) => {
   const mesh = new Mesh(SITES, 3)
   const watch = new Watch(mesh)
   watch.run(60_000)
   mesh.until('all have everything', () => together(mesh))
-  const founders = new Set(mesh.cluster.founders.map(({ terms }) => terms.id))
   const crossing: string[] = []
+  let outside = 0
   for (const { terms, node } of all(mesh)) {
     if (node === undefined) continue
     const { agreement, following } = node.context
-    const { voters, learners } = agreement.mesh.status().configuration
-    t.deepEqual(new Set(voters.map(peerOf)), founders)
-    t.deepEqual(learners, [])
+    t.true(votersOf(agreement.mesh.status().configuration).length <= 5)
     const { source, ageMs } = following.followed('mesh')
     t.true(ageMs < 15_000, `${terms.name}: ${ageMs}`)
-    t.is(source === '', founders.has(terms.id))
+    const isMember = agreement.mesh.isMember(terms.id)
+    t.is(source === '', isMember, terms.name)
+    if (!isMember) outside++
     const from = mesh.cluster.hosts.find((host) => host.terms.id === source)
     if (from !== undefined && from.terms.site !== terms.site) crossing.push(terms.site)
   }
-  t.deepEqual(crossing.sort(), ['bb', 'cc'])
+  t.true(outside >= 24, `${outside} outside`)
+  t.is(crossing.length, new Set(crossing).size, crossing.join(' '))
   propose(t, mesh, 'cc-7', 1)
   mesh.until('all have it', () => together(mesh), 2_000)
   t.deepEqual(watch.faults, [])
@@ -138,9 +148,9 @@ test('watch/monotone-unique-resumable: sources die, sites are cut off, and nobod
   mesh.until('everybody has everything', () => together(mesh), 40_000)
 
   // The leader goes: who follows learns of the next one, and is heard by it.
-  const leader = mesh.cluster.leader('mesh') as SimHost
+  const leader = leaderOf(mesh) as SimHost
   leader.kill()
-  mesh.until('another leads', () => mesh.cluster.leader('mesh') !== undefined)
+  mesh.until('another leads', () => leaderOf(mesh) !== undefined)
   // Who follows may not know that one yet: a voter passes it on.
   propose(t, mesh, 'bb-3', ++port)
   leader.start()
