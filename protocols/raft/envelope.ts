@@ -189,9 +189,20 @@ function use(
   sessions.set(id, session)
   session.usedMs = clockMs
   if (acknowledged <= session.acknowledged) return session
-  session.acknowledged = acknowledged
-  for (const each of session.answers.keys()) if (each < acknowledged) forget(envelope, session, each)
+  acknowledge(envelope, session, acknowledged)
   return session
+}
+
+/** Mostly a serial or two among hundreds of answers: those are looked at, not all. */
+function acknowledge(envelope: Envelope<unknown>, session: Session, below: number): void {
+  const { acknowledged: from, answers } = session
+  session.acknowledged = below
+  if (below - from > answers.size) {
+    for (const serial of answers.keys()) if (serial < below) forget(envelope, session, serial)
+  } else {
+    for (let serial = from; serial < below; serial++)
+      if (answers.has(serial)) forget(envelope, session, serial)
+  }
 }
 
 /** Past the bounds the least recently used sessions that wait for an acknowledgement end; never the one in use. */
