@@ -81,7 +81,7 @@ type Ran = { readonly ran: number; readonly failed: number | undefined; readonly
 
 /** Seeds in order, in a process that may have the bug, until one fails. */
 async function run(bug: Planted, { firstSeed, seeds, planted: isPlanted }: Batch): Promise<Ran> {
-  const scenario = bug.by === 'mesh' ? ['mesh'] : [bug.by, '--no-shrink']
+  const scenario = bug.by === 'raft' ? ['raft', '--no-shrink'] : [bug.by]
   const range = ['--seed', String(firstSeed), '--seeds', String(seeds), '--threads', '1']
   const load = isPlanted ? ['--import', './simulator/planted/load.mjs'] : []
   const child = spawn(process.execPath, [...load, 'simulator/cli.ts', ...scenario, ...range, '--json'], {

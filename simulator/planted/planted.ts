@@ -185,12 +185,71 @@ export const PLANTED: readonly Planted[] = [
     ],
   },
   {
+    id: 'J13',
+    name: 'compaction-boundary',
+    seenIn: 'etcd #17780, #18089, #19179',
+    what: 'who needs just the newest entry that was compacted gets the log after it instead',
+    by: 'follow',
+    edits: [
+      inFile(
+        'protocols/follow/source.ts',
+        `const compacted = older || ask.index < log.base.index`,
+        `const compacted = older || ask.index < log.base.index - 1`,
+      ),
+      inFile(
+        'protocols/follow/source.ts',
+        `const start = index - base.index`,
+        `const start = Math.max(0, index - base.index)`,
+      ),
+    ],
+  },
+  {
     id: 'J14',
     name: 'two-in-a-row',
     seenIn: 'etcd #18055',
     what: 'a snapshot that is installed over one on its way to the disk is taken for stored when that one is',
     by: 'raft',
     edits: [inFile(`${RAFT}/writing.ts`, `  replaced(raft, 0)\n`, ``)],
+  },
+  {
+    id: 'J15',
+    name: 'watch-back-in-time',
+    seenIn: 'etcd #15271, #17529',
+    what: 'who asks a peer that has less is given the older state',
+    by: 'follow',
+    edits: [
+      inFile(
+        'protocols/follow/source.ts',
+        `if (ask.generation > generation || (!older && ask.index > log.applied)) return nothing(view, 'behind')`,
+        ``,
+      ),
+      inFile(
+        'protocols/follow/source.ts',
+        `const compacted = older || ask.index < log.base.index`,
+        `const compacted = older || ask.index < log.base.index || ask.index > log.applied`,
+      ),
+      inFile(
+        'protocols/follow/follower.ts',
+        `if (compare({ generation, index: snapshot.index }, f.position) <= 0) return`,
+        `if (snapshot.index < 0) return`,
+      ),
+    ],
+  },
+  {
+    id: 'J15b',
+    name: 'watch-twice',
+    seenIn: 'etcd #17247, #20221',
+    what: 'what was given and is not held yet is asked for again',
+    by: 'follow',
+    edits: [
+      inFile(
+        'protocols/follow/follower.ts',
+        `if (!f.wanted || f.asked !== undefined || f.delivering !== undefined) return
+  const to`,
+        `if (!f.wanted || f.asked !== undefined) return
+  const to`,
+      ),
+    ],
   },
   {
     id: 'J16',

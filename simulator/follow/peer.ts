@@ -1,128 +1,24 @@
-/**
- * Peers that hold one group's log and follow it from each other: the real cores and codecs, on virtual time and on a
- * network and disks that lose things. Members get the log from the truth itself, each as late as it likes; all others
- * have only what they are told. Every delivery is held against the truth at once.
- */
-import assert from 'node:assert/strict'
-import { random, type Random } from '../../../simulator/random.ts'
-import { World } from '../../../simulator/world.ts'
-import { followAnswer, followAsk, type Answer, type Position } from '../../../protocols/follow/messages.ts'
-import * as follower from '../../../protocols/follow/follower.ts'
-import * as source from '../../../protocols/follow/source.ts'
-import { NOBODY } from '../../../protocols/raft/configuration.ts'
-import type { Entry, Snapshot } from '../../../protocols/raft/types.ts'
+/** One peer of such a mesh: the asking and the answering half of following, on a disk that a crash leaves as it was. */
+import * as follower from '../../protocols/follow/follower.ts'
+import { followAnswer, followAsk, type Answer, type Position } from '../../protocols/follow/messages.ts'
+import * as source from '../../protocols/follow/source.ts'
+import { NOBODY } from '../../protocols/raft/configuration.ts'
+import type { Entry, Snapshot } from '../../protocols/raft/types.ts'
+import { Violation } from '../scenario.ts'
+import type { Mesh } from './mesh.ts'
 
 const GROUP = 'mesh'
 const CLUSTER = '01JZ0000000000000000000002'
+/** Small, so that a snapshot has many parts. */
 const PART_BYTES = 64
-
-export type Terms = {
-  readonly seed: number
-  /** Peers of each site; the first `members` of all peers, one site after the other, are members. */
-  readonly sites: readonly number[]
-  readonly members: number
-  readonly loss: number
-  /** Entries kept behind a snapshot. */
-  readonly kept: number
-}
-
-export type Seen = { [what: string]: number }
 
 /** What one peer has on its disk. */
 type Disk = {
   generation: number
-  log: { base: Entry | Base; entries: Entry[]; applied: number }
+  log: { base: Base; entries: Entry[]; applied: number }
   snapshot: Snapshot
 }
 type Base = { readonly index: number; readonly term: number }
-
-export class Mesh {
-  readonly world: World
-  readonly peers: Peer[]
-  readonly seen: Seen = {}
-  /** The committed sequence; the entry with index i is at i - 1. */
-  truth: Entry[] = []
-  generation = 0
-  /** Where the present generation begins. */
-  generationIndex = 0
-  loss: number
-  readonly dice: Random
-  readonly kept: number
-  /** Pairs of sites, or of peers, that cannot reach each other. */
-  readonly cut = new Set<string>()
-
-  constructor({ seed, sites, members, loss, kept }: Terms) {
-    this.world = new World(seed)
-    this.dice = random(seed, 'mesh')
-    this.loss = loss
-    this.kept = kept
-    const places = sites.flatMap((count, site) => Array.from({ length: count }, () => site))
-    // Members are spread: the first peer of each site, then the second.
-    const order = places
-      .map((site, n) => ({ n, turn: n - places.indexOf(site) }))
-      .sort((a, b) => a.turn - b.turn)
-    const chosen = new Set(order.slice(0, members).map(({ n }) => n))
-    this.peers = places.map((site, n) => new Peer(this, n, site, chosen.has(n)))
-  }
-
-  start(): void {
-    for (const each of this.peers) each.start()
-  }
-
-  run(ms: number): void {
-    this.world.run(this.world.nowMs + ms)
-  }
-
-  commit(count = 1): void {
-    for (let n = 0; n < count; n++) {
-      const index = this.truth.length + 1
-      const term = (this.truth.at(-1)?.term ?? 1) + Number(this.dice.chance(0.05))
-      const data = Uint8Array.of(this.generation, index & 255, index >> 8, this.dice.below(256))
-      this.truth.push({ term, index, kind: 'normal', data })
-    }
-    for (const each of this.peers) if (each.member) each.catchUp()
-  }
-
-  /** `raft recover`: what one member has becomes a snapshot of a new generation; the rest never happened. */
-  recover(by: Peer): void {
-    this.generation++
-    this.truth.length = by.disk.log.applied
-    this.generationIndex = by.disk.log.applied
-    by.disk.generation = this.generation
-    by.compact(0)
-    by.crash()
-    by.start()
-    this.count('recovered')
-  }
-
-  count(what: string): void {
-    this.seen[what] = (this.seen[what] ?? 0) + 1
-  }
-
-  reach(a: Peer, b: Peer): boolean {
-    return (
-      a.up &&
-      b.up &&
-      !this.cut.has(`site ${a.site} ${b.site}`) &&
-      !this.cut.has(`site ${b.site} ${a.site}`) &&
-      !this.cut.has(a.id) &&
-      !this.cut.has(b.id)
-    )
-  }
-
-  /** Who has not got everything. */
-  behind(): string[] {
-    return this.peers
-      .filter(
-        ({ up, disk }) =>
-          up && (disk.generation !== this.generation || disk.log.applied !== this.truth.length),
-      )
-      .map(
-        ({ id, disk }) =>
-          `${id} at ${disk.generation}.${disk.log.applied} of ${this.generation}.${this.truth.length}`,
-      )
-  }
-}
 
 export class Peer {
   readonly id: string
@@ -137,8 +33,6 @@ export class Peer {
   }
   follower!: follower.Follower
   source!: source.Source
-  /** Entries in the order of their delivery, all lives together: none twice, none left out. */
-  delivered: Position[] = []
   #life = 0
   #token = 0
   readonly #replies = new Map<number, (answer: Answer) => void>()
@@ -152,6 +46,7 @@ export class Peer {
 
   start(): void {
     this.up = true
+    this.mesh.world.say(`${this.#name} starts at ${said(this.position)}`)
     this.#begin()
     const life = ++this.#life
     const beat = (): void => {
@@ -173,6 +68,12 @@ export class Peer {
   crash(): void {
     this.up = false
     this.#life++
+    this.mesh.world.say(`${this.#name} ends`)
+  }
+
+  /** A letter is enough to tell it from others. */
+  get #name(): string {
+    return this.id.slice(0, 1)
   }
 
   get position(): Position {
@@ -197,7 +98,7 @@ export class Peer {
     const { log } = this.disk
     // Of a generation that is over the truth has only a part.
     if (log.applied === 0 || this.disk.generation !== this.mesh.generation) return
-    this.disk.snapshot = snapshotAt(this.mesh, log.applied)
+    this.disk.snapshot = snapshotAt(this.mesh.truth, log.applied)
     const to = Math.max(log.base.index, log.applied - kept)
     if (to === log.base.index) return
     const base = log.entries[to - log.base.index - 1] as Entry
@@ -239,7 +140,7 @@ export class Peer {
       case 'snapshot':
         return this.#later(() => this.#install(effect.generation, effect.snapshot))
       case 'blame':
-        assert.fail(`${this.id} blames ${effect.peer}: ${effect.why}`)
+        throw new Violation('nobody is blamed', `${this.id} blames ${effect.peer}: ${effect.why}`)
     }
   }
 
@@ -258,12 +159,12 @@ export class Peer {
     const { log, generation } = this.disk
     const { mesh } = this
     for (const entry of entries) {
-      assert.equal(entry.index, log.applied + 1, `${this.id}: each once, in order`)
-      if (generation === mesh.generation)
-        assert.deepEqual(entry, mesh.truth[entry.index - 1], `${this.id}: as committed`)
+      if (entry.index !== log.applied + 1)
+        throw new Violation('each once', `${this.id} is at ${log.applied} and was given entry ${entry.index}`)
+      if (generation === mesh.generation) mesh.checkEntry(this.id, entry)
       log.entries.push(entry)
       log.applied = entry.index
-      this.delivered.push({ generation, index: entry.index })
+      mesh.world.say(`${this.#name} holds ${said(this.position)}`)
     }
     if (mesh.dice.chance(0.1)) this.compact(mesh.dice.below(mesh.kept))
   }
@@ -278,17 +179,20 @@ export class Peer {
     const isNewer =
       generation > disk.generation || (generation === disk.generation && snapshot.index > disk.log.applied)
     if (this.member && !isNewer) return
-    assert(isNewer, `${this.id}: never backwards`)
-    if (generation === mesh.generation) assert.deepEqual(snapshot, snapshotAt(mesh, snapshot.index))
+    if (!isNewer) {
+      const at = `${this.id} is at ${disk.generation}.${disk.log.applied}`
+      throw new Violation('never back', `${at} and was given a snapshot of ${generation}.${snapshot.index}`)
+    }
+    if (generation === mesh.generation) mesh.checkSnapshot(this.id, snapshot)
     mesh.count(generation > disk.generation ? 'snapshot of a newer generation' : 'snapshot')
     this.disk = {
       generation,
       log: { base: { index: snapshot.index, term: snapshot.term }, entries: [], applied: snapshot.index },
       snapshot,
     }
+    mesh.world.say(`${this.#name} holds a snapshot of ${said(this.position)}`)
     this.source = source.newSource(CLUSTER, GROUP, PART_BYTES)
     this.#replies.clear()
-    this.delivered.push({ generation, index: snapshot.index })
   }
 
   #ask({ to, serial, ask, timeoutMs }: follower.Effect & { kind: 'ask' }): void {
@@ -315,10 +219,10 @@ export class Peer {
         if (!mesh.reach(this, there) || dice.chance(mesh.loss)) return
         const back = followAnswer.encode(answer)
         world.after(delay(), () => {
-          const said = followAnswer.decode(back)
-          mesh.count(said.kind === 'nothing' ? said.why : said.kind)
-          if (said.kind !== 'nothing' && this.site !== there.site && !this.member) mesh.count('crossed')
-          end({ kind: 'answer', serial, answer: said })
+          const told = followAnswer.decode(back)
+          mesh.count(told.kind === 'nothing' ? told.why : told.kind)
+          if (told.kind !== 'nothing' && this.site !== there.site && !this.member) mesh.count('crossed')
+          end({ kind: 'answer', serial, answer: told })
         })
       })
     })
@@ -356,12 +260,14 @@ export class Peer {
   }
 }
 
+const said = ({ generation, index }: Position): string => `${generation}.${index}`
+
 function first(): Snapshot {
   return { index: 0, term: 0, configuration: NOBODY, data: new Uint8Array() }
 }
 
 /** The state at an index: which entries made it, as bytes of some length. */
-function snapshotAt({ truth }: Mesh, index: number): Snapshot {
+export function snapshotAt(truth: readonly Entry[], index: number): Snapshot {
   const made = truth.slice(0, index).map(({ data }) => data)
   const data = Uint8Array.from(Buffer.concat(made)).slice(-300)
   return { index, term: (truth[index - 1] as Entry).term, configuration: NOBODY, data }
