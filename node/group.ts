@@ -428,6 +428,8 @@ export class Group<State, Command> implements Followable {
         electionTicks,
         heartbeatTicks,
         dice,
+        // Of two hosts of a site the second learns, and holds an entry before that is acknowledged (DESIGN section 3).
+        heldForLearner: this.name !== 'mesh',
       },
       recovered,
     )
