@@ -26,8 +26,8 @@ const UNDER_WAY_MAX = 64
 export class Pacing {
   readonly #group: Paced
   readonly #clock: Clock
-  /** Heartbeats that are not answered yet: when each was sent. */
-  readonly #sentMs = new Map<MemberId, number[]>()
+  /** Heartbeats that are not answered yet, by their numbers: when each was sent. */
+  readonly #sentMs = new Map<MemberId, Map<number, number>>()
   /** Only while this peer leads. */
   #measuring: Measuring | undefined
   /** Since when there has been no leader. */
@@ -39,18 +39,24 @@ export class Pacing {
     this.#clock = clock
   }
 
-  sent({ kind, to }: Message, isConnected: boolean): void {
+  sent(message: Message, isConnected: boolean): void {
     // What waits for a connection says nothing about the link.
-    if (kind !== 'MsgHeartbeat' || !isConnected) return
-    const sentMs = this.#sentMs.get(to) ?? []
-    if (sentMs.push(this.#clock.nowMs()) > UNDER_WAY_MAX) sentMs.shift()
-    this.#sentMs.set(to, sentMs)
+    if (message.kind !== 'MsgHeartbeat' || !isConnected) return
+    const sentMs = this.#sentMs.get(message.to) ?? new Map<number, number>()
+    sentMs.set(message.beat, this.#clock.nowMs())
+    const [oldest] = sentMs.keys()
+    if (sentMs.size > UNDER_WAY_MAX && oldest !== undefined) sentMs.delete(oldest)
+    this.#sentMs.set(message.to, sentMs)
   }
 
-  heard({ kind, from }: Message): void {
-    if (kind !== 'MsgHeartbeatResp' || this.#measuring === undefined) return
-    const sentMs = this.#sentMs.get(from)?.shift()
-    if (sentMs === undefined) return
+  heard(message: Message): void {
+    if (message.kind !== 'MsgHeartbeatResp' || this.#measuring === undefined) return
+    const { from, beat } = message
+    const beats = this.#sentMs.get(from)
+    const sentMs = beats?.get(beat)
+    if (beats === undefined || sentMs === undefined) return
+    // Answers come in order: those before this one are lost.
+    for (const each of beats.keys()) if (each <= beat) beats.delete(each)
     step(this.#measuring, { kind: 'round-trip', member: from, ms: this.#clock.nowMs() - sentMs })
   }
 

@@ -25,9 +25,9 @@ function reject(raft: Raft, { from: to, index, logTerm }: MessageOf<'MsgApp'>): 
   send(raft, { kind: 'MsgAppResp', to, index, reject: true, rejectHint: hint.index, logTerm: hint.term })
 }
 
-export function hearHeartbeat(raft: Raft, { from: to, commit, read }: MessageOf<'MsgHeartbeat'>): void {
+export function hearHeartbeat(raft: Raft, { from: to, commit, read, beat }: MessageOf<'MsgHeartbeat'>): void {
   commitTo(raft, commit)
-  send(raft, { kind: 'MsgHeartbeatResp', to, read })
+  send(raft, { kind: 'MsgHeartbeatResp', to, read, beat })
 }
 
 /** Says, once it is true on disk, that this log is the leader's up to `index`. */

@@ -63,9 +63,9 @@ const shape = tagged({
     rejectHint: counter,
     logTerm: counter,
   }),
-  /** `read`: the newest read position, which the answer repeats. */
-  MsgHeartbeat: record({ ...header, commit: counter, read: counter }),
-  MsgHeartbeatResp: record({ ...header, read: counter }),
+  /** `read`: the newest read position; `beat`: this heartbeat's own number. The answer repeats both. */
+  MsgHeartbeat: record({ ...header, commit: counter, read: counter, beat: counter }),
+  MsgHeartbeatResp: record({ ...header, read: counter, beat: counter }),
   /** One part of the snapshot at `index`, whose term is `logTerm`; `checksum` is the CRC-32 of all its data. */
   MsgSnap: record({
     ...header,

@@ -57,6 +57,7 @@ export function create(config: RaftConfig, recovered: Recovered): Raft {
     timing: { heartbeatTicks: config.heartbeatTicks, electionTicks: config.electionTicks },
     electionElapsed: 0,
     heartbeatElapsed: 0,
+    beats: 0,
     electionTimeout: 0,
     votes: new Map(),
     progress: new Map(),

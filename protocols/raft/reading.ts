@@ -96,7 +96,7 @@ function sendHeartbeat(raft: Raft, peer: MemberId): void {
   const progress = raft.progress.get(peer)
   if (peer === raft.config.self || progress === undefined) return
   const commit = Math.min(progress.match, raft.log.commit)
-  send(raft, { kind: 'MsgHeartbeat', to: peer, commit, read: raft.reading.asked })
+  send(raft, { kind: 'MsgHeartbeat', to: peer, commit, read: raft.reading.asked, beat: ++raft.beats })
 }
 
 /** Leader: a member has acknowledged a position. */

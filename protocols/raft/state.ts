@@ -36,6 +36,8 @@ export type Raft = {
   /** Ticks since the leader was heard, a vote was given or a campaign began; on a leader, since the last look at the quorum. */
   electionElapsed: number
   heartbeatElapsed: number
+  /** Heartbeats sent in this life: each has a number of its own, by which its answer is known. */
+  beats: number
   /** Drawn from [electionTicks, 2 x electionTicks). */
   electionTimeout: number
   votes: Map<MemberId, boolean>

@@ -14,7 +14,15 @@ test('who may not campaign is loyal to a silent leader for one election timeout,
   const electionTicks = 10
   const terms = { cluster: 'c', group: 'g', generation: 0, self: '3#1', heartbeatTicks: 2 }
   const raft = create({ ...terms, electionTicks, dice: () => 0 }, emptyLog())
-  const heartbeat: Message = { ...header, kind: 'MsgHeartbeat', from: '1#1', term: 5, commit: 0, read: 0 }
+  const heartbeat: Message = {
+    ...header,
+    kind: 'MsgHeartbeat',
+    from: '1#1',
+    term: 5,
+    commit: 0,
+    read: 0,
+    beat: 1,
+  }
   step(raft, { kind: 'message', message: heartbeat })
   const asks: Message = { ...header, kind: 'MsgPreVote', from: '2#1', term: 6, index: 9, logTerm: 5 }
   for (let tick = 1; tick <= 5 * electionTicks; tick++) {

@@ -44,8 +44,8 @@ const examples: Message[] = [
     commit: 39,
   },
   { kind: 'MsgAppResp', ...header, index: 40, reject: true, rejectHint: 17, logTerm: 3 },
-  { kind: 'MsgHeartbeat', ...header, commit: 39, read: 2 },
-  { kind: 'MsgHeartbeatResp', ...header, read: 2 },
+  { kind: 'MsgHeartbeat', ...header, commit: 39, read: 2, beat: 17 },
+  { kind: 'MsgHeartbeatResp', ...header, read: 2, beat: 17 },
   {
     kind: 'MsgSnap',
     ...header,
