@@ -1,11 +1,12 @@
 /** All scenarios, in the order in which they are listed. */
 import type { Scenario } from './scenario.ts'
+import { diskFull } from './scenarios/disk-full.ts'
 import { follow } from './scenarios/follow.ts'
 import { links } from './scenarios/links.ts'
 import { mesh } from './scenarios/mesh.ts'
 import { ROLES } from './scenarios/roles.ts'
 
-export const SCENARIOS: readonly Scenario[] = [mesh, links, follow, ...ROLES]
+export const SCENARIOS: readonly Scenario[] = [mesh, links, follow, diskFull, ...ROLES]
 
 export const scenarioNamed = (name: string): Scenario | undefined =>
   SCENARIOS.find((each) => each.name === name)

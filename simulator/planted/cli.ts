@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
-import { type Planted, PLANTED } from './planted.ts'
+import { type Planted, PLANTED, SIMULATIONS } from './planted.ts'
 
 const USAGE = `usage: npm run simulate -- planted [ID...] [options]
   --seeds N   give a bug up after so many, 1000 unless told
@@ -81,14 +81,17 @@ type Ran = { readonly ran: number; readonly failed: number | undefined; readonly
 
 /** Seeds in order, in a process that may have the bug, until one fails. */
 async function run(bug: Planted, { firstSeed, seeds, planted: isPlanted }: Batch): Promise<Ran> {
-  const scenario = bug.by === 'raft' ? ['raft', '--no-shrink'] : [bug.by]
   const range = ['--seed', String(firstSeed), '--seeds', String(seeds), '--threads', '1']
   const load = isPlanted ? ['--import', './simulator/planted/load.mjs'] : []
-  const child = spawn(process.execPath, [...load, 'simulator/cli.ts', ...scenario, ...range, '--json'], {
-    cwd: ROOT,
-    env: { ...process.env, GODWIT_PLANTED: bug.id },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const child = spawn(
+    process.execPath,
+    [...load, 'simulator/cli.ts', ...SIMULATIONS[bug.by], ...range, '--json'],
+    {
+      cwd: ROOT,
+      env: { ...process.env, GODWIT_PLANTED: bug.id },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  )
   let stderr = ''
   child.stderr.on('data', (data: Buffer) => (stderr = (stderr + data.toString()).slice(-2_000)))
   const closed = new Promise<number | null>((resolve) => child.once('close', resolve))

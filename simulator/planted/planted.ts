@@ -2,6 +2,14 @@
  * Bugs that others had, planted into our source to see whether the simulator finds them: the classes J1 to J22 of the
  * check-list, each a find-and-replace that must apply exactly once. A nemesis that misses one is not finished.
  */
+/** The command of each simulation that looks for bugs. Twenty VMs on fifteen hosts meet each other oftener than on fifty. */
+export const SIMULATIONS = {
+  raft: ['raft', '--no-shrink'],
+  mesh: ['mesh', '--peers', '15'],
+  'disk-full': ['disk-full'],
+  follow: ['follow'],
+} as const
+
 type Edit = { readonly file: string; readonly find: string; readonly replace: string }
 
 export type Planted = {
@@ -12,7 +20,7 @@ export type Planted = {
   /** What it does to ours. */
   readonly what: string
   /** Which simulation is to find it. */
-  readonly by: 'raft' | 'mesh' | 'follow'
+  readonly by: keyof typeof SIMULATIONS
   readonly edits: readonly Edit[]
 }
 
@@ -255,13 +263,13 @@ export const PLANTED: readonly Planted[] = [
     id: 'J16',
     name: 'pause-holder-then-resume',
     seenIn: 'etcd 3.4.3 locks',
-    what: 'a move is taken after it was cancelled: two hosts hold the VM',
+    what: 'the next life of a peer starts a VM that it had promised to another host',
     by: 'mesh',
     edits: [
       inFile(
-        'node/catalog/mesh.ts',
-        `if (move?.m !== command.m || move.state !== 'intended') return`,
-        `if (move?.m !== command.m) return`,
+        'node/reconcile/vms.ts',
+        `this.#local(promise.vm).promise = promise`,
+        `if (promise.m === undefined) this.#local(promise.vm).promise = promise`,
       ),
     ],
   },
@@ -276,6 +284,20 @@ export const PLANTED: readonly Planted[] = [
         `${RAFT}/election.ts`,
         `&& logs.isUpToDate(raft.log, index, logTerm)`,
         `&& index + logTerm >= 0`,
+      ),
+    ],
+  },
+  {
+    id: 'J18',
+    name: 'enospc-then-space',
+    seenIn: 'dqlite #401',
+    what: 'a write for which the disk had no space is not tried again when it has',
+    by: 'disk-full',
+    edits: [
+      inFile(
+        'node/log-writer.ts',
+        `return this.#hooks.later(WRITE_AGAIN_MS, () => this.#ended || this.#try(token, ops))`,
+        `return`,
       ),
     ],
   },
