@@ -11,13 +11,7 @@ import type { Codec } from '../protocols/codec.ts'
 import type { Clock, Dice, Timer } from '../protocols/clock.ts'
 import { describeFailure, type Failure, GodwitError } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
-import {
-  ELECTION_TICKS,
-  HEARTBEAT_TICKS,
-  PROPOSALS_MAX,
-  SNAPSHOT_EVERY_ENTRIES,
-  TICK_MS,
-} from '../protocols/limits.ts'
+import { ELECTION_TICKS, PROPOSALS_MAX, SNAPSHOT_EVERY_ENTRIES, TICK_MS } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { decodeChange, isVoter, membersOf } from '../protocols/raft/configuration.ts'
 import {
@@ -33,6 +27,7 @@ import {
 } from '../protocols/raft/envelope.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import type { Message } from '../protocols/raft/messages.ts'
+import { DEFAULT_TIMING } from '../protocols/raft/timing.ts'
 import { create, dueInTicks, type Raft, type Status, status, step } from '../protocols/raft/raft.ts'
 import type {
   ConfigurationChange,
@@ -418,15 +413,13 @@ export class Group<State, Command> implements Followable {
     log: LogWriter
   } {
     const { dice, store } = this.#ports
-    const { electionTicks = ELECTION_TICKS, heartbeatTicks = HEARTBEAT_TICKS } = this.#envelope.timing ?? {}
     const raft = create(
       {
         cluster: this.#cluster,
         group: this.name,
         generation: owner.generation,
         self: owner.member,
-        electionTicks,
-        heartbeatTicks,
+        ...(this.#envelope.timing ?? DEFAULT_TIMING),
         dice,
         // Of two hosts of a site the second learns, and holds an entry before that is acknowledged (DESIGN section 3).
         heldForLearner: this.name !== 'mesh',

@@ -20,6 +20,8 @@ type Paced = Pick<
   'member' | 'role' | 'leader' | 'status' | 'timing' | 'pace' | 'submit'
 >
 
+/** How long a member stays patient under a new leader, which needs a few round trips to have longer timing agreed on. */
+const CALM_MS = 30_000
 /** Heartbeats under way to one member: past it the oldest is taken for lost. */
 const UNDER_WAY_MAX = 64
 
@@ -30,13 +32,17 @@ export class Pacing {
   readonly #sentMs = new Map<MemberId, Map<number, number>>()
   /** Only while this peer leads. */
   #measuring: Measuring | undefined
-  /** Since when there has been no leader. */
-  #leaderlessMs: number | undefined
+  /** Since when there is a leader, or none. */
+  #led = false
+  #sinceMs: number
+  /** Where the last time without a leader has led, if that is longer than what was agreed on then. */
+  #patience: { readonly agreed: Timing; readonly timing: Timing } | undefined
   #told: Timing = DEFAULT_TIMING
 
   constructor(group: Paced, clock: Clock) {
     this.#group = group
     this.#clock = clock
+    this.#sinceMs = clock.nowMs()
   }
 
   sent(message: Message, isConnected: boolean): void {
@@ -70,8 +76,14 @@ export class Pacing {
     const { role, leader } = this.#group
     const timing = this.#group.timing ?? DEFAULT_TIMING
     const nowMs = this.#clock.nowMs()
-    this.#leaderlessMs = role === 'leader' || leader !== '' ? undefined : (this.#leaderlessMs ?? nowMs)
-    const wanted = patient(timing, nowMs - (this.#leaderlessMs ?? nowMs))
+    const led = role === 'leader' || leader !== ''
+    if (led !== this.#led) {
+      const isPatient = this.#told.electionTicks > timing.electionTicks
+      if (led) this.#patience = isPatient ? { agreed: timing, timing: this.#told } : undefined
+      this.#led = led
+      this.#sinceMs = nowMs
+    }
+    const wanted = this.#wanted(timing, nowMs - this.#sinceMs)
     // What is agreed on the group tells its core itself.
     if (!isSame(wanted, this.#told)) {
       this.#told = wanted
@@ -88,6 +100,14 @@ export class Pacing {
     for (const effect of step(this.#measuring, { kind: 'look', nowMs, followers, agreed: timing }))
       // Whatever comes of it, the next look sees.
       this.#group.submit({ kind: 'timing', timing: effect.timing }, () => {})
+  }
+
+  #wanted(agreed: Timing, forMs: number): Timing {
+    const isOver = this.#led && forMs >= CALM_MS
+    const isOld = this.#patience !== undefined && !isSame(this.#patience.agreed, agreed)
+    if (isOver || isOld) this.#patience = undefined
+    const from = this.#patience?.timing ?? agreed
+    return this.#led ? from : patient(from, forMs)
   }
 }
 

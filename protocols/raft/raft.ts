@@ -54,7 +54,11 @@ export function create(config: RaftConfig, recovered: Recovered): Raft {
     snapshot,
     configuration: snapshot.configuration,
     configurations: [],
-    timing: { heartbeatTicks: config.heartbeatTicks, electionTicks: config.electionTicks },
+    timing: {
+      heartbeatTicks: config.heartbeatTicks,
+      electionTicks: config.electionTicks,
+      ...(config.staggerTicks !== undefined && { staggerTicks: config.staggerTicks }),
+    },
     electionElapsed: 0,
     heartbeatElapsed: 0,
     beats: 0,
@@ -135,8 +139,8 @@ export function hear(raft: Raft, event: RaftEvent): void {
     case 'campaign':
       return campaign(raft)
     case 'timing': {
-      const { heartbeatTicks, electionTicks } = event
-      raft.timing = { heartbeatTicks, electionTicks }
+      const { kind: _, ...timing } = event
+      raft.timing = timing
       return drawElectionTimeout(raft)
     }
   }

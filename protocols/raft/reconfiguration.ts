@@ -17,7 +17,7 @@ import {
   mayPropose,
   sendAppend,
 } from './replication.ts'
-import { becomeFollower } from './roles.ts'
+import { becomeFollower, drawElectionTimeout } from './roles.ts'
 import { type Raft, refuse } from './state.ts'
 import type { ConfigurationChange } from './types.ts'
 
@@ -54,6 +54,8 @@ export function switchConfiguration(raft: Raft, index: number, data: Uint8Array)
   raft.configuration = outcome.configuration
   raft.configurations.push({ index, configuration: raft.configuration })
   if (raft.role === 'leader') leadOn(raft)
+  // Another place in line.
+  else if (raft.timing.staggerTicks !== undefined) drawElectionTimeout(raft)
 }
 
 function leadOn(raft: Raft): void {

@@ -23,6 +23,8 @@ export function becomePreCandidate(raft: Raft): void {
 export function follow(raft: Raft, leader: MemberId): void {
   if (raft.leader === leader) return
   raft.leader = leader
+  // Its place in line behind this leader; without a stagger the draw of before stands.
+  if (raft.timing.staggerTicks !== undefined) drawElectionTimeout(raft)
   failReads(raft)
 }
 
@@ -50,7 +52,17 @@ function resetElectionTimer(raft: Raft): void {
   drawElectionTimeout(raft)
 }
 
+/**
+ * At random; but with a stagger agreed on, followers of a leader stand in line: by the time it is the second one's turn it
+ * has heard from the first, so that votes are seldom split. Who has stood in vain draws.
+ */
 export function drawElectionTimeout(raft: Raft): void {
-  const { electionTicks } = raft.timing
-  raft.electionTimeout = electionTicks + Math.floor(raft.config.dice() * electionTicks)
+  const { config, configuration, leader, role, timing } = raft
+  const { electionTicks, staggerTicks } = timing
+  const line = configuration.voters.filter((voter) => voter !== leader)
+  const place = role === 'follower' && leader !== '' ? line.indexOf(config.self) : -1
+  raft.electionTimeout =
+    staggerTicks !== undefined && place >= 0
+      ? electionTicks + place * staggerTicks
+      : electionTicks + Math.floor(config.dice() * electionTicks)
 }

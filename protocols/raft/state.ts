@@ -12,6 +12,7 @@ import type {
   RefusalWhy,
   Role,
   Snapshot,
+  Timing,
 } from './types.ts'
 
 export type Raft = {
@@ -32,13 +33,13 @@ export type Raft = {
   configurations: { readonly index: number; readonly configuration: Configuration }[]
 
   /** In ticks; as configured, until the group agrees on another. */
-  timing: { readonly heartbeatTicks: number; readonly electionTicks: number }
+  timing: Timing
   /** Ticks since the leader was heard, a vote was given or a campaign began; on a leader, since the last look at the quorum. */
   electionElapsed: number
   heartbeatElapsed: number
   /** Heartbeats sent in this life: each has a number of its own, by which its answer is known. */
   beats: number
-  /** Drawn from [electionTicks, 2 x electionTicks). */
+  /** Drawn from [electionTicks, 2 x electionTicks), or by the follower's place in line: see roles.ts. */
   electionTimeout: number
   votes: Map<MemberId, boolean>
 

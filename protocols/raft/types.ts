@@ -51,6 +51,13 @@ export type SingleChange = {
   readonly peer: MemberId
 }
 
+export type Timing = {
+  readonly heartbeatTicks: number
+  readonly electionTicks: number
+  /** Ticks from one follower's turn to stand for election to the next one's; absent: each draws its own. */
+  readonly staggerTicks?: number
+}
+
 export type RaftEvent =
   /** `count` ticks at once (1 unless told): those in which nothing was due may be slept through, see `dueInTicks`. */
   | { readonly kind: 'tick'; readonly count?: number }
@@ -80,7 +87,7 @@ export type RaftEvent =
   /** As if the election timeout had passed. */
   | { readonly kind: 'campaign' }
   /** What the group has agreed on; in force from now on. */
-  | { readonly kind: 'timing'; readonly heartbeatTicks: number; readonly electionTicks: number }
+  | ({ readonly kind: 'timing' } & Timing)
 
 export type RaftEffect =
   | { readonly kind: 'send'; readonly message: Message; readonly after?: number }
@@ -154,9 +161,10 @@ export type RaftConfig = {
   /** Raised by `raft recover`: an older one's messages are not heard. */
   readonly generation: number
   readonly self: MemberId
-  /** In ticks; the election timeout is drawn from [electionTicks, 2 x electionTicks). The event `timing` changes both. */
+  /** In ticks; the election timeout is drawn from [electionTicks, 2 x electionTicks). The event `timing` changes them. */
   readonly electionTicks: number
   readonly heartbeatTicks: number
+  readonly staggerTicks?: number
   /** In [0, 1); seeded by the host. */
   readonly dice: Dice
   /** A sole voter with a learner in sight commits only what it holds too (DESIGN section 3, two hosts). Off. */
