@@ -67,11 +67,15 @@ export class Contact {
    */
   missing(known: Known, sees: (peer: PeerId) => boolean, nowMs: number): PeerId[] {
     const voters = votersOf(known.configuration).map(peerOf)
-    const patienceMs = HEARTBEATS_OWED * heartbeatMs(known)
+    // A leader hears its voters at every heartbeat; a voter without one, at every election that it tries. Others hear leaders
+    // alone, and have only what membership says.
+    const leads = known.role === 'leader'
+    const patienceMs = leads ? HEARTBEATS_OWED * heartbeatMs(known) : 1.5 * electionMs(known)
+    const hears = leads || (known.leader === '' && voters.includes(this.#self))
     const isMissing = (peer: PeerId): boolean => {
       if (peer === this.#self) return false
       const owesMs = this.sinceMs(peer, nowMs) ?? nowMs - this.#startedMs
-      return !sees(peer) || (known.role === 'leader' && owesMs > patienceMs)
+      return !sees(peer) || (hears && owesMs > patienceMs)
     }
     const gone = voters.filter(isMissing)
     const lost = halves(known.configuration).some((half) => {

@@ -8,15 +8,23 @@ import { failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { peerOf } from '../protocols/raft/member.ts'
 import { openJournal } from '../storage/hypercore/journal.ts'
 import type { LevelStore } from '../storage/level/store.ts'
-import { type Recoverable, recover, recoverOwner } from '../storage/raft-log.ts'
-import { asideOps, asideView, remainsOf as salvage } from '../storage/raft-salvage.ts'
+import { type Recoverable, recoverOwner } from '../storage/raft-log.ts'
+import { asideView, remainsOf as salvage } from '../storage/raft-salvage.ts'
 import type { Identity } from '../storage/records.ts'
 import { decodeSnapshotFile } from '../storage/snapshot-file.ts'
 import type { MeshState } from './catalog/mesh.ts'
 import type { Config } from './config.ts'
 import { nextBoot, openFolder, privateKeyOf } from './data-folder.ts'
 import { MESH_GROUP, siteGroupOf } from './founding.ts'
-import { type Remains, remainsOf, remainsOfFile, successor } from './recovering.ts'
+import {
+  meshIn,
+  readable,
+  type Remains,
+  remainsIn,
+  remainsOf,
+  remainsOfFile,
+  successor,
+} from './recovering.ts'
 
 export type Begun = {
   readonly group: string
@@ -104,23 +112,6 @@ function salvaged(store: Recoverable, group: string): Remains | undefined {
   return { ...found, index: Math.max(found.index, lastIndex) }
 }
 
-/** @throws GodwitError DATA_CORRUPT */
-function remainsIn(store: Recoverable, group: string): Remains | undefined {
-  const owner = recoverOwner(store, group)
-  const found = recover(store, group)
-  return owner === undefined || found === undefined ? undefined : remainsOf(group, owner, found)
-}
-
-/** A log that is damaged is no reason to refuse what is to take its place. */
-function readable<T>(read: () => T): T | undefined {
-  try {
-    return read()
-  } catch (error) {
-    if (failureOf(error).code !== 'DATA_CORRUPT') throw error
-    return undefined
-  }
-}
-
 type Source = {
   readonly group: string
   readonly remains: Remains
@@ -142,14 +133,14 @@ async function prepared(
   try {
     if (identity === undefined) throw new GodwitError({ code: 'DATA_MISSING', folder: config.dataDir })
     const { group, remains, floor, past = 0, isAside = false } = read({ store, identity })
-    const mesh =
-      group === MESH_GROUP ? undefined : readable(() => remainsIn(store, MESH_GROUP))?.envelope.state
-    const names = (group === MESH_GROUP ? remains.envelope.state : mesh) as MeshState | undefined
+    const mesh = meshIn(store)
+    const names = group === MESH_GROUP ? (remains.envelope.state as MeshState) : mesh
     const next = successor(
+      store,
       group,
-      identity.peer,
+      identity,
       { ...remains, index: Math.max(remains.index, past) },
-      { mesh: mesh as MeshState | undefined, site: identity.site, floor },
+      { mesh, floor, kind, wallMs: Date.now(), isAside },
       dice,
     )
     const begun: Begun = {
@@ -162,10 +153,7 @@ async function prepared(
       kept: countsOf(remains.envelope.state),
     }
     const begin = async (): Promise<Outcome<void>> => {
-      const why = `${kind}: generation ${begun.generationName} begins without it`
-      const reason = { atMs: Date.now(), why, member: remains.owner?.member ?? '' }
-      const ops = [...(isAside ? [] : asideOps(store, group, reason)), ...next.ops]
-      const written = await new Promise<Outcome<void>>((done) => store.write(ops, true, done))
+      const written = await new Promise<Outcome<void>>((done) => store.write(next.ops, true, done))
       if (written.ok) await note(config, { store, identity }, kind, begun)
       return written
     }

@@ -10,7 +10,8 @@
  * Open join tokens are revoked: one of them may have been used in what is lost.
  */
 import type { Dice } from '../protocols/clock.ts'
-import { nextGeneration } from '../protocols/epoch.ts'
+import { nextGeneration, printGeneration } from '../protocols/epoch.ts'
+import { failureOf } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import {
   applyEntry,
@@ -23,7 +24,9 @@ import { decodeChange, NOBODY, votersOf } from '../protocols/raft/configuration.
 import { memberOf, type MemberId, newIncarnation } from '../protocols/raft/member.ts'
 import { changed } from '../protocols/raft/confchange.ts'
 import type { Configuration, Recovered } from '../protocols/raft/types.ts'
-import { beginOps, type LogOwner } from '../storage/raft-log.ts'
+import { beginOps, type LogOwner, recover, type Recoverable, recoverOwner } from '../storage/raft-log.ts'
+import { asideOps } from '../storage/raft-salvage.ts'
+import type { Identity } from '../storage/records.ts'
 import type { SnapshotFile } from '../storage/snapshot-file.ts'
 import type { Op } from '../storage/store.ts'
 import { MESH, SITE } from './agreement.ts'
@@ -75,6 +78,27 @@ export function remainsOf(
   }
 }
 
+/** What a data folder has of a group; undefined when nothing. @throws GodwitError DATA_CORRUPT */
+export function remainsIn(store: Recoverable, group: string): Remains | undefined {
+  const owner = recoverOwner(store, group)
+  const found = recover(store, group)
+  return owner === undefined || found === undefined ? undefined : remainsOf(group, owner, found)
+}
+
+/** This peer's own copy of the mesh's state, if it can be read. */
+export const meshIn = (store: Recoverable): MeshState | undefined =>
+  readable(() => remainsIn(store, MESH_GROUP))?.envelope.state as MeshState | undefined
+
+/** A log that is damaged is no reason to refuse what is to take its place. */
+export function readable<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (failureOf(error).code !== 'DATA_CORRUPT') throw error
+    return undefined
+  }
+}
+
 export const remainsOfFile = (file: SnapshotFile, owner: LogOwner | undefined): Remains => ({
   owner: { member: owner?.member ?? '', generation: Math.max(owner?.generation ?? 0, file.generation) },
   index: file.index,
@@ -89,16 +113,27 @@ export type Successor = {
   readonly member: MemberId
   /** Voters whose logs count no more. */
   readonly lost: readonly MemberId[]
-  /** To be written behind those that put the old log aside. */
   readonly ops: readonly Op[]
 }
 
-/** The batch that makes the new generation of what is left. `mesh` is this peer's own copy of that group's state. */
+type Around = {
+  readonly mesh: MeshState | undefined
+  /** A generation that is known of, whatever the remains say. */
+  readonly floor: number
+  /** What the operator typed. */
+  readonly kind: string
+  readonly wallMs: number
+  /** It comes from what was put aside: that stays there, as the log that it replaces holds nothing. */
+  readonly isAside?: boolean
+}
+
+/** The batch that makes the new generation of what is left. `mesh`: this peer's own copy of that group's state. */
 export function successor(
+  store: Recoverable,
   group: string,
-  peer: PeerId,
+  { peer, site }: Pick<Identity, 'peer' | 'site'>,
   remains: Remains,
-  { mesh, site, floor }: { mesh: MeshState | undefined; site: string; floor: number },
+  { mesh, floor, kind, wallMs, isAside = false }: Around,
   dice: Dice,
 ): Successor {
   const generation = nextGeneration(Math.max(remains.owner?.generation ?? 0, floor), dice)
@@ -114,7 +149,10 @@ export function successor(
   // Sessions were the lost generation's: whoever asks opens one anew.
   const { clockMs, timing } = envelope
   const data = envelopeCodec(machineOf(group)).encode({ ...newEnvelope<State>(state), clockMs, timing })
-  const ops = beginOps(
+  const why = `${kind}: generation ${printGeneration(generation)} begins without it`
+  const reason = { atMs: wallMs, why, member: remains.owner?.member ?? '' }
+  const aside = isAside ? [] : asideOps(store, group, reason)
+  const begin = beginOps(
     group,
     { member, generation },
     {
@@ -124,7 +162,7 @@ export function successor(
     },
   )
   const lost = votersOf(remains.configuration).filter((each) => each !== remains.owner?.member)
-  return { generation, index, member, lost, ops }
+  return { generation, index, member, lost, ops: [...aside, ...begin] }
 }
 
 /** Everybody who may hold a grant that the lost log gave. */

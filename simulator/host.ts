@@ -6,7 +6,9 @@ import type { Node } from '../node/compose.ts'
 import { composeNode } from '../node/compose.ts'
 import type { Ports } from '../node/context.ts'
 import type { ImageFiles } from '../node/image-files.ts'
+import { meshIn, remainsIn, successor } from '../node/recovering.ts'
 import type { HostFacts } from '../node/telemetry/host-facts.ts'
+import { printGeneration } from '../protocols/epoch.ts'
 import { ok } from '../protocols/outcome.ts'
 import { key } from '../storage/keyspace.ts'
 import { type Identity, knownPeer } from '../storage/records.ts'
@@ -135,6 +137,22 @@ export class SimHost {
     this.#world.say(`host ${this.terms.name}: its peer is told to stop`)
     node.stop(() => {
       if (this.node === node) this.kill()
+      done()
+    })
+  }
+
+  /** `raft recover` of a group, on the folder of a peer that does not run: a new generation of what it has. */
+  recover(group: string, done: () => void): void {
+    const { identity } = this
+    const remains = identity === undefined ? undefined : remainsIn(this.store, group)
+    if (this.node !== undefined || identity === undefined || remains === undefined)
+      throw new Error(`${this.terms.name} cannot recover ${group}`)
+    const around = { mesh: meshIn(this.store), floor: 0, kind: 'recover', wallMs: 1_800_000_000_000 }
+    const dice = this.#world.random(`recover ${this.terms.name} ${group}`)
+    const { ops, generation } = successor(this.store, group, identity, remains, around, dice)
+    this.#world.say(`host ${this.terms.name} recovers ${group}: generation ${printGeneration(generation)}`)
+    this.store.write(ops, true, () => {
+      this.store = this.store.reopen()
       done()
     })
   }

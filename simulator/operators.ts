@@ -176,6 +176,34 @@ export class Operators {
     })
   }
 
+  /** One VM moves to another host of its site. */
+  moveInside(site: string): void {
+    const movable = [...this.agreed()].filter(([, vm]) => vm.site === site && vm.wanted === 'running')
+    if (movable.length === 0) return
+    const [name, vm] = this.#dice.pick(movable)
+    const others = this.#cluster.hostsOf(site).filter(({ terms }) => terms.name !== vm.host)
+    if (others.length > 0)
+      this.#move(name, this.#dice.pick(others).terms.name, site, () => this.#moment('moved inside a site'))
+  }
+
+  /** Every VM of a host goes to another of its site: what is under way on it when something breaks. */
+  empty(host: SimHost): void {
+    const { name: from, site } = host.terms
+    const others = this.#cluster.hostsOf(site).filter((each) => each !== host)
+    for (const [name, vm] of this.agreed()) {
+      if (vm.host !== from || vm.wanted !== 'running' || others.length === 0) continue
+      this.#move(name, this.#dice.pick(others).terms.name, site, () => this.#moment('moved inside a site'))
+    }
+  }
+
+  /** Whatever hangs, somebody cancels it. */
+  cancelAll(): void {
+    for (const host of this.#cluster.hosts) {
+      for (const { id, state } of host.node?.context.jobs.list() ?? [])
+        if (state === 'running') this.#cluster.ask(host, 'job.cancel', { name: id }, () => {})
+    }
+  }
+
   /** Hosts with a move in hand. */
   busyHosts(): SimHost[] {
     return this.#cluster.hosts.filter(

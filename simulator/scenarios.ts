@@ -4,9 +4,10 @@ import { diskFull } from './scenarios/disk-full.ts'
 import { follow } from './scenarios/follow.ts'
 import { links } from './scenarios/links.ts'
 import { mesh } from './scenarios/mesh.ts'
+import { recover } from './scenarios/recover.ts'
 import { ROLES } from './scenarios/roles.ts'
 
-export const SCENARIOS: readonly Scenario[] = [mesh, links, follow, diskFull, ...ROLES]
+export const SCENARIOS: readonly Scenario[] = [mesh, links, recover, follow, diskFull, ...ROLES]
 
 export const scenarioNamed = (name: string): Scenario | undefined =>
   SCENARIOS.find((each) => each.name === name)
