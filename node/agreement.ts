@@ -193,7 +193,8 @@ export class Agreement {
     const heard = this.#contact[which].freshness(this.#known(which), this.#ports.clock.nowMs())
     if (this[which].heardLeader() !== '') return heard
     const ageMs = this.#followedMs(this[which].name)
-    return ageMs < heard.ageMs ? { ageMs, stale: ageMs > FOLLOW_ADRIFT_MS } : heard
+    if (ageMs >= heard.ageMs) return heard
+    return { ageMs, stale: ageMs > FOLLOW_ADRIFT_MS || this.missing(which).length > 0 }
   }
 
   /** Voters out of sight, when they are so many that the group can agree on nothing. */

@@ -284,6 +284,9 @@ export class Operators {
   }
 }
 
+/** What operators ask for when they ask for a VM. */
+export const specNamed = (name: string): object => ({ ...SPEC, name, memoryMiB: 256 })
+
 const SPEC = {
   version: 1,
   cpus: 1,

@@ -3,9 +3,6 @@ import test, { type ExecutionContext } from 'ava'
 import { LOG_ENTRIES_KEPT, SNAPSHOT_EVERY_ENTRIES } from '../../protocols/limits.ts'
 import { votersOf } from '../../protocols/raft/configuration.ts'
 import { meshState } from '../../node/catalog/mesh.ts'
-import { remainsOf, successor } from '../../node/recovering.ts'
-import { recover, recoverOwner } from '../../storage/raft-log.ts'
-import { asideOps } from '../../storage/raft-salvage.ts'
 import type { SimHost } from '../../simulator/host.ts'
 import { Mesh } from '../found/support.ts'
 
@@ -237,15 +234,6 @@ test('a group that begins anew is followed by all who followed it, and by the vo
 
 /** `raft recover` on a host whose peer does not run. */
 function recoverMesh(mesh: Mesh, host: SimHost): void {
-  const { store, terms } = host
-  const found = recover(store, 'mesh')
-  const owner = recoverOwner(store, 'mesh')
-  if (found === undefined || owner === undefined) throw new Error('no log')
-  const remains = remainsOf('mesh', owner, found)
-  const dice = mesh.world.random('recover')
-  const next = successor('mesh', terms.id, remains, { mesh: undefined, site: '', floor: 0 }, dice)
-  const reason = { atMs: 0, why: 'test', member: owner.member }
-  store.write([...asideOps(store, 'mesh', reason), ...next.ops], true, () => {})
+  host.recover('mesh', () => {})
   mesh.run(1_000)
-  host.store = store.reopen()
 }
