@@ -3,8 +3,7 @@
  * proposes other timing when the links ask for it; always, it tells the core what is agreed on, or, without a leader for
  * long, what is more patient (protocols/raft/timing.ts decides all of it).
  *
- * Heartbeats and answers travel in order on one stream, so the oldest that is under way is the one that is answered; when
- * the stream breaks all are forgotten.
+ * A heartbeat is known by its number when it is answered; when the stream to a member breaks, those under way are forgotten.
  */
 import type { Clock } from '../protocols/clock.ts'
 import type { PeerId } from '../protocols/ids.ts'

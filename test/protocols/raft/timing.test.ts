@@ -4,7 +4,7 @@ import { DEFAULT_TIMING, newMeasuring, patient, step } from '../../../protocols/
 import type { Timing } from '../../../protocols/raft/types.ts'
 import { type Wan, WanGroup } from './wan.ts'
 
-/** More of everything: 1,000 seeds and a whole day, as docs/TESTING.md says. */
+/** 1,000 seeds of each, and a whole day: `npm run test:voters`. */
 const LONG = process.env['GODWIT_LONG'] === '1'
 
 const SECOND_MS = 1_000
