@@ -23,8 +23,10 @@ export type Progress = {
   sentCommit: number
   /** Heard from since the last look at the quorum. */
   recentActive: boolean
-  /** Has had everything that was committed, and was heard in every look at the quorum since. */
+  /** Has had everything that was committed, and in every look at the quorum since was heard and held what was `owed`. */
   inSight: boolean
+  /** Where the leader's log ended at the last look at the quorum. */
+  owed: number
   /** The newest read position it has acknowledged. */
   read: number
   transfer: Transfer | undefined
@@ -57,6 +59,7 @@ export const newProgress = (next: number, recentActive: boolean, window: Window)
   sentCommit: 0,
   recentActive,
   inSight: false,
+  owed: 0,
   read: 0,
   transfer: undefined,
 })

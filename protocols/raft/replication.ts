@@ -3,8 +3,8 @@
  * before they are on the leader's own disk; it counts itself, like everybody else, only once they are.
  *
  * Held for a learner (DESIGN section 3, two hosts): a leader that votes alone commits only what every learner in sight
- * holds as well. Out of sight is who was not heard for an election timeout, or whose connection is gone; back in sight, who
- * has everything that was committed meanwhile.
+ * holds as well. Out of sight is who was not heard for an election timeout, or did not store what it had for one, or whose
+ * connection is gone; back in sight, who has everything that was committed meanwhile.
  */
 import {
   INFLIGHT_APPEND_BYTES_MAX,

@@ -5,6 +5,7 @@
  */
 import { isSoleVoter, isVoter } from './configuration.ts'
 import { tickElection } from './election.ts'
+import * as logs from './log.ts'
 import { isQuorum } from './quorum.ts'
 import { askAgain, broadcastHeartbeat } from './reading.ts'
 import { leaveJoint } from './reconfiguration.ts'
@@ -40,11 +41,13 @@ function tickLeader(raft: Raft): void {
 }
 
 /** Once per election timeout: whether a quorum has been heard since the last time. */
-function checkQuorum({ progress, configuration, config }: Raft): boolean {
+function checkQuorum({ progress, configuration, config, log }: Raft): boolean {
   const heard = isQuorum(configuration, (member) => progress.get(member)?.recentActive === true)
   if (config.checkQuorum === false) return true
   for (const [member, each] of progress) {
-    each.inSight &&= each.recentActive
+    // Who answers, and in a whole election timeout has not stored what it was sent, has a disk that is stuck.
+    each.inSight &&= each.recentActive && each.match >= each.owed
+    each.owed = logs.lastIndex(log)
     each.recentActive = member === config.self
   }
   return heard

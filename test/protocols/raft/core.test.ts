@@ -162,6 +162,29 @@ test('held for a learner: out of sight it is not waited for, and back in sight o
   t.deepEqual(leader.texts(), ['a', 'b', 'c'], 'its connection is gone')
 })
 
+test('held for a learner: one that is heard, and whose disk is stuck, does not stop the group', (t) => {
+  const [cluster, leader] = led({ heldForLearner: true })
+  const learner = cluster.member(2)
+  cluster.tick(2 * HEARTBEAT_TICKS)
+  learner.autoSync = false
+  leader.propose('a')
+  for (let i = 0; i < ELECTION_TICKS; i++) cluster.tick()
+  t.deepEqual(leader.texts(), [], 'not before it has had an election timeout')
+  for (let i = 0; i < ELECTION_TICKS; i++) cluster.tick()
+  t.deepEqual(leader.texts(), ['a'])
+  leader.propose('b')
+  cluster.settle()
+  t.deepEqual(leader.texts(), ['a', 'b'])
+  learner.sync()
+  learner.autoSync = true
+  cluster.tick(3 * HEARTBEAT_TICKS)
+  t.deepEqual(learner.texts(), ['a', 'b'])
+  learner.autoSync = false
+  leader.propose('c')
+  cluster.settle()
+  t.deepEqual(leader.texts(), ['a', 'b'], 'with everything it is waited for again')
+})
+
 test('MsgAppFlowControlFull, MoveForward: windows in messages and in bytes, of one page each', (t) => {
   for (const options of [{ maxInflightMsgs: 3 }, { maxInflightMsgs: 99, maxInflightBytes: 6 }]) {
     const [cluster, leader] = led({ ...options, maxSizePerMsg: 0 }, [1, 2], [])
