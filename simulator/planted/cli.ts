@@ -59,7 +59,7 @@ export async function planted(args: readonly string[]): Promise<number> {
 }
 
 /** Seeds of its simulation until one fails that holds without the bug. */
-async function seek(bug: Planted, seeds: number): Promise<Found> {
+export async function seek(bug: Planted, seeds: number): Promise<Found> {
   const started = performance.now()
   let ran = 0
   let why = ''

@@ -11,6 +11,7 @@ import { isQuorum } from '../../../protocols/raft/quorum.ts'
 import type { Entry, Recovered } from '../../../protocols/raft/types.ts'
 import { Violation } from '../../scenario.ts'
 import { holds } from '../disk.ts'
+import { AGREED_CONFIGURATION } from './agreed-configuration.ts'
 import { ASKING } from './asking.ts'
 import type { Look } from './look.ts'
 import type { Scene } from './truth.ts'
@@ -413,6 +414,7 @@ export const CHECKERS: readonly Checker[] = [
       },
     }),
   },
+  AGREED_CONFIGURATION,
   ...ASKING,
 ]
 

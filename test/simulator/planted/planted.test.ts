@@ -1,8 +1,12 @@
-/** Each planted bug still applies, exactly once, to the source as it is; whether it is found says `npm run simulate -- planted`. */
+/**
+ * Each planted bug still applies, exactly once, to the source as it is. Whether it is found says `npm run simulate -- planted`;
+ * here only those that are found at once, so that planting itself is tested.
+ */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { plant, PLANTED } from '../../../simulator/planted/planted.ts'
+import { seek } from '../../../simulator/planted/cli.ts'
+import { plant, PLANTED, type Planted } from '../../../simulator/planted/planted.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
 const source = (file: string): string => readFileSync(join(ROOT, file), 'utf8')
@@ -20,3 +24,13 @@ test('an edit that does not apply is an error, and so is one that applies twice'
   t.throws(() => plant(bug, 'a.ts', 'x x'), { message: /applies 2 times/ })
   t.is(plant(bug, 'b.ts', 'x'), undefined)
 })
+
+// A process that has the bug and one that has not for each, 2 s of CPU.
+for (const id of ['J4', 'J15b', 'J22']) {
+  test(`${id} is found`, async (t) => {
+    t.timeout(120_000)
+    const { seeds, why } = await seek(PLANTED.find((bug) => bug.id === id) as Planted, 10)
+    t.true(seeds !== null && seeds >= 1 && seeds <= 10)
+    t.not(why, '')
+  })
+}

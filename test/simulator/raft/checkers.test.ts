@@ -244,6 +244,18 @@ const PLANTS: Record<string, { readonly fine: Plant; readonly wrong: Plant }> = 
       hooks.ballot?.(inTerm(9), { ...grant, kind: 'MsgVote', index: 0, logTerm: 0, transfer: false }),
     wrong: (hooks) => hooks.ballot?.(inTerm(9), { ...grant, kind: 'MsgPreVote', index: 0, logTerm: 0 }),
   },
+  C1: {
+    fine: (hooks, truth) => {
+      commits(truth, [...genesis(VOTERS).entries], 1)
+      hooks.applying?.(member('1#1'))
+    },
+    wrong: (hooks, truth) => {
+      commits(truth, [...genesis(VOTERS).entries], 1)
+      const m = member('1#1')
+      m.raft.configuration = { ...m.raft.configuration, voters: VOTERS.slice(1) }
+      hooks.applying?.(m)
+    },
+  },
   A1: {
     fine: (hooks) => {
       const m = follower(7)
