@@ -23,7 +23,7 @@ import {
   type Machine,
   newEnvelope,
 } from '../protocols/raft/envelope.ts'
-import { emptyLog } from '../protocols/raft/genesis.ts'
+import { emptyLog, indexAfter } from '../protocols/raft/genesis.ts'
 import { memberOf, newIncarnation } from '../protocols/raft/member.ts'
 import type { Entry, Recovered, Snapshot } from '../protocols/raft/types.ts'
 import { beginOps, type LogOwner, recover, recoverOwner } from '../storage/raft-log.ts'
@@ -59,9 +59,6 @@ export function describeDamage(group: string, { how, why }: Pick<Opened, 'how' |
   if (how === 'found' || how === 'new') return undefined
   return `the log of group ${group} is ${how}: ${why}`.slice(0, 500)
 }
-
-/** No log that is lost was longer than this past what is left: at a thousand entries a second, fifty days. */
-const INDEX_GAP = 2 ** 32
 
 export function openLog<State, Command>(
   store: Store,
@@ -160,7 +157,7 @@ function mend<State, Command>(
   if (state === undefined) return undefined
   const { clockMs, timing } = envelope
   const member = memberOf(peer, newIncarnation(dice))
-  const index = lastIndex + INDEX_GAP
+  const index = indexAfter(lastIndex, generation)
   return {
     owner: { member, generation },
     recovered: {

@@ -4,8 +4,8 @@
  *
  *   kept     everything up to the last entry that this member holds, or that the file does
  *   lost     what only others held. Nothing of it ends a grant: hosts show theirs (catalog/recovery.ts)
- *   raised   generation, above all that is known; index, past anything that a lost log may have used: sessions are named
- *            by it; member, because its log of before is put aside like everybody's
+ *   raised   generation, above all that is known; index, past anything that a lost log may have used, or a rival uses:
+ *            sessions are named by it; member, because its log of before is put aside like everybody's
  *
  * Open join tokens are revoked: one of them may have been used in what is lost.
  */
@@ -21,6 +21,7 @@ import {
   newEnvelope,
 } from '../protocols/raft/envelope.ts'
 import { decodeChange, NOBODY, votersOf } from '../protocols/raft/configuration.ts'
+import { indexAfter } from '../protocols/raft/genesis.ts'
 import { memberOf, type MemberId, newIncarnation } from '../protocols/raft/member.ts'
 import { changed } from '../protocols/raft/confchange.ts'
 import type { Configuration, Recovered } from '../protocols/raft/types.ts'
@@ -34,9 +35,6 @@ import { type MeshState, peersOfSite } from './catalog/mesh.ts'
 import { recovered as recovering } from './catalog/recovery.ts'
 import type { SiteState } from './catalog/site.ts'
 import { MESH_GROUP } from './founding.ts'
-
-/** No log that is lost was longer than this past what is left: at a thousand entries a second, fifty days. */
-const INDEX_GAP = 2 ** 32
 
 /** A log, as far as it can be read, and what its entries make of the state. */
 export type Remains = {
@@ -138,7 +136,7 @@ export function successor(
 ): Successor {
   const generation = nextGeneration(Math.max(remains.owner?.generation ?? 0, floor), dice)
   const member = memberOf(peer, newIncarnation(dice))
-  const index = remains.index + INDEX_GAP
+  const index = indexAfter(remains.index, generation)
   const term = remains.term + 1
   const { envelope } = remains
   const state = envelope.state

@@ -53,4 +53,6 @@ export const nextGeneration = (generation: number, dice: () => number): number =
   (Math.floor(generation / GENERATION_MARKS) + 1) * GENERATION_MARKS + Math.floor(dice() * GENERATION_MARKS)
 /** `2-9c1f`: the second, and its mark. */
 export const printGeneration = (generation: number): string =>
-  `${Math.floor(generation / GENERATION_MARKS)}-${(generation % GENERATION_MARKS).toString(16).padStart(4, '0')}`
+  `${Math.floor(generation / GENERATION_MARKS)}-${markOf(generation).toString(16).padStart(4, '0')}`
+/** What was drawn for it. */
+export const markOf = (generation: number): number => generation % GENERATION_MARKS

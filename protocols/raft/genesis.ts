@@ -1,7 +1,8 @@
 /**
  * How a log begins. Whoever founds a group begins with entry 1 of term 1, which says who votes first, and counts as agreed;
- * everybody else begins with nothing and learns all of it from a leader.
+ * everybody else begins with nothing and learns all of it from a leader. A later generation begins with a snapshot.
  */
+import { markOf } from '../epoch.ts'
 import { encodeChange, NOBODY } from './configuration.ts'
 import type { MemberId } from './member.ts'
 import type { ConfigurationChange, Recovered } from './types.ts'
@@ -25,3 +26,16 @@ export const emptyLog = (): Recovered => ({
   snapshot: nothing,
   entries: [],
 })
+
+/** No log that is lost was longer than this past what is left: at a thousand entries a second, fifty days. */
+const INDEX_GAP = 2 ** 32
+/** And none that a rival generation wrote before one of the two gave way: at a thousand a second, five hours. */
+const RIVAL_GAP = 2 ** 24
+
+/**
+ * Where the log of a generation begins that follows one of which `last` is the newest index known. Sessions are named by
+ * indexes: none that the lost log used, or that a rival begun from the same entry uses, may come again. Four thousand
+ * generations fit the numbers of a log.
+ */
+export const indexAfter = (last: number, generation: number): number =>
+  last + INDEX_GAP + markOf(generation) * RIVAL_GAP

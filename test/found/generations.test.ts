@@ -1,0 +1,37 @@
+/** What a review found in how a group begins anew. */
+import test from 'ava'
+import type { PeerId } from '../../protocols/ids.ts'
+import { newEnvelope } from '../../protocols/raft/envelope.ts'
+import { genesis } from '../../protocols/raft/genesis.ts'
+import { memberOf } from '../../protocols/raft/member.ts'
+import { MESH } from '../../node/agreement.ts'
+import { MESH_GROUP } from '../../node/founding.ts'
+import { type Remains, successor } from '../../node/recovering.ts'
+import { random } from '../../simulator/random.ts'
+
+const peers = ['12D3KooWA', '12D3KooWB', '12D3KooWC'] as PeerId[]
+
+const remains = (peer: PeerId): Remains => ({
+  owner: { member: memberOf(peer, '1'), generation: 0 },
+  index: 100,
+  term: 3,
+  configuration: genesis(peers.map((each) => memberOf(each, '1'))).snapshot.configuration,
+  envelope: newEnvelope(MESH.empty()),
+})
+
+// Two survivors of one log were both recovered, and each named its sessions by the same indexes. When one gave way to the other, a
+// command in its session came by the answer of another peer's: acknowledged, and never done.
+test('the entries of rival generations have no index in common, so that their sessions have no name in common', (t) => {
+  const nothing = { recovered: () => [] }
+  const around = { mesh: undefined, floor: 0, kind: 'recover', wallMs: 0 }
+  for (let seed = 1; seed <= 100; seed++) {
+    const [a, b] = peers.slice(0, 2).map((peer) => {
+      const self = { peer, site: 'site' as never }
+      return successor(nothing, MESH_GROUP, self, remains(peer), around, random(seed, peer))
+    })
+    if (a === undefined || b === undefined) return t.fail()
+    t.not(a.generation, b.generation)
+    t.true(Math.abs(a.index - b.index) >= 2 ** 24, `${a.index} and ${b.index}`)
+    t.true(a.index - 100 >= 2 ** 32 && a.index < 2 ** 41)
+  }
+})
