@@ -223,7 +223,7 @@ export class Agreement {
       code: 'NO_QUORUM',
       group: failure.group,
       voters: votersOf(this[which].status().configuration).length,
-      missing: missing.map((peer) => peers[peer]?.name ?? peer.slice(-8)),
+      missing: missing.map((peer) => peers[peer]?.name ?? peer.slice(-8)).toSorted(),
       afterMs: Math.round(this.freshness(which).ageMs),
       pending: open,
     }
