@@ -68,7 +68,7 @@ type Call = {
 }
 
 /** Which of this peer's two groups is meant; undefined for another site's. @throws GodwitError NOT_FOUND */
-export function ownGroup({ agreement }: Context, typed: string): GroupName | undefined {
+function ownGroup({ agreement }: Context, typed: string): GroupName | undefined {
   if (typed === MESH_GROUP) return 'mesh'
   if (typed === 'site' || typed === agreement.siteGroup) return 'site'
   const site = typed.startsWith('site/') ? siteNamed(agreement.mesh.state, typed.slice(5)) : undefined

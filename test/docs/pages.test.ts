@@ -2,6 +2,8 @@
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import test from 'ava'
+import { GLOBAL_OPTIONS, LIST_OPTIONS } from '../../node/cli/command.ts'
+import { COMMANDS } from '../../node/cli/commands.ts'
 
 const root = join(import.meta.dirname, '../..')
 const read = (path: string): string => readFileSync(join(root, path), 'utf8')
@@ -67,4 +69,26 @@ test('files that the code map and the walks name are there', (t) => {
   const named = [...text.matchAll(/`((?:protocols|storage|migration|node|simulator|test)\/[\w./-]*)`/g)]
   t.true(named.length > 50)
   for (const [, path = ''] of named) t.true(existsSync(join(root, path)), `${path}: no such file`)
+})
+
+test('every godwit that OPERATIONS.md types is a command, with options that it has', (t) => {
+  const lines = read('docs/OPERATIONS.md').matchAll(/^ {4}godwit (.+)$/gm)
+  let count = 0
+  for (const [, line = ''] of lines) {
+    const typed = (line.split(/ +#|[|<>;]/)[0] ?? '').trim()
+    const command = COMMANDS.filter(({ name }) => `${typed} `.startsWith(`${name} `))
+      .toSorted((a, b) => b.name.length - a.name.length)
+      .at(0)
+    if (command === undefined) t.fail(`no command: godwit ${typed}`)
+    const flags = [
+      ...(command?.options ?? []),
+      ...GLOBAL_OPTIONS,
+      ...(command?.lists === true ? LIST_OPTIONS : []),
+    ]
+    const known = flags.flatMap((row) => row.flags.match(/--?[a-z-]+/g) ?? [])
+    for (const flag of typed.match(/(?<= )--?[a-z][a-z-]*/g) ?? [])
+      t.true(known.includes(flag), `godwit ${typed}: ${flag}`)
+    count++
+  }
+  t.true(count > 15)
 })
