@@ -27,7 +27,10 @@ export type RaftBatchReport = {
   /** Over all seeds. */
   readonly faults: Readonly<Record<string, number>>
   readonly counts: Readonly<Record<string, number>>
+  readonly figures: Readonly<Record<string, Quantiles>>
 }
+
+type Quantiles = { readonly mean: number; readonly p50: number; readonly p99: number; readonly p999: number }
 
 type Job = { readonly batch: RaftBatch; readonly raft: true }
 
@@ -88,7 +91,21 @@ function summary(batch: RaftBatch, reports: readonly RaftReport[], wallMs: numbe
     wallSeconds: Math.round(wallMs / 100) / 10,
     faults: totals(({ faults }) => faults),
     counts: totals(({ counts }) => counts),
+    figures: Object.fromEntries(
+      Object.keys(reports[0]?.figures ?? {}).map((name) => [
+        name,
+        quantiles(reports.flatMap(({ figures }) => figures[name] ?? [])),
+      ]),
+    ),
   }
+}
+
+function quantiles(values: readonly number[]): Quantiles {
+  const sorted = values.toSorted((a, b) => a - b)
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0
+  const mean = sorted.reduce((sum, each) => sum + each, 0) / Math.max(1, sorted.length)
+  return { mean: Math.round(10 * mean) / 10, p50: at(0.5), p99: at(0.99), p999: at(0.999) }
 }
 
 function threadCpuMs(): number {

@@ -159,11 +159,22 @@ function seedText({ seed, ok, why, atUs, cpuMs, events, hash, faults, counts }: 
   )
 }
 
-function batchText({ ok, seeds, failed, virtualSeconds, cpuSeconds, wallSeconds }: RaftBatchReport): string {
+function batchText({
+  ok,
+  seeds,
+  failed,
+  virtualSeconds,
+  cpuSeconds,
+  wallSeconds,
+  figures,
+}: RaftBatchReport): string {
+  const measured = Object.entries(figures).map(
+    ([name, { mean, p50, p99, p999 }]) => `${name}: mean ${mean}, p50 ${p50}, p99 ${p99}, p99.9 ${p999}\n`,
+  )
   const speed = Math.round(virtualSeconds / Math.max(0.1, cpuSeconds))
   return (
     `${ok ? 'held' : 'FAILED'}: ${seeds - failed.length} of ${seeds} seeds, ${virtualSeconds} virtual s in ${cpuSeconds} s of CPU ` +
-    `and ${wallSeconds} s (${speed} virtual s per CPU-s)${ok ? '' : `; failed: ${failed.join(' ')}`}\n`
+    `and ${wallSeconds} s (${speed} virtual s per CPU-s)${ok ? '' : `; failed: ${failed.join(' ')}`}\n${measured.join('')}`
   )
 }
 

@@ -132,6 +132,10 @@ export class Group {
     return leader !== undefined && membersOf(leader.raft.configuration).includes(member.id)
   }
 
+  get nowUs(): number {
+    return this.#world.timeline.nowUs
+  }
+
   after(member: Member, delayUs: number, run: () => void): void {
     const { life } = member
     this.#world.timeline.after(delayUs, () => {
@@ -142,6 +146,7 @@ export class Group {
   /** A message leaves. */
   post(from: Member, message: Message): void {
     this.checks.sent(from, message)
+    if (message.kind === 'MsgHeartbeat') from.adapting?.sent(message.to, this.nowUs)
     this.trace?.sent(from, message)
     const to = this.#world.hosts[Number(peerOf(message.to))]
     if (to === undefined) return

@@ -3,6 +3,7 @@
  * network and time. Its promises are those of node/group.ts: a `send` with `after` leaves when that write is durable, a
  * failed write is tried again, committed entries are applied in order, each once in a life.
  */
+import { isDeepStrictEqual } from 'node:util'
 import { applyEntry, type Asked, envelopeCommand } from '../../protocols/raft/envelope.ts'
 import { emptyLog, genesis } from '../../protocols/raft/genesis.ts'
 import type { MemberId } from '../../protocols/raft/member.ts'
@@ -16,11 +17,13 @@ import type {
   Recovered,
   Snapshot,
 } from '../../protocols/raft/types.ts'
+import { DEFAULT_TIMING, type Timing } from '../../protocols/raft/timing.ts'
 import { random } from '../random.ts'
 import { before, type Before } from './checkers/look.ts'
 import type { Durable, StoreEffect } from './disk.ts'
 import type { Group } from './group.ts'
 import type { Host } from './host.ts'
+import { Adapting } from './adapting.ts'
 import { emptyState, registers, stateCodec } from './register.ts'
 
 /** What became of a request, as its asker may know it. */
@@ -47,6 +50,7 @@ export class Member {
   life = 0
   /** Its log is lost: whatever it had promised, nobody may count on it, and it never speaks again. */
   gone = false
+  readonly adapting: Adapting | undefined
   /** Messages of other members heard since the term last changed. */
   heardInTerm = 0
   /** At which tick of the host the core was last told of time. */
@@ -59,12 +63,14 @@ export class Member {
   #lost: Durable | undefined
   #token = 1
   #snapshotIndex = 0
+  #timing: Timing | undefined
 
   constructor(id: MemberId, host: Host, group: Group, founders: readonly MemberId[] | undefined) {
     this.id = id
     this.host = host
     this.group = group
     this.#founders = founders
+    this.adapting = group.setup.adaptive === true ? new Adapting() : undefined
     this.raft = this.#born(this.#begun())
     this.before = before(this)
   }
@@ -99,6 +105,7 @@ export class Member {
   /** Lets the core begin: what it does at once, it does now. */
   begin(): void {
     this.feed({ kind: 'tick' })
+    this.#goByAgreed()
   }
 
   #begun(): Recovered {
@@ -110,6 +117,7 @@ export class Member {
   #born(recovered: Recovered): Raft {
     const { group, host, id, life } = this
     this.#restore(recovered.snapshot)
+    this.#timing = undefined
     this.toldTicks = host.ticks
     return create(
       {
@@ -155,13 +163,23 @@ export class Member {
   /** The host's clock has moved. */
   tick(): void {
     if (this.dueInTicks() <= 0) this.#catchUp()
+    if (this.adapting !== undefined) this.#goByAgreed()
   }
 
   hear(message: Message): void {
     this.#catchUp()
     this.heardInTerm++
+    if (message.kind === 'MsgHeartbeatResp') this.adapting?.answered(message.from, this.group.nowUs)
     this.#step({ kind: 'message', message }, message)
+    this.#adapt()
     this.host.wakeFor(this)
+  }
+
+  #adapt(): void {
+    const { votersOutgoing, voters } = this.raft.configuration
+    const followers = [...new Set([...voters, ...votersOutgoing])].filter((id) => id !== this.id)
+    const timing = this.adapting?.look(this.group.nowUs, followers, this.state.timing)
+    if (timing !== undefined) this.propose({ kind: 'timing', timing }, () => {})
   }
 
   propose(asked: Asked, done: (answer: Answer) => void): void {
@@ -211,11 +229,13 @@ export class Member {
       case 'apply':
         for (const entry of effect.entries) this.#apply(entry)
         this.feed({ kind: 'applied', index: this.machineIndex })
+        this.#goByAgreed()
         if (this.machineIndex - this.#snapshotIndex >= this.group.setup.snapshotEvery) this.compact()
         return
       case 'restore':
         this.#restore(effect.snapshot)
         this.group.checks.restored(this)
+        this.#goByAgreed()
         // Whatever it had proposed below the snapshot: it cannot know what became of it.
         this.#pending.clear()
         return
@@ -237,8 +257,10 @@ export class Member {
       case 'refused':
         return this.#take(effect.token)?.done(refused(effect.why, effect.leader))
       case 'role':
-        if (effect.role === 'leader') this.group.leads(this)
-        return
+        this.adapting?.end()
+        if (effect.role !== 'leader') return
+        this.adapting?.begin(this.group.nowUs)
+        return this.group.leads(this)
       case 'superseded':
     }
   }
@@ -279,6 +301,16 @@ export class Member {
     if (pending === undefined) return
     // Another leader's entry stands at this index: ours is in no log that counts, and never will be.
     pending.done(pending.term === entry.term ? answer : refused('overwritten', this.raft.leader))
+  }
+
+  /** What the group has agreed on, or the setup's while it has not. */
+  #goByAgreed(): void {
+    const { setup, nowUs } = this.group
+    const agreed = { ...DEFAULT_TIMING, ...setup.timing, ...this.state.timing }
+    const timing = this.adapting?.patience(this.raft.leader, nowUs, agreed) ?? agreed
+    if (isDeepStrictEqual(timing, this.#timing)) return
+    this.#timing = timing
+    this.feed({ kind: 'timing', ...timing })
   }
 
   #carryOut({ index, kind, data }: Entry): Answer {

@@ -9,10 +9,12 @@
 import type { Random } from '../random.ts'
 import type { Timeline } from './timeline.ts'
 
-type Delay = {
+export type Delay = {
   /** One way, in µs: at least `minUs`, and `meanUs` more on average. */
   readonly minUs: number
   readonly meanUs: number
+  /** And up to this more, all equally likely. */
+  readonly spreadUs?: number
 }
 
 export type NetworkRates = {
@@ -43,7 +45,7 @@ type Link = {
 
 /** Messages on their way over one link; more are lost, as in a full queue. */
 const FLYING_MAX = 512
-/** TCP's first retransmission: at least this, else twice the round trip. */
+/** TCP's first retransmission: a round trip and this (Linux). */
 const RETRANSMIT_MIN_US = 200_000
 /** Retransmissions that double the wait; then the connection is given up. */
 const RETRANSMITS_MAX = 5
@@ -119,7 +121,8 @@ export class RaftNetwork {
   }
 
   #delay({ delay = this.rates.delay }: Link): number {
-    return delay.minUs + delay.meanUs * -Math.log(1 - this.#dice())
+    const { minUs, meanUs, spreadUs = 0 } = delay
+    return minUs + meanUs * -Math.log(1 - this.#dice()) + (spreadUs === 0 ? 0 : spreadUs * this.#dice())
   }
 
   #fly(link: Link, delayUs: number, arrive: () => void): void {
@@ -139,7 +142,7 @@ export class RaftNetwork {
     const { nowUs } = this.#timeline
     const loss = this.#hostile ? (link.loss ?? this.rates.loss) : 0
     let delayUs = this.#delay(link)
-    let waitUs = Math.max(RETRANSMIT_MIN_US, 2 * delayUs)
+    let waitUs = RETRANSMIT_MIN_US + 2 * delayUs
     for (let again = 0; again < RETRANSMITS_MAX && this.#dice.chance(loss); again++, waitUs *= 2)
       delayUs += waitUs
     link.lastUs = Math.max(nowUs + delayUs, link.lastUs, link.cloggedUntilUs)

@@ -19,6 +19,8 @@ export type RaftReport = {
   /** By fault, how often it struck. */
   readonly faults: Readonly<Record<string, number>>
   readonly counts: Readonly<Record<string, number>>
+  /** What a scenario measured. */
+  readonly figures: Readonly<Record<string, number>>
 }
 
 /** @param cpuMs CPU time of this thread so far; a simulation has no clock of its own. */
@@ -82,7 +84,7 @@ function reportOf(simulation: Simulation, why: string, cpuMs: number): RaftRepor
       leaderMs: Math.round((recovery?.leaderUs ?? 0) / 1_000),
       wellMs: Math.round((recovery?.wellUs ?? 0) / 1_000),
       unjudged,
-      ...simulation.figures,
     },
+    figures: { ...simulation.figures },
   }
 }

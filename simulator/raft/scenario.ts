@@ -14,6 +14,8 @@ export type RaftScenario = {
   readonly summary: string
   /** What differs from a quiet world (`still`). */
   readonly world?: (seed: number) => Partial<Setup>
+  /** Takes more than a few seconds; not part of `npm test`. */
+  readonly isLong?: true
   /** Voters of the one group; 5 unless told. */
   readonly voters?: number
   /** Schedules what happens. */

@@ -2,9 +2,10 @@
 import { type RaftScenario, setupFor } from './scenario.ts'
 import { JEPSEN } from './scenarios/jepsen.ts'
 import { PARTIAL } from './scenarios/partial.ts'
+import { WAN } from './scenarios/wan.ts'
 import { drawn, type Setup } from './setup.ts'
 
-export const SCENARIOS: readonly RaftScenario[] = [...JEPSEN, ...PARTIAL]
+export const SCENARIOS: readonly RaftScenario[] = [...JEPSEN, ...PARTIAL, ...WAN]
 
 /** Virtual minutes of a swarm seed unless told. */
 const MINUTES = 2

@@ -53,12 +53,17 @@ export type Setup = {
     /** Whether a write without an answer is asked for again in its session. */
     readonly retries: boolean
   }
+  /** Leaders measure their links, and propose the group's timing. */
+  readonly adaptive?: boolean
   /** Every message through the codec; else only those between hosts of different versions. */
   readonly codec: boolean
   readonly faults: readonly PlannedFault[]
   /** Faults strike until then; afterwards all that is left has to become well. */
   readonly safetyUs: number
 }
+
+/** What a group goes by until it has agreed on other timing. */
+export const PRODUCT_TIMING = { heartbeatTicks: HEARTBEAT_TICKS, electionTicks: ELECTION_TICKS }
 
 /** The bounds of a swarm, in one place. */
 const MS = 1_000
@@ -151,7 +156,7 @@ export function healthy(seed: number, voters: number, sites: number, seconds: nu
         return { name: `site/s${n}`, founders: [voters + n], spares: [], clients: 1 }
       }),
     ],
-    timing: { heartbeatTicks: HEARTBEAT_TICKS, electionTicks: ELECTION_TICKS },
+    timing: PRODUCT_TIMING,
     bounds: { entriesKept: LOG_ENTRIES_KEPT },
     snapshotEvery: SNAPSHOT_EVERY_ENTRIES,
     network: { ...base.network, delay: { minUs: 20 * MS, meanUs: 5 * MS } },

@@ -6,7 +6,8 @@ import { SCENARIOS, setupOf } from '../../../simulator/raft/scenarios.ts'
 
 setPriority(5)
 
-for (const { name, summary } of SCENARIOS) {
+for (const { name, summary, isLong } of SCENARIOS) {
+  if (isLong === true) continue
   test(`${name}: ${summary}`, (t) => {
     const { report } = runSetup(setupOf(name, 1, undefined), () => 0)
     t.is(report.why, '')
