@@ -146,7 +146,7 @@ export class Group {
   /** A message leaves. */
   post(from: Member, message: Message): void {
     this.checks.sent(from, message)
-    if (message.kind === 'MsgHeartbeat') from.adapting?.sent(message.to, this.nowUs)
+    from.sends(message)
     this.trace?.sent(from, message)
     const to = this.#world.hosts[Number(peerOf(message.to))]
     if (to === undefined) return

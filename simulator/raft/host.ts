@@ -3,6 +3,7 @@
  * down (a crash keeps what was synced and a prefix of the rest), stand still and do everything late, and its clock can
  * run fast, slow, or jump. Its ticks are counted, not scheduled: it wakes when one of its members has something to do.
  */
+import type { Clock } from '../../protocols/clock.ts'
 import type { Member } from './member.ts'
 import type { RaftDisk } from './disk.ts'
 import type { Timeline } from './timeline.ts'
@@ -40,6 +41,19 @@ export class Host {
     this.#timeline = timeline
     this.#tickUs = tickUs
     this.#countedAtUs = -phaseUs
+  }
+
+  /** As its members may read it. */
+  get clock(): Clock {
+    return {
+      nowMs: () => this.#timeline.nowUs / 1_000,
+      wallMs: () => this.wallMs,
+      after: (delayMs, run) => {
+        let open = true
+        this.#timeline.after(delayMs * 1_000, () => open && run())
+        return { cancel: () => void (open = false) }
+      },
+    }
   }
 
   /** As its wall clock says. */

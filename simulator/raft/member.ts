@@ -3,10 +3,9 @@
  * network and time. Its promises are those of node/group.ts: a `send` with `after` leaves when that write is durable, a
  * failed write is tried again, committed entries are applied in order, each once in a life.
  */
-import { isDeepStrictEqual } from 'node:util'
-import { applyEntry, type Asked, envelopeCommand } from '../../protocols/raft/envelope.ts'
+import { applyEntry, type Asked, envelopeCommand, type Timing } from '../../protocols/raft/envelope.ts'
 import { emptyLog, genesis } from '../../protocols/raft/genesis.ts'
-import type { MemberId } from '../../protocols/raft/member.ts'
+import { type MemberId, peerOf } from '../../protocols/raft/member.ts'
 import type { Message } from '../../protocols/raft/messages.ts'
 import { create, dueInTicks, type Raft, step } from '../../protocols/raft/raft.ts'
 import type {
@@ -17,13 +16,13 @@ import type {
   Recovered,
   Snapshot,
 } from '../../protocols/raft/types.ts'
-import { DEFAULT_TIMING, type Timing } from '../../protocols/raft/timing.ts'
+import type { Pacing } from '../../node/pacing.ts'
 import { random } from '../random.ts'
 import { before, type Before } from './checkers/look.ts'
 import type { Durable, StoreEffect } from './disk.ts'
 import type { Group } from './group.ts'
 import type { Host } from './host.ts'
-import { Adapting } from './adapting.ts'
+import { pacingOf } from './pacing.ts'
 import { emptyState, registers, stateCodec } from './register.ts'
 
 /** What became of a request, as its asker may know it. */
@@ -39,6 +38,8 @@ type Pending = { readonly term: number; readonly done: (answer: Answer) => void 
 
 /** A failed write is tried again; the product waits a second. */
 const WRITE_AGAIN_US = 300_000
+/** How often the links are looked at. */
+const LOOK_US = 500_000
 
 export class Member {
   readonly id: MemberId
@@ -50,7 +51,8 @@ export class Member {
   life = 0
   /** Its log is lost: whatever it had promised, nobody may count on it, and it never speaks again. */
   gone = false
-  readonly adapting: Adapting | undefined
+  /** The product's own; only where the setup says that links are measured. */
+  #pacing: Pacing | undefined
   /** Messages of other members heard since the term last changed. */
   heardInTerm = 0
   /** At which tick of the host the core was last told of time. */
@@ -70,7 +72,6 @@ export class Member {
     this.host = host
     this.group = group
     this.#founders = founders
-    this.adapting = group.setup.adaptive === true ? new Adapting() : undefined
     this.raft = this.#born(this.#begun())
     this.before = before(this)
   }
@@ -104,8 +105,11 @@ export class Member {
 
   /** Lets the core begin: what it does at once, it does now. */
   begin(): void {
+    this.#timing = undefined
+    this.#pacing = this.group.setup.adaptive === true ? pacingOf(this) : undefined
     this.feed({ kind: 'tick' })
     this.#goByAgreed()
+    if (this.#pacing !== undefined) this.#pace()
   }
 
   #begun(): Recovered {
@@ -117,7 +121,6 @@ export class Member {
   #born(recovered: Recovered): Raft {
     const { group, host, id, life } = this
     this.#restore(recovered.snapshot)
-    this.#timing = undefined
     this.toldTicks = host.ticks
     return create(
       {
@@ -163,23 +166,30 @@ export class Member {
   /** The host's clock has moved. */
   tick(): void {
     if (this.dueInTicks() <= 0) this.#catchUp()
-    if (this.adapting !== undefined) this.#goByAgreed()
   }
 
   hear(message: Message): void {
     this.#catchUp()
     this.heardInTerm++
-    if (message.kind === 'MsgHeartbeatResp') this.adapting?.answered(message.from, this.group.nowUs)
+    this.#pacing?.heard(message)
     this.#step({ kind: 'message', message }, message)
-    this.#adapt()
     this.host.wakeFor(this)
   }
 
-  #adapt(): void {
-    const { votersOutgoing, voters } = this.raft.configuration
-    const followers = [...new Set([...voters, ...votersOutgoing])].filter((id) => id !== this.id)
-    const timing = this.adapting?.look(this.group.nowUs, followers, this.state.timing)
-    if (timing !== undefined) this.propose({ kind: 'timing', timing }, () => {})
+  /** A message leaves. */
+  sends(message: Message): void {
+    this.#pacing?.sent(message, true)
+  }
+
+  /** Its connection to `peer` is gone. */
+  unreachable(peer: MemberId): void {
+    this.#pacing?.lost(peerOf(peer))
+    this.feed({ kind: 'unreachable', peer })
+  }
+
+  #pace(): void {
+    this.#pacing?.look()
+    this.group.after(this, LOOK_US, () => this.#pace())
   }
 
   propose(asked: Asked, done: (answer: Answer) => void): void {
@@ -257,10 +267,8 @@ export class Member {
       case 'refused':
         return this.#take(effect.token)?.done(refused(effect.why, effect.leader))
       case 'role':
-        this.adapting?.end()
-        if (effect.role !== 'leader') return
-        this.adapting?.begin(this.group.nowUs)
-        return this.group.leads(this)
+        if (effect.role === 'leader') this.group.leads(this)
+        return this.#pacing?.look()
       case 'superseded':
     }
   }
@@ -303,14 +311,13 @@ export class Member {
     pending.done(pending.term === entry.term ? answer : refused('overwritten', this.raft.leader))
   }
 
-  /** What the group has agreed on, or the setup's while it has not. */
+  /** What the group has agreed on, if it has. */
   #goByAgreed(): void {
-    const { setup, nowUs } = this.group
-    const agreed = { ...DEFAULT_TIMING, ...setup.timing, ...this.state.timing }
-    const timing = this.adapting?.patience(this.raft.leader, nowUs, agreed) ?? agreed
-    if (isDeepStrictEqual(timing, this.#timing)) return
+    const { timing } = this.state
+    if (timing === this.#timing || timing === undefined) return
     this.#timing = timing
     this.feed({ kind: 'timing', ...timing })
+    this.#pacing?.look()
   }
 
   #carryOut({ index, kind, data }: Entry): Answer {

@@ -169,9 +169,7 @@ export class Simulation {
     host.whenAwake(() => {
       for (const member of host.members.values()) {
         const peer = this.hosts[to]?.members.get(member.group.name)
-        if (peer === undefined) continue
-        member.adapting?.lost(peer.id)
-        member.feed({ kind: 'unreachable', peer: peer.id })
+        if (peer !== undefined) member.unreachable(peer.id)
       }
     })
   }
