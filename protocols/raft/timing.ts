@@ -16,7 +16,9 @@
  * late at once, one more than a minority; so the tail is the quantile at which that happens less than once in a hundred days.
  *
  * Too short is mended at once: only an election that fails can be worse. Shorter is agreed on by halves, each after a
- * window of round trips under the one before; few samples say little about a tail.
+ * window of round trips under the one before; few samples say little about a tail. A link that loses a packet now and then
+ * is one whose tail is found too short again and again: each descent that had to be taken back doubles the rest before the
+ * next one, up to an hour, so that such a group writes a few entries an hour and no more.
  */
 import assert from 'node:assert/strict'
 import {
@@ -56,11 +58,17 @@ const LOWER_STEP = 0.5
 /** Between proposals: an entry now and then, whatever the links do. */
 const RAISE_EVERY_MS = 2_000
 const LOWER_EVERY_MS = 15_000
+/** The longest rest after a raise; what was low for longer than this has held, and its raise begins with the shortest. */
+const REST_MS_MAX = 3_600_000
 
 export type Measuring = {
   readonly links: Map<MemberId, number[]>
   /** When this leader last proposed; it waits before the first time too. */
   proposedMs: number
+  /** What it was. */
+  direction: 'up' | 'down' | undefined
+  /** From a raise to the first step of the next descent. */
+  restMs: number
 }
 
 export type Event =
@@ -77,7 +85,12 @@ export type Event =
 /** To be agreed on. */
 export type Effect = { readonly kind: 'propose'; readonly timing: Timing }
 
-export const newMeasuring = (nowMs: number): Measuring => ({ links: new Map(), proposedMs: nowMs })
+export const newMeasuring = (nowMs: number): Measuring => ({
+  links: new Map(),
+  proposedMs: nowMs,
+  direction: undefined,
+  restMs: LOWER_EVERY_MS,
+})
 
 export function step(measuring: Measuring, event: Event): Effect[] {
   const { links } = measuring
@@ -92,14 +105,19 @@ export function step(measuring: Measuring, event: Event): Effect[] {
   for (const member of links.keys()) if (!followers.includes(member)) links.delete(member)
   const timing = proposal(measuring, followers, agreed, nowMs)
   if (timing === undefined) return []
-  measuring.proposedMs = nowMs
+  const direction = timing.electionTicks < agreed.electionTicks ? 'down' : 'up'
+  if (direction === 'up' && measuring.direction === 'down') {
+    const held = nowMs - measuring.proposedMs > REST_MS_MAX
+    measuring.restMs = held ? LOWER_EVERY_MS : Math.min(2 * measuring.restMs, REST_MS_MAX)
+  }
+  Object.assign(measuring, { direction, proposedMs: nowMs })
   // What was measured so far is spent: the next step down needs a window of its own.
-  if (timing.electionTicks < agreed.electionTicks) links.clear()
+  if (direction === 'down') links.clear()
   return [{ kind: 'propose', timing }]
 }
 
 function proposal(
-  { links, proposedMs }: Measuring,
+  { links, proposedMs, direction, restMs }: Measuring,
   followers: readonly MemberId[],
   agreed: Timing,
   nowMs: number,
@@ -116,7 +134,8 @@ function proposal(
   if (slow.electionMs > agreedMs * RAISE_SHARE)
     return nowMs - proposedMs >= RAISE_EVERY_MS ? ticks(slow) : undefined
   const sure = wanted(atLeast(SAMPLES_MIN), followers.length + 1)
-  if (sure === undefined || sure.electionMs >= agreedMs * LOWER_SHARE || nowMs - proposedMs < LOWER_EVERY_MS)
+  const afterMs = direction === 'up' ? restMs : LOWER_EVERY_MS
+  if (sure === undefined || sure.electionMs >= agreedMs * LOWER_SHARE || nowMs - proposedMs < afterMs)
     return undefined
   const electionMs = Math.max(sure.electionMs, agreedMs * LOWER_STEP)
   return ticks({ ...sure, electionMs, heartbeatMs: (sure.heartbeatMs * electionMs) / sure.electionMs })

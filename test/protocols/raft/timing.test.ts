@@ -1,6 +1,7 @@
 import test, { type ExecutionContext } from 'ava'
 import { ELECTION_MS_MAX, TICK_MS } from '../../../protocols/limits.ts'
 import { DEFAULT_TIMING, newMeasuring, patient, step } from '../../../protocols/raft/timing.ts'
+import { random } from '../../../simulator/random.ts'
 import type { Timing } from '../../../protocols/raft/types.ts'
 import { type Wan, WanGroup } from './wan.ts'
 
@@ -45,6 +46,31 @@ test('one slow link of four, or a link that is gone, changes nothing', (t) => {
   t.is(proposed([5, 5, 5, 1_900], 200, near), undefined)
   t.is(proposed([5, 5, 5, 30_000], 200, near), undefined)
   t.is(proposed([30_000, 30_000, 30_000, 30_000], 200, near), undefined)
+})
+
+test('a link with an outlier now and then is calm: each descent that had to be taken back makes the next one later', (t) => {
+  const measuring = newMeasuring(0)
+  const dice = random(1, 'outliers')
+  const followers = ['a', 'b']
+  let agreed = DEFAULT_TIMING
+  const proposedMs: number[] = []
+  let beatMs = 0
+  for (let nowMs = 0; nowMs < 12 * HOUR_MS; nowMs += 2 * SECOND_MS) {
+    for (; beatMs < nowMs; beatMs += agreed.heartbeatTicks * TICK_MS) {
+      // One in a thousand is lost, and comes with the retransmission.
+      for (const member of followers)
+        step(measuring, { kind: 'round-trip', member, ms: dice() < 0.001 ? 230 : 30 })
+    }
+    const [effect] = step(measuring, { kind: 'look', nowMs, followers, agreed })
+    if (effect === undefined) continue
+    agreed = effect.timing
+    proposedMs.push(nowMs)
+  }
+  const within = (fromMs: number, toMs: number): number =>
+    proposedMs.filter((ms) => ms >= fromMs && ms < toMs).length
+  t.log(`${proposedMs.length} proposals, ${within(6 * HOUR_MS, 12 * HOUR_MS)} of them in the second half`)
+  t.true(within(0, HOUR_MS) > 0)
+  t.true(within(6 * HOUR_MS, 12 * HOUR_MS) <= 6 * 6)
 })
 
 test('what is near enough stays, and has bounds', (t) => {
