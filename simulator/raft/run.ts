@@ -20,7 +20,7 @@ export type RaftReport = {
   readonly faults: Readonly<Record<string, number>>
   readonly counts: Readonly<Record<string, number>>
   /** What a scenario measured. */
-  readonly figures: Readonly<Record<string, number>>
+  readonly figures: Readonly<Record<string, readonly number[]>>
 }
 
 /** @param cpuMs CPU time of this thread so far; a simulation has no clock of its own. */

@@ -113,7 +113,7 @@ export class Script {
   }
 
   figure(name: string, value: number): void {
-    this.simulation.figures[name] = value
+    ;(this.simulation.figures[name] ??= []).push(value)
   }
 
   must(holds: boolean, what: string): void {

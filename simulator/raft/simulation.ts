@@ -43,7 +43,7 @@ export class Simulation {
   /** Registers whose history was too wide to be searched. */
   unjudged = 0
   /** What a scenario measured. */
-  readonly figures: Record<string, number> = {}
+  readonly figures: Record<string, number[]> = {}
   readonly #dice: Random
   readonly #lines: { readonly atUs: number; readonly line: () => string }[] = []
   #allowed = true
