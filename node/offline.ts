@@ -73,9 +73,8 @@ export const prepareRestore = (config: Place, bytes: Uint8Array, path: string): 
     const owner = recoverOwner(store, file.group)
     const there = readable(() => remainsIn(store, file.group))
     const restored = remainsOfFile(file, owner)
-    // Past both: what the log of this folder has used is not used again either.
     const remains = { ...restored, term: Math.max(restored.term, there?.term ?? 0) }
-    return { group: file.group, remains, floor: owner?.generation ?? 0, past: there?.index ?? 0 }
+    return { group: file.group, remains, floor: owner?.generation ?? 0 }
   })
 
 function mustBeOwn(group: string, identity: Identity): void {
@@ -116,8 +115,6 @@ type Source = {
   readonly group: string
   readonly remains: Remains
   readonly floor: number
-  /** An index that is used already. */
-  readonly past?: number
   /** It comes from what was put aside: that stays there, as the log that it replaces holds nothing. */
   readonly isAside?: boolean
 }
@@ -132,14 +129,14 @@ async function prepared(
   const { store, identity } = opened.value
   try {
     if (identity === undefined) throw new GodwitError({ code: 'DATA_MISSING', folder: config.dataDir })
-    const { group, remains, floor, past = 0, isAside = false } = read({ store, identity })
+    const { group, remains, floor, isAside = false } = read({ store, identity })
     const mesh = meshIn(store)
     const names = group === MESH_GROUP ? (remains.envelope.state as MeshState) : mesh
     const next = successor(
       store,
       group,
       identity,
-      { ...remains, index: Math.max(remains.index, past) },
+      remains,
       { mesh, floor, kind, wallMs: Date.now(), isAside },
       dice,
     )

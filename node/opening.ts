@@ -23,7 +23,7 @@ import {
   type Machine,
   newEnvelope,
 } from '../protocols/raft/envelope.ts'
-import { emptyLog, indexAfter } from '../protocols/raft/genesis.ts'
+import { emptyLog, firstIndex } from '../protocols/raft/genesis.ts'
 import { memberOf, newIncarnation } from '../protocols/raft/member.ts'
 import type { Entry, Recovered, Snapshot } from '../protocols/raft/types.ts'
 import { beginOps, type LogOwner, recover, recoverOwner } from '../storage/raft-log.ts'
@@ -148,7 +148,7 @@ function replayed<State, Command>(
 function mend<State, Command>(
   { peer, dice, mend: mended }: OpenTerms<State>,
   machine: Machine<State, Command>,
-  { owner, snapshot, entries, term, lastIndex }: Remains,
+  { owner, snapshot, entries, term }: Remains,
 ): Pick<Opened, 'owner' | 'recovered'> | undefined {
   if (snapshot.configuration.learners.length > 0) return undefined
   const envelope = replayed(machine, snapshot, entries)
@@ -157,7 +157,7 @@ function mend<State, Command>(
   if (state === undefined) return undefined
   const { clockMs, timing } = envelope
   const member = memberOf(peer, newIncarnation(dice))
-  const index = indexAfter(lastIndex, generation)
+  const index = firstIndex(generation)
   return {
     owner: { member, generation },
     recovered: {

@@ -4,7 +4,7 @@
  *
  *   kept     everything up to the last entry that this member holds, or that the file does
  *   lost     what only others held. Nothing of it ends a grant: hosts show theirs (catalog/recovery.ts)
- *   raised   generation, above all that is known; index, past anything that a lost log may have used, or a rival uses:
+ *   raised   generation, above all that is known; index with it, past anything that a lost log or a rival may use:
  *            sessions are named by it; member, because its log of before is put aside like everybody's
  *
  * Open join tokens are revoked: one of them may have been used in what is lost.
@@ -21,7 +21,7 @@ import {
   newEnvelope,
 } from '../protocols/raft/envelope.ts'
 import { decodeChange, NOBODY, votersOf } from '../protocols/raft/configuration.ts'
-import { indexAfter } from '../protocols/raft/genesis.ts'
+import { firstIndex } from '../protocols/raft/genesis.ts'
 import { memberOf, type MemberId, newIncarnation } from '../protocols/raft/member.ts'
 import { changed } from '../protocols/raft/confchange.ts'
 import type { Configuration, Recovered } from '../protocols/raft/types.ts'
@@ -136,7 +136,7 @@ export function successor(
 ): Successor {
   const generation = nextGeneration(Math.max(remains.owner?.generation ?? 0, floor), dice)
   const member = memberOf(peer, newIncarnation(dice))
-  const index = indexAfter(remains.index, generation)
+  const index = firstIndex(generation)
   const term = remains.term + 1
   const { envelope } = remains
   const state = envelope.state

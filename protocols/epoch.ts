@@ -50,9 +50,13 @@ export const printEpoch = ([g, home, h, placement]: Epoch): string =>
  */
 const GENERATION_MARKS = 2 ** 16
 export const nextGeneration = (generation: number, dice: () => number): number =>
-  (Math.floor(generation / GENERATION_MARKS) + 1) * GENERATION_MARKS + Math.floor(dice() * GENERATION_MARKS)
+  (partsOf(generation).ordinal + 1) * GENERATION_MARKS + Math.floor(dice() * GENERATION_MARKS)
+export const partsOf = (generation: number): { ordinal: number; mark: number } => ({
+  ordinal: Math.floor(generation / GENERATION_MARKS),
+  mark: generation % GENERATION_MARKS,
+})
 /** `2-9c1f`: the second, and its mark. */
-export const printGeneration = (generation: number): string =>
-  `${Math.floor(generation / GENERATION_MARKS)}-${markOf(generation).toString(16).padStart(4, '0')}`
-/** What was drawn for it. */
-export const markOf = (generation: number): number => generation % GENERATION_MARKS
+export function printGeneration(generation: number): string {
+  const { ordinal, mark } = partsOf(generation)
+  return `${ordinal}-${mark.toString(16).padStart(4, '0')}`
+}

@@ -2,7 +2,7 @@
  * How a log begins. Whoever founds a group begins with entry 1 of term 1, which says who votes first, and counts as agreed;
  * everybody else begins with nothing and learns all of it from a leader. A later generation begins with a snapshot.
  */
-import { markOf } from '../epoch.ts'
+import { partsOf } from '../epoch.ts'
 import { encodeChange, NOBODY } from './configuration.ts'
 import type { MemberId } from './member.ts'
 import type { ConfigurationChange, Recovered } from './types.ts'
@@ -27,15 +27,16 @@ export const emptyLog = (): Recovered => ({
   entries: [],
 })
 
-/** No log that is lost was longer than this past what is left: at a thousand entries a second, fifty days. */
-const INDEX_GAP = 2 ** 32
-/** And none that a rival generation wrote before one of the two gave way: at a thousand a second, five hours. */
-const RIVAL_GAP = 2 ** 24
+/** No generation writes as much: at a thousand entries a second, thirty-four years. Two thousand generations fit a log's numbers. */
+const GENERATION_ENTRIES = 2 ** 41
+/** And none before it gives way to a rival: at a thousand a second, five hours. */
+const RIVAL_ENTRIES = 2 ** 24
 
 /**
- * Where the log of a generation begins that follows one of which `last` is the newest index known. Sessions are named by
- * indexes: none that the lost log used, or that a rival begun from the same entry uses, may come again. Four thousand
- * generations fit the numbers of a log.
+ * Where the log of a later generation begins. Sessions are named by indexes, and hosts take what they know for newer by a
+ * higher one: so none that a lost log used, or that a rival uses, comes again, and a later generation is always higher.
  */
-export const indexAfter = (last: number, generation: number): number =>
-  last + INDEX_GAP + markOf(generation) * RIVAL_GAP
+export function firstIndex(generation: number): number {
+  const { ordinal, mark } = partsOf(generation)
+  return ordinal * GENERATION_ENTRIES + mark * RIVAL_ENTRIES
+}
