@@ -269,7 +269,7 @@ export class Group<State, Command> implements Followable {
   }
 
   isMember(peer: PeerId): boolean {
-    return membersOf(this.#raft.configuration).some((member) => peerOf(member) === peer)
+    return membersOf(this.#raft.configuration).some((member) => member.startsWith(`${peer}#`))
   }
 
   /** Who leads, as others say: counts only while this peer does not hear a leader itself. */

@@ -49,13 +49,25 @@ export const isVoter = ({ voters, votersOutgoing }: Configuration, member: Membe
   voters.includes(member) || votersOutgoing.includes(member)
 
 /** Everybody who may vote, once each, in order of their ids. */
-export function votersOf({ voters, votersOutgoing }: Configuration): MemberId[] {
-  return [...new Set([...voters, ...votersOutgoing])].sort()
-}
+export const votersOf = once(({ voters, votersOutgoing }) =>
+  [...new Set([...voters, ...votersOutgoing])].sort(),
+)
 
 /** Everybody who gets the log, once each, in order of their ids. */
-export function membersOf(configuration: Configuration): MemberId[] {
-  return [...new Set([...votersOf(configuration), ...configuration.learners])].sort()
+export const membersOf = once((configuration) =>
+  [...new Set([...votersOf(configuration), ...configuration.learners])].sort(),
+)
+
+/** A configuration never changes, and is asked with every message: what was found out is kept beside it. */
+function once(
+  find: (configuration: Configuration) => readonly MemberId[],
+): (configuration: Configuration) => readonly MemberId[] {
+  const found = new WeakMap<Configuration, readonly MemberId[]>()
+  return (configuration) => {
+    const known = found.get(configuration) ?? find(configuration)
+    found.set(configuration, known)
+    return known
+  }
 }
 
 /** A group that `member` may decide for alone. */

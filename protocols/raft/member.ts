@@ -19,4 +19,7 @@ export const newIncarnation = (dice: Dice): string =>
 export const memberOf = (peer: PeerId, incarnation: string): MemberId => `${peer}#${incarnation}`
 
 /** Empty for nobody. */
-export const peerOf = (member: MemberId): PeerId => member.split('#', 1)[0] ?? ''
+export const peerOf = (member: MemberId): PeerId => {
+  const end = member.indexOf('#')
+  return end === -1 ? member : member.slice(0, end)
+}
