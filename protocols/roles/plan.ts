@@ -53,7 +53,7 @@ export const newRoles = (kind: Kind, keepsAll: boolean, nowMs: number): Roles =>
   inFlightMs: undefined,
 })
 
-export type Members = {
+type Members = {
   readonly voters: readonly string[]
   readonly votersOutgoing: readonly string[]
   readonly learners: readonly string[]
