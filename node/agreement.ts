@@ -202,6 +202,11 @@ export class Agreement {
     return this.#contact[which].missing(this.#known(which), this.#inSight, this.#ports.clock.nowMs())
   }
 
+  /** Leader: whether a voter owes too many heartbeats. */
+  isSilent(which: GroupName, peer: PeerId): boolean {
+    return this.#contact[which].isSilent(this.#known(which), peer, this.#ports.clock.nowMs())
+  }
+
   /** Since anything of that group came from a peer; undefined when nothing did in this life. */
   heardMs(which: GroupName, peer: PeerId): number | undefined {
     return this.#contact[which].sinceMs(peer, this.#ports.clock.nowMs())

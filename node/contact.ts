@@ -49,6 +49,12 @@ export class Contact {
     return at === undefined ? undefined : nowMs - at
   }
 
+  /** Whether a leader has waited for a voter's heartbeats for too long. */
+  isSilent(known: Known, peer: PeerId, nowMs: number): boolean {
+    const owesMs = this.sinceMs(peer, nowMs) ?? nowMs - this.#startedMs
+    return owesMs > HEARTBEATS_OWED * heartbeatMs(known)
+  }
+
   freshness(known: Known, nowMs: number): Freshness {
     if (known.role === 'leader') {
       const ageMs = Math.max(...halves(known.configuration).map((half) => this.#majorityMs(half, nowMs)))

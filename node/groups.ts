@@ -141,7 +141,8 @@ function healthOf(context: Context, which: GroupName): HealthView[] {
     const known = progress.find((each) => each.peer === member)
     const match = self ? lastIndex : leads ? (known?.match ?? null) : null
     const lag = leads && match !== null ? Math.max(0, lastIndex - match) : null
-    const active = self || !leads || known?.recentActive === true
+    // Not by `recentActive`, which the core begins anew at every election timeout.
+    const silent = leads && !self && voters.has(member) && agreement.isSilent(which, peer)
     return {
       group: group.name,
       peer: nameOfPeer(context, peer),
@@ -156,7 +157,7 @@ function healthOf(context: Context, which: GroupName): HealthView[] {
       rttMs: self ? 0 : (ports.transport.rttMs(peer) ?? null),
       verdict: !reachable
         ? 'unreachable'
-        : !active
+        : silent
           ? 'silent'
           : (lag ?? 0) > BEHIND_ENTRIES
             ? 'behind'

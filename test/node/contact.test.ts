@@ -25,6 +25,8 @@ test('a leader is as fresh as its majority: one silent voter of three costs noth
   t.deepEqual(contact.freshness(known, 10_000 + HEARTBEAT_MS / 2), { ageMs: 0, stale: false })
   t.deepEqual(contact.freshness(known, 15_000), { ageMs: 5_000, stale: false })
   t.deepEqual(contact.missing(known, sees, 10_000), [])
+  t.false(contact.isSilent(known, 'b', 10_000 + 3 * HEARTBEAT_MS))
+  t.true(contact.isSilent(known, 'b', 10_001 + 3 * HEARTBEAT_MS))
   t.deepEqual(contact.missing(known, sees, 15_000), ['b', 'c'])
 })
 
