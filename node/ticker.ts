@@ -3,7 +3,8 @@
  * peer that decides alone, or has no vote, is for ever. Ticks that were slept through are told before anything else is.
  *
  * A process that was held up finds its timer late and, behind it, what others have said meanwhile. It listens first: what
- * falls due in ticks that it could not keep (an election above all) happens only if nothing that it hears prevents it.
+ * falls due in ticks that it could not keep (an election above all) happens only if nothing that it hears prevents it. It
+ * listens for LATE_MS at most: a process that never comes to rest still sends its heartbeats.
  */
 import type { Clock, Timer } from '../protocols/clock.ts'
 import { HEARTBEAT_TICKS, TICK_MS } from '../protocols/limits.ts'
@@ -24,6 +25,8 @@ export class Ticker {
   #toldMs: number
   #timer: Timer | undefined
   #wakesMs = Infinity
+  /** Since when something that is due has been put off. */
+  #putOffMs: number | undefined
   #stopped = true
 
   constructor(clock: Clock, core: Ticked) {
@@ -48,8 +51,11 @@ export class Ticker {
     const passed = this.#passed()
     if (passed === 0) return
     const quiet = Math.min(passed, this.#core.due() - 1)
+    const nowMs = this.#clock.nowMs()
+    this.#putOffMs = quiet < passed ? (this.#putOffMs ?? nowMs) : undefined
     // What was to be due waits one tick more, so that what is about to be heard comes first.
-    this.#toldMs = quiet < passed ? this.#clock.nowMs() : this.#toldMs + passed * TICK_MS
+    const listens = this.#putOffMs !== undefined && nowMs - this.#putOffMs < LATE_MS
+    this.#toldMs = listens ? nowMs : this.#toldMs + quiet * TICK_MS
     if (quiet > 0) this.#core.tick(quiet)
   }
 
@@ -74,7 +80,10 @@ export class Ticker {
     this.#wakesMs = Infinity
     const passed = this.#passed()
     this.#toldMs += passed * TICK_MS
-    if (passed > 0) this.#core.tick(passed)
+    if (passed > 0) {
+      this.#putOffMs = undefined
+      this.#core.tick(passed)
+    }
     this.sleep()
   }
 
