@@ -398,11 +398,12 @@ export class Group<State, Command> implements Followable {
     this.#owner = found.owner
     this.#copying = new Copying(this.name, found.owner, found.recovered)
     this.appliedIndex = this.#snapshotIndex = this.#appliedTerm = 0
-    this.opened = { ...this.opened, how: found.how, why: found.why }
+    const isAside = found.how === 'quarantined'
+    if (isAside) this.opened = { ...this.opened, how: found.how, why: found.why }
     this.role = 'follower'
     this.leader = ''
     this.#log.begin()
-    this.#events.putAside()
+    if (isAside) this.#events.putAside()
     this.#events.restored()
     this.#events.role(this.role, this.leader)
     this.#events.moved()

@@ -27,7 +27,7 @@ import { emptyLog, firstIndex } from '../protocols/raft/genesis.ts'
 import { memberOf, newIncarnation } from '../protocols/raft/member.ts'
 import type { Entry, Recovered, Snapshot } from '../protocols/raft/types.ts'
 import { beginOps, type LogOwner, recover, recoverOwner } from '../storage/raft-log.ts'
-import { asideNowOps, asideOps, type Remains, remainsOf } from '../storage/raft-salvage.ts'
+import { asideNowOps, asideOps, clearOps, type Remains, remainsOf } from '../storage/raft-salvage.ts'
 import type { Op, Store } from '../storage/store.ts'
 
 /** `generation` is the one that begins with it. */
@@ -173,7 +173,10 @@ function mend<State, Command>(
   }
 }
 
-/** The group has begun anew without this log, whose records are `held`: a new member of its new generation takes its place. */
+/**
+ * The group has begun anew without this log, whose records are `held`: a new member of its new generation takes its place. An
+ * empty one is not put aside.
+ */
 export function supersede(
   terms: Pick<OpenTerms<never>, 'group' | 'peer' | 'dice' | 'wallMs'>,
   owner: LogOwner,
@@ -181,6 +184,9 @@ export function supersede(
   generation: number,
 ): Opened {
   const { group, wallMs: atMs } = terms
+  // Of a newcomer, or of one whose damaged log was put aside already: that stays there.
+  const isEmpty = held.snapshot.index === 0 && held.entries.length === 0
+  if (isEmpty) return begun(terms, generation, clearOps(group), { how: 'new', why: '' })
   const why = `the group began generation ${printGeneration(generation)} without it`
   const aside = asideNowOps(group, { atMs, why, member: owner.member }, owner, held)
   return begun(terms, generation, aside, { how: 'quarantined', why })

@@ -163,12 +163,16 @@ export function asideNowOps(group: string, reason: Reason, owner: LogOwner, held
     { kind: 'clear', gte: asideOf(group), lt: pastPrefix(asideOf(group)) },
     put(reasonKey(group), reasonRecord, reason),
     ...kept,
-    ...LOG_SPACES.map((space): Op => {
-      if (space !== 'raftEntry') return { kind: 'del', key: key(space, group) }
-      return { kind: 'clear', gte: key(space, group, 0), lt: pastPrefix(key(space, group, '')) }
-    }),
+    ...clearOps(group),
   ]
 }
+
+/** Takes all records of the group's log away, for one that nothing is lost with. */
+export const clearOps = (group: string): Op[] =>
+  LOG_SPACES.map((space): Op => {
+    if (space !== 'raftEntry') return { kind: 'del', key: key(space, group) }
+    return { kind: 'clear', gte: key(space, group, 0), lt: pastPrefix(key(space, group, '')) }
+  })
 
 /** The records of the newest log of the group that was put aside, where they were: for `recover` and `remainsOf`. */
 export const asideView = (store: Recoverable, group: string): Recoverable => ({

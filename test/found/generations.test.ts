@@ -3,12 +3,14 @@ import test from 'ava'
 import { nextGeneration } from '../../protocols/epoch.ts'
 import type { PeerId } from '../../protocols/ids.ts'
 import { newEnvelope } from '../../protocols/raft/envelope.ts'
-import { firstIndex, genesis } from '../../protocols/raft/genesis.ts'
+import { emptyLog, firstIndex, genesis } from '../../protocols/raft/genesis.ts'
 import { memberOf } from '../../protocols/raft/member.ts'
 import { MESH } from '../../node/agreement.ts'
 import { MESH_GROUP } from '../../node/founding.ts'
+import { supersede } from '../../node/opening.ts'
 import { type Remains, successor } from '../../node/recovering.ts'
 import { random } from '../../simulator/random.ts'
+import { key } from '../../storage/keyspace.ts'
 
 const peers = ['12D3KooWA', '12D3KooWB', '12D3KooWC'] as PeerId[]
 
@@ -47,4 +49,39 @@ test('a later generation is higher by its index, whatever it was begun from, and
     t.true(firstIndex(generation) - before >= 2 ** 40)
   }
   t.true(firstIndex(generation) + 2 ** 40 < 2 ** 52)
+})
+
+// A peer whose damaged log had been put aside was empty when it heard of a generation begun elsewhere, and put that empty log in the
+// place of the damaged one: the last copy of the state, if the generation was lost too. A newcomer was told of damage likewise.
+test('an empty log does not take the place of what was put aside, and is no damage', (t) => {
+  const terms = { group: MESH_GROUP, peer: peers[0] as PeerId, dice: random(1, 'supersede'), wallMs: 0 }
+  const owner = { member: memberOf(terms.peer, '2'), generation: 0 }
+  const {
+    first,
+    how,
+    owner: next,
+  } = supersede(
+    terms,
+    owner,
+    emptyLog(),
+    nextGeneration(0, () => 0),
+  )
+  const aside = key('quarantine', MESH_GROUP, '')
+  t.deepEqual(
+    first.filter((op) => (op.kind === 'clear' ? op.gte : op.key).startsWith(aside)),
+    [],
+  )
+  t.true(first.some((op) => op.kind === 'del' && op.key === key('raftSnapshot', MESH_GROUP)))
+  t.is(how, 'new')
+  t.not(next.member, owner.member)
+  const held = { ...emptyLog(), entries: genesis([owner.member]).entries }
+  t.is(
+    supersede(
+      terms,
+      owner,
+      held,
+      nextGeneration(0, () => 0),
+    ).how,
+    'quarantined',
+  )
 })
