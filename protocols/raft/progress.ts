@@ -23,7 +23,7 @@ export type Progress = {
   sentCommit: number
   /** Heard from since the last look at the quorum. */
   recentActive: boolean
-  /** Has had everything that was committed, and in every look at the quorum since was heard and held what was `owed`. */
+  /** Has had everything that was committed, or `owed`, and in every look at the quorum since was heard and held that. */
   inSight: boolean
   /** Where the leader's log ended at the last look at the quorum. */
   owed: number

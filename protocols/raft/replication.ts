@@ -4,7 +4,7 @@
  *
  * Held for a learner (DESIGN section 3, two hosts): a leader that votes alone commits only what every learner in sight
  * holds as well. Out of sight is who was not heard for an election timeout, or did not store what it had for one, or whose
- * connection is gone; back in sight, who has everything that was committed meanwhile.
+ * connection is gone; back in sight, who has everything that was committed, or all that was there an election timeout ago.
  */
 import {
   INFLIGHT_APPEND_BYTES_MAX,
@@ -151,7 +151,7 @@ export function hearAppendResponse(raft: Raft, message: MessageOf<'MsgAppResp'>)
   if (message.reject) return hearRejection(raft, progress, message)
 
   const isNews = flow.maybeUpdate(progress, index)
-  if (progress.match >= raft.log.commit) progress.inSight = true
+  if (progress.match >= raft.log.commit || keepsPace(progress)) progress.inSight = true
   if (!isNews && !(progress.state === 'probe' && progress.match === index)) return
   meet(raft, progress, index)
   if (!advanceCommit(raft) && flow.canBumpCommit(progress, raft.log.commit)) sendAppend(raft, from)
@@ -160,6 +160,9 @@ export function hearAppendResponse(raft: Raft, message: MessageOf<'MsgAppResp'>)
     send(raft, { kind: 'MsgTimeoutNow', to: from })
   }
 }
+
+/** Of a busy group a member is never quite level: it is in sight by what would keep it there. */
+const keepsPace = ({ match, owed }: flow.Progress): boolean => owed > 0 && match >= owed
 
 /** The logs are known to meet: from now on entries may stream. */
 function meet({ log }: Raft, progress: flow.Progress, index: number): void {

@@ -185,6 +185,27 @@ test('held for a learner: one that is heard, and whose disk is stuck, does not s
   t.deepEqual(leader.texts(), ['a', 'b'], 'with everything it is waited for again')
 })
 
+test('held for a learner: one that keeps pace with a busy group is in sight, though never quite level', (t) => {
+  const [cluster, leader] = led({ heldForLearner: true })
+  const { log } = leader.raft
+  const hear = (index: number): void => {
+    leader.feed({ kind: 'message', message: says('MsgAppResp', leader.raft.term, { index }) })
+  }
+  cluster.cut(2)
+  leader.tick(2 * ELECTION_TICKS)
+  // Each entry is on the learner's disk when the next one is on the leader's.
+  for (let tick = 0; tick < 3 * ELECTION_TICKS; tick++) {
+    leader.propose('a')
+    leader.tick()
+    hear(log.base.index + log.entries.length - 1)
+  }
+  const { commit } = log
+  leader.propose('b')
+  t.is(log.commit, commit, 'it is waited for')
+  hear(commit + 1)
+  t.is(log.commit, commit + 1)
+})
+
 test('MsgAppFlowControlFull, MoveForward: windows in messages and in bytes, of one page each', (t) => {
   for (const options of [{ maxInflightMsgs: 3 }, { maxInflightMsgs: 99, maxInflightBytes: 6 }]) {
     const [cluster, leader] = led({ ...options, maxSizePerMsg: 0 }, [1, 2], [])
