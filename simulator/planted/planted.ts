@@ -38,7 +38,9 @@ export const PLANTED: readonly Planted[] = [
       inFile(
         `${RAFT}/reading.ts`,
         `if (role === 'leader') return take(raft, { kind: 'local', token })`,
-        `if (role === 'leader') return void reading.ready.push({ token, index: raft.log.commit })`,
+        `if (role === 'leader' && hasCommittedInTerm(raft))
+    return void reading.ready.push({ token, index: raft.log.commit })
+  if (role === 'leader') return take(raft, { kind: 'local', token })`,
       ),
     ],
   },
@@ -215,9 +217,16 @@ export const PLANTED: readonly Planted[] = [
     id: 'J14',
     name: 'two-in-a-row',
     seenIn: 'etcd #18055',
-    what: 'a snapshot that is installed over one on its way to the disk is taken for stored when that one is',
+    what: 'a snapshot that comes while another is on its way to the disk is taken for stored when that one is',
     by: 'raft',
-    edits: [inFile(`${RAFT}/writing.ts`, `  replaced(raft, 0)\n`, ``)],
+    edits: [
+      inFile(
+        `${RAFT}/writing.ts`,
+        `raft.writing.snapshot = { snapshot, installs: true }`,
+        `if (raft.writing.inFlight.every(({ installs }) => installs === undefined))
+    raft.writing.snapshot = { snapshot, installs: true }`,
+      ),
+    ],
   },
   {
     id: 'J15',
