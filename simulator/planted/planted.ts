@@ -217,14 +217,25 @@ export const PLANTED: readonly Planted[] = [
     id: 'J14',
     name: 'two-in-a-row',
     seenIn: 'etcd #18055',
-    what: 'a snapshot that comes while another is on its way to the disk is taken for stored when that one is',
+    what: 'parts of a snapshot go on from those of the one before it, and the whole is believed',
     by: 'raft',
     edits: [
       inFile(
-        `${RAFT}/writing.ts`,
-        `raft.writing.snapshot = { snapshot, installs: true }`,
-        `if (raft.writing.inFlight.every(({ installs }) => installs === undefined))
-    raft.writing.snapshot = { snapshot, installs: true }`,
+        `${RAFT}/snapshot.ts`,
+        `if (known !== undefined && isSame && known.total === total) return known`,
+        `if (known !== undefined && (isSame || known.index < index)) return known`,
+      ),
+      inFile(
+        `${RAFT}/snapshot.ts`,
+        `offset === total && parts.reduce((sum, part) => crc32(part, sum), 0) === checksum`,
+        `parts.length > 0 && offset >= Math.min(total, checksum)`,
+      ),
+      inFile(
+        `${RAFT}/snapshot.ts`,
+        `const data = new Uint8Array(total)
+`,
+        `const data = new Uint8Array(Math.max(total, parts.reduce((sum, part) => sum + part.length, 0)))
+`,
       ),
     ],
   },

@@ -352,8 +352,8 @@ export const CHECKERS: readonly Checker[] = [
   {
     id: 'I15',
     name: 'SnapshotThenLog',
-    what: 'a snapshot covers only what was applied, and the log goes on behind its base without a gap',
-    make: (_, broken) => ({
+    what: 'a snapshot covers only what was applied, and the log goes on behind its base without a gap, on disk as well',
+    make: ({ members }, broken) => ({
       snapshot(m) {
         const { snapshot, log } = m.raft
         const installing = log.applying < log.base.index
@@ -371,6 +371,15 @@ export const CHECKERS: readonly Checker[] = [
         const whole =
           first === undefined || (first.index === log.base.index + 1 && last?.index === logs.lastIndex(log))
         if (!whole) broken(`the log of ${m.id} has a gap`)
+      },
+      full() {
+        for (const { id, gone, durable } of members()) {
+          const [first] = durable.entries
+          if (!gone && first !== undefined && first.index > durable.snapshot.index + 1)
+            broken(
+              `the disk of ${id} has a snapshot of ${durable.snapshot.index}, and entries from ${first.index} on`,
+            )
+        }
       },
     }),
   },
