@@ -34,7 +34,7 @@ export function mendMesh(
   if (othersKnown(store, self).length > 0) return undefined
   // One of them may have been used in what is lost.
   for (const token of Object.values(state.tokens)) if (token.state === 'open') token.state = 'revoked'
-  state.recovery = recovered(generation, [self])
+  state.recovery = recovered(generation, [self], state.recovery)
   return state
 }
 
@@ -64,6 +64,6 @@ export function mendSite(
     state.vms[id] = vm
   }
   // Epochs given from now on are above any that is lost.
-  state.recovery = recovered(generation, [peer])
+  state.recovery = recovered(generation, [peer], state.recovery)
   return state
 }

@@ -140,7 +140,7 @@ export function successor(
   const term = remains.term + 1
   const { envelope } = remains
   const state = envelope.state
-  state.recovery = recovering(generation, hostsOf(group, envelope.state, mesh, site))
+  state.recovery = recovering(generation, hostsOf(group, envelope.state, mesh, site), state.recovery)
   if ('tokens' in state)
     for (const token of Object.values(state.tokens)) if (token.state === 'open') token.state = 'revoked'
   const configuration = { ...NOBODY, voters: [member] }

@@ -286,7 +286,7 @@ export function applyMesh(state: MeshState, command: MeshCommand): Outcome<Admis
 export const takenEpoch = (move: Pick<MeshMove, 'epoch' | 'generation'>): Epoch =>
   nextHome(move.epoch, move.generation)
 
-/** The admission ends; grants, homes and what lives there stay as they are. */
+/** The admission ends; grants, homes and what lives there stay as they are, and what it has not said it has still to say. */
 function remove(state: MeshState, command: MeshCommand & { kind: 'peer-remove' }): Outcome<undefined> {
   const { peer: id, nowMs: atMs, orphans } = command
   const peer = state.peers[id]
@@ -301,7 +301,6 @@ function remove(state: MeshState, command: MeshCommand & { kind: 'peer-remove' }
     })
   }
   delete state.peers[id]
-  if (state.recovery !== undefined) delete state.recovery.unheard[id]
   const removed = Object.values(state.removed ?? {}).toSorted((a, b) => b.atMs - a.atMs)
   state.removed = Object.fromEntries(removed.slice(0, REMOVED_MAX - 1).map((each) => [each.id, each]))
   state.removed[id] = { id, name: peer.name, site: peer.site, atMs, orphans }

@@ -16,8 +16,8 @@ export const generation = integer(0, 2 ** 40)
 
 const recoveryShape = record({
   generation,
-  /** Hosts that have not said yet, in this generation, what they hold. */
-  unheard: dictionary(boolean, PEERS_MAX),
+  /** Hosts that have not said yet, in this generation, what they hold: those that were removed, too. */
+  unheard: dictionary(boolean, 2 * PEERS_MAX),
 })
 export type Recovery = Of<typeof recoveryShape>
 
@@ -46,8 +46,8 @@ export function isUncertain(state: Recovering, begun: number, host: PeerId | und
   return host === undefined || isUnheard(state, host)
 }
 
-/** A group that begins a generation: everybody it knows is asked. */
-export const recovered = (next: number, hosts: readonly PeerId[]): Recovery => ({
+/** A group that begins a generation: everybody it knows is asked, and who was still silent in the one `before`, removed or not. */
+export const recovered = (next: number, hosts: readonly PeerId[], before?: Recovery): Recovery => ({
   generation: next,
-  unheard: Object.fromEntries(hosts.map((host) => [host, true])),
+  unheard: { ...before?.unheard, ...Object.fromEntries(hosts.map((host) => [host, true])) },
 })

@@ -174,7 +174,7 @@ export function applySite(state: SiteState, command: SiteCommand): Outcome<Epoch
       return adopt(state, command)
     case 'host-leave':
       delete state.hosts[command.host]
-      if (state.recovery !== undefined) delete state.recovery.unheard[command.host]
+      // It keeps its grants: what it has not said, it has still to say.
       return ok(undefined)
     case 'present-grant':
       return present(state, command)

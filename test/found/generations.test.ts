@@ -85,3 +85,15 @@ test('an empty log does not take the place of what was put aside, and is no dama
     'quarantined',
   )
 })
+
+// Who had not said what it holds was forgotten when its peer was removed, or the group recovered a second time. A move that it had taken
+// in the lost log could then be cancelled, and the VM ran at its source too.
+test('who was silent in one generation is asked in the next one as well', (t) => {
+  const gone = peers[2] as PeerId
+  const left = remains(peers[0] as PeerId)
+  left.envelope.state.recovery = { generation: nextGeneration(0, () => 0), unheard: { [gone]: true } }
+  const around = { mesh: undefined, floor: 0, kind: 'recover', wallMs: 0 }
+  const self = { peer: peers[0] as PeerId, site: 'site' as never }
+  successor({ recovered: () => [] }, MESH_GROUP, self, left, around, random(1, 'again'))
+  t.true(left.envelope.state.recovery?.unheard[gone])
+})

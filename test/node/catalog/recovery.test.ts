@@ -98,6 +98,13 @@ const rules: [
   ['nor by a peer of a version that does not say when it began', [mark], [], siteCancel(), 'UNCERTAIN'],
   ['nor when another host has spoken', [mark], [shown(anna)], siteCancel(0), 'UNCERTAIN'],
   ['nor when it spoke of an older generation', [mark], [shown(bob, 1)], siteCancel(0), 'UNCERTAIN'],
+  [
+    'that its destination has left says nothing of what it holds',
+    [mark],
+    [{ kind: 'host-leave', host: bob }],
+    siteCancel(0),
+    'UNCERTAIN',
+  ],
   ['it is once its destination has said that it has nothing', [mark], [shown(bob)], siteCancel(0), 'ok'],
   [
     'a move whose mark is lost has a destination that nobody knows',
@@ -233,6 +240,8 @@ function mesh(before: readonly MeshCommand[], after: readonly MeshCommand[] = []
   return state
 }
 
+const remove = (peer: string): MeshCommand => ({ kind: 'peer-remove', peer, nowMs: 5, orphans: 2 })
+
 const meshRules: [
   rule: string,
   before: MeshCommand[],
@@ -248,6 +257,7 @@ const meshRules: [
     'UNCERTAIN',
   ],
   ['it is once that has said that it holds nothing', [intend], [said(bob)], meshCancel(0), 'ok'],
+  ['that it was removed says nothing of what it holds', [intend], [remove(bob)], meshCancel(0), 'UNCERTAIN'],
   ['nor is one whose intent is lost', [], [said(bob), said(cora)], meshCancel(0), 'UNCERTAIN'],
   ['one that its source never promised is', [], [], meshCancel(GENERATION), 'ok'],
   ['a lost take is told as taken', [intend], [holds], meshCancel(0), 'MOVE_TAKEN'],
@@ -281,14 +291,12 @@ test('mesh: a home that is presented stands, and the next one is of the new gene
 
 // Peers that go -------------------------------------------------------------------------------------------------------
 
-const remove = (peer: string): MeshCommand => ({ kind: 'peer-remove', peer, nowMs: 5, orphans: 2 })
-
 test('a removed peer is no peer, is remembered, and may come back with a token of its own', (t) => {
   const state = mesh([])
   t.true(applyMesh(state, remove(bob)).ok)
   t.is(state.peers[bob], undefined)
   t.like(state.removed?.[bob], { name: 'bob1', orphans: 2 })
-  t.is(state.recovery?.unheard[bob], undefined)
+  t.true(state.recovery?.unheard[bob], 'what it holds is still not known')
   t.true(applyMesh(state, remove(bob)).ok, 'said twice')
   const [token, admit] = founded.slice(1, 3) as [
     MeshCommand & { kind: 'token-create' },
