@@ -91,6 +91,10 @@ export class Group<State, Command> implements Followable {
 
   readonly #machine: Machine<State, Command>
   readonly #snapshots: Codec<Envelope<State>>
+  #peers: { readonly of: readonly MemberId[]; readonly peers: ReadonlySet<PeerId> } = {
+    of: [],
+    peers: new Set(),
+  }
   #envelope: Envelope<State>
   readonly #ports: GroupPorts
   readonly #events: GroupEvents<Command>
@@ -269,7 +273,10 @@ export class Group<State, Command> implements Followable {
   }
 
   isMember(peer: PeerId): boolean {
-    return membersOf(this.#raft.configuration).some((member) => member.startsWith(`${peer}#`))
+    const members = membersOf(this.#raft.configuration)
+    // The same list as long as the configuration is the same; asked for every peer, again and again.
+    if (this.#peers.of !== members) this.#peers = { of: members, peers: new Set(members.map(peerOf)) }
+    return this.#peers.peers.has(peer)
   }
 
   /** Who leads, as others say: counts only while this peer does not hear a leader itself. */
