@@ -131,6 +131,8 @@ function healthOf(context: Context, which: GroupName): HealthView[] {
   const connected = new Set(ports.transport.connected())
   const { ageMs, stale } = agreement.freshness(which)
   const leads = role === 'leader'
+  // A voter that hangs stays connected for a while: what refuses writes is said here as well.
+  const missing = agreement.missing(which)
   const voters = new Set(votersOf(configuration))
   const ordered = membersOf(configuration).toSorted((a, b) => Number(voters.has(b)) - Number(voters.has(a)))
   return ordered.map((member) => {
@@ -142,7 +144,8 @@ function healthOf(context: Context, which: GroupName): HealthView[] {
     const match = self ? lastIndex : leads ? (known?.match ?? null) : null
     const lag = leads && match !== null ? Math.max(0, lastIndex - match) : null
     // Not by `recentActive`, which the core begins anew at every election timeout.
-    const silent = leads && !self && voters.has(member) && agreement.isSilent(which, peer)
+    const silent =
+      !self && voters.has(member) && (leads ? agreement.isSilent(which, peer) : missing.includes(peer))
     return {
       group: group.name,
       peer: nameOfPeer(context, peer),

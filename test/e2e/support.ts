@@ -270,14 +270,24 @@ function stopped(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   })
 }
 
-/** Ports that nobody has now; each is asked for once. */
+/** Ports that nobody has now, and no other test until this process ends. */
 async function freePorts(count: number): Promise<number[]> {
   const found: number[] = []
   while (found.length < count) {
     const port = PORTS.first + Math.floor(Math.random() * (PORTS.last - PORTS.first))
-    if (!found.includes(port) && (await isFree(port))) found.push(port)
+    if ((await isReserved(port)) && (await isFree(port))) found.push(port)
   }
   return found
+}
+
+/** A peer may open a port long after it was found free: a name that one process at a time can have keeps others off it. */
+function isReserved(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(`\0godwit-test-port-${port}`, () => resolve(true))
+    server.unref()
+  })
 }
 
 function isFree(port: number): Promise<boolean> {
