@@ -15,9 +15,8 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 registerHooks({
   load(url, context, next) {
     const loaded = next(url, context)
-    if (!url.startsWith('file:')) return loaded
-    const file = relative(root, fileURLToPath(url)).split(sep).join('/')
-    const changed = plant(bug, file, String(loaded.source))
-    return changed === undefined ? loaded : { ...loaded, source: changed }
+    const file = url.startsWith('file:') ? relative(root, fileURLToPath(url)).split(sep).join('/') : ''
+    if (!bug.edits.some((edit) => edit.file === file)) return loaded
+    return { ...loaded, source: plant(bug, file, Buffer.from(loaded.source).toString()) }
   },
 })
