@@ -90,6 +90,8 @@ class Part {
   /** When a leader was heard last. */
   #inTouchMs = -Infinity
   #looking = false
+  /** When whom to ask is looked at next. */
+  #rankMs = -Infinity
   #stopped = false
 
   constructor(cluster: string, group: Followable, knowledge: Knowledge, ports: Ports) {
@@ -127,7 +129,10 @@ class Part {
     const isMember = this.#group.isMember(this.#ports.transport.self)
     const patienceMs = isMember ? FOLLOW_AFTER_MS : 0
     const wanted = leader === '' && nowMs - this.#inTouchMs >= patienceMs
-    if (wanted) this.#feed({ kind: 'candidates', candidates: this.#candidates() })
+    if (wanted && nowMs >= this.#rankMs) {
+      this.#rankMs = nowMs + RANK_MS
+      this.#feed({ kind: 'candidates', candidates: this.#candidates() })
+    }
     if (wanted !== this.#follower.wanted) this.#feed({ kind: 'wanted', wanted })
     this.#feed({ kind: 'position', position: positionOf(this.#group) })
     this.#serve({ kind: 'look' })
@@ -233,6 +238,8 @@ class Part {
 
 /** What is known to be older than a year is as old as one. */
 const AGE_MS_MAX = 365 * 86_400_000
+/** Who is near, connected and how far changes slowly; looks come with every entry. */
+const RANK_MS = 250
 const STOPPING: Failure = { code: 'STOPPING', peer: 'this peer' }
 
 const positionOf = (group: Followable): Position => {

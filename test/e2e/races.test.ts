@@ -29,6 +29,8 @@ test.before('two hosts at one site, one at another', async () => {
     return placed.ok && placed.value.host === 'heron'
   })
   ball = await createGuest(mesh, crane, 'ball', 'guest')
+  // By its name another site knows it from the next digest on.
+  await until('mast to have heard of ball', async () => (await vmNamed(mesh, mast, 'ball')) !== undefined)
 })
 test.after.always(() => mesh.close())
 

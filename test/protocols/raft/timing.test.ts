@@ -120,7 +120,7 @@ for (const [name, wan, crashes, meanMs, mostMs] of [
   test(`failover at ${name}`, (t) => {
     t.timeout(600_000)
     const timing = settled(t, wan)
-    const times = failovers({ ...wan, timing }, LONG ? 1_000 : 25, crashes)
+    const times = failovers({ ...wan, timing }, LONG ? 1_000 : 12, crashes)
     const mean = times.reduce((sum, ms) => sum + ms, 0) / times.length
     const at = (share: number): number =>
       times[Math.min(times.length - 1, Math.floor(share * times.length))] ?? 0

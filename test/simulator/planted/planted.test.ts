@@ -26,7 +26,7 @@ test('an edit that does not apply is an error, and so is one that applies twice'
 })
 
 // A process that has the bug and one that has not for each, 2 s of CPU.
-for (const id of ['J4', 'J15b', 'J22']) {
+for (const id of ['J4', 'J22']) {
   test(`${id} is found`, async (t) => {
     t.timeout(120_000)
     const { seeds, why } = await seek(PLANTED.find((bug) => bug.id === id) as Planted, 10)
