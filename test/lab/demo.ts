@@ -197,7 +197,8 @@ async function main(demo: Demo): Promise<object> {
   const counterThere = await counted(demo, mast, counterBefore)
   say(`the guest went on from its disk: ${counterBefore} there, ${counterThere} here`)
 
-  const back = await move(demo, mast, 'harbour')
+  // To the host it came from: its neighbour would be a good place too, and would fetch all of it over the LAN.
+  const back = await move(demo, mast, `harbour/${vm.host}`)
   await running(demo, quay, 'harbour')
   const counterAfter = await counted(demo, quay, counterThere)
   say(`and back: ${counterThere} there, ${counterAfter} here`)
