@@ -2,7 +2,7 @@
  * The two groups of this peer, mesh and own site (DESIGN section 3), and the way of a proposal to whoever leads. Who
  * is in them is decided in electing.ts, how patient they are in pacing.ts.
  */
-import type { Clock, Dice, Timer } from '../protocols/clock.ts'
+import type { Clock, Dice } from '../protocols/clock.ts'
 import { answer, HOPS_MAX, PROPOSE, proposal } from '../protocols/ask/messages.ts'
 import { type Failure } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
@@ -40,6 +40,7 @@ import { mendMesh, mendSite } from './mending.ts'
 import { type Mend, recoveredState } from './opening.ts'
 import { Pacing } from './pacing.ts'
 import { Proposing } from './proposing.ts'
+import { Timers } from './timers.ts'
 
 export const MESH: Machine<MeshState, MeshCommand> = {
   empty: emptyMesh,
@@ -92,7 +93,7 @@ export class Agreement {
   readonly #contact: { readonly mesh: Contact; readonly site: Contact }
   readonly #inSight: (peer: PeerId) => boolean
   readonly #pacing: { readonly mesh: Pacing; readonly site: Pacing }
-  readonly #timers = new Set<Timer>()
+  readonly #timers: Timers
   readonly #proposing: { readonly mesh: Proposing; readonly site: Proposing }
   readonly #followedMs: (group: string) => number
   #stopped = false
@@ -101,6 +102,7 @@ export class Agreement {
     this.#followedMs = (group) => events.followedMs(group)
     this.#identity = identity
     this.#ports = ports
+    this.#timers = new Timers(ports.clock)
     this.siteGroup = siteGroupOf(identity)
     this.#inSight = (of) => events.inSight(of)
     const nowMs = ports.clock.nowMs()
@@ -126,12 +128,12 @@ export class Agreement {
         moved: () => events.moved(name),
         role: (role, leader) => {
           // A group may lead before `this.mesh` is there: a mesh is founded a turn later.
-          this.#later(0, () => this.#heardOf(name, leader))
+          this.#timers.after(0, () => this.#heardOf(name, leader))
           this.#pacingOf(name)?.look()
           events.role(name, role, leader)
           events.moved(name)
         },
-        putAside: () => this.#later(0, () => events.putAside(name)),
+        putAside: () => this.#timers.after(0, () => events.putAside(name)),
       })
     const { store } = ports
     const { peer, site } = identity
@@ -160,14 +162,14 @@ export class Agreement {
       if (this.#stopped) return
       this.#pacing.mesh.look()
       this.#pacing.site.look()
-      this.#later(PACE_MS, look)
+      this.#timers.after(PACE_MS, look)
     }
     look()
   }
 
   stop(): void {
     this.#stopped = true
-    for (const timer of this.#timers) timer.cancel()
+    this.#timers.stop()
     this.#proposing.mesh.stop()
     this.#proposing.site.stop()
     this.mesh.stop()
@@ -219,8 +221,7 @@ export class Agreement {
   explained(failure: Failure): Failure {
     const open = failure.code === 'OUTCOME_UNKNOWN'
     if (!open && failure.code !== 'NO_LEADER') return failure
-    const which =
-      failure.group === MESH_GROUP ? 'mesh' : failure.group === this.siteGroup ? 'site' : undefined
+    const which = this.#which(failure.group)
     const missing = which === undefined ? [] : this.missing(which)
     if (which === undefined || missing.length === 0) return failure
     const { peers } = this.mesh.state
@@ -280,11 +281,11 @@ export class Agreement {
   #serve(frame: Uint8Array, reply: Done<Uint8Array>): void {
     const { group: name, command, hops } = proposal.decode(frame)
     const asked = envelopeCommand.decode(command)
-    const group = name === MESH_GROUP ? this.mesh : name === this.siteGroup ? this.site : undefined
-    if (group === undefined) return reply(failed({ code: 'NOT_FOUND', what: 'group', name }))
+    const which = this.#which(name)
+    if (which === undefined) return reply(failed({ code: 'NOT_FOUND', what: 'group', name }))
     // What no state machine can read costs its sender, and enters no log.
-    if (asked.kind === 'do') (name === MESH_GROUP ? meshCommand : siteCommand).decode(asked.command)
-    this.#reach(group, asked, { timeoutMs: REQUEST_MS, hops }, (outcome) =>
+    if (asked.kind === 'do') (which === 'mesh' ? meshCommand : siteCommand).decode(asked.command)
+    this.#reach(this[which], asked, { timeoutMs: REQUEST_MS, hops }, (outcome) =>
       reply(outcome.ok ? ok(answer.encode({ json: JSON.stringify(outcome.value) })) : outcome),
     )
   }
@@ -293,8 +294,7 @@ export class Agreement {
     const message = raftMessage.decode(frame)
     if (peerOf(message.from) !== from)
       return this.#ports.transport.blame(from, `a raft message in the name of ${message.from}`)
-    const which =
-      message.group === MESH_GROUP ? 'mesh' : message.group === this.siteGroup ? 'site' : undefined
+    const which = this.#which(message.group)
     if (which === undefined) return
     this.#pacing[which].heard(message)
     this[which].hear(message)
@@ -303,17 +303,21 @@ export class Agreement {
 
   /** Undefined until both groups are there: a group may speak before that. */
   #pacingOf(group: string): Pacing | undefined {
-    return group === MESH_GROUP
-      ? this.#pacing?.mesh
-      : group === this.siteGroup
-        ? this.#pacing?.site
-        : undefined
+    const which = this.#which(group)
+    return which && this.#pacing?.[which]
+  }
+
+  /** Which of this peer's two groups has that name. */
+  #which(group: string): GroupName | undefined {
+    if (group === MESH_GROUP) return 'mesh'
+    return group === this.siteGroup ? 'site' : undefined
   }
 
   #heardOf(group: string, leader: PeerId): void {
     if (this.#stopped) return
-    if (leader !== '') (group === 'mesh' ? this.#proposing.mesh : this.#proposing.site).leaderChanged()
-    if (group === 'mesh') this.#found()
+    const which = this.#which(group)
+    if (leader !== '' && which !== undefined) this.#proposing[which].leaderChanged()
+    if (which === 'mesh') this.#found()
   }
 
   /** The first entry of a mesh, by the peer that `init` made, or by those that found it together. */
@@ -328,14 +332,6 @@ export class Agreement {
       { kind: 'found', mesh, ...first, site, siteName, ...(others.length > 0 && { others }) },
       () => {},
     )
-  }
-
-  #later(delayMs: number, run: () => void): void {
-    const timer = this.#ports.clock.after(delayMs, () => {
-      this.#timers.delete(timer)
-      run()
-    })
-    this.#timers.add(timer)
   }
 }
 

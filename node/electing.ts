@@ -21,6 +21,7 @@ import { type Effect, step } from '../protocols/roles/roles.ts'
 import type { Kind } from '../protocols/roles/targets.ts'
 import type { Transport } from '../protocols/transport.ts'
 import type { Group } from './group.ts'
+import { Timers } from './timers.ts'
 
 /** A group as its leader changes it. */
 type Led = Pick<
@@ -71,7 +72,7 @@ const keepsAll = (kind: Kind): boolean => kind === 'site'
 export class Electing {
   readonly #parts: readonly Part[]
   readonly #ports: Ports
-  readonly #timers = new Set<Timer>()
+  readonly #timers: Timers
   #stopped = false
 
   constructor(
@@ -81,6 +82,7 @@ export class Electing {
     ports: Ports,
   ) {
     this.#ports = ports
+    this.#timers = new Timers(ports.clock)
     this.#parts = groups.map(([kind, group]) => new Part(kind, group, own, knowledge, ports))
     ports.transport.serve(ROLES, {
       request: (from, frame, reply) => {
@@ -99,14 +101,14 @@ export class Electing {
     const look = (): void => {
       if (this.#stopped) return
       for (const part of this.#parts) part.look()
-      this.#later(LOOK_MS, look)
+      this.#timers.after(LOOK_MS, look)
     }
     look()
   }
 
   stop(): void {
     this.#stopped = true
-    for (const timer of this.#timers) timer.cancel()
+    this.#timers.stop()
     for (const part of this.#parts) part.stop()
   }
 
@@ -122,17 +124,9 @@ export class Electing {
       if (this.#stopped) return
       if (this.#ports.clock.nowMs() >= endMs || this.#parts.every((part) => part.hasLeft())) return done()
       for (const part of this.#parts) part.leave()
-      this.#later(LEAVE_AGAIN_MS, attempt)
+      this.#timers.after(LEAVE_AGAIN_MS, attempt)
     }
     attempt()
-  }
-
-  #later(delayMs: number, run: () => void): void {
-    const timer = this.#ports.clock.after(delayMs, () => {
-      this.#timers.delete(timer)
-      run()
-    })
-    this.#timers.add(timer)
   }
 }
 

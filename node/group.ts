@@ -45,6 +45,7 @@ import type { Followable } from './following.ts'
 import { LogWriter } from './log-writer.ts'
 import { type Mend, openLog, type Opened, supersede } from './opening.ts'
 import { Ticker } from './ticker.ts'
+import { Timers } from './timers.ts'
 
 export type GroupTerms<State> = {
   readonly name: string
@@ -105,7 +106,7 @@ export class Group<State, Command> implements Followable {
   readonly #reads = new Map<number, Done<void>>()
   readonly #ticker: Ticker
   readonly #transfers = new Map<number, Done<void>>()
-  readonly #timers = new Set<Timer>()
+  readonly #timers: Timers
   readonly #cluster: string
   #owner: LogOwner
   #copying: Copying
@@ -124,6 +125,7 @@ export class Group<State, Command> implements Followable {
     this.name = name
     this.#machine = machine
     this.#ports = ports
+    this.#timers = new Timers(ports.clock)
     this.#events = events
     this.#cluster = cluster
     this.#snapshots = envelopeCodec(machine)
@@ -164,7 +166,7 @@ export class Group<State, Command> implements Followable {
     this.#stopped = true
     this.#log.end()
     this.#ticker.stop()
-    for (const timer of this.#timers) timer.cancel()
+    this.#timers.stop()
     this.#refuseAll({ code: 'STOPPING', peer: 'this peer' }, unknown(this.name, 'this peer stops'))
   }
 
@@ -220,7 +222,7 @@ export class Group<State, Command> implements Followable {
     }
     this.#transfers.set(token, end)
     this.#feed({ kind: 'transfer', token, to })
-    this.#later(TRANSFER_MS, () =>
+    this.#timers.after(TRANSFER_MS, () =>
       end(failed({ code: 'TIMEOUT', what: `the transfer to ${peerOf(to)}`, afterMs: TRANSFER_MS })),
     )
   }
@@ -436,7 +438,7 @@ export class Group<State, Command> implements Followable {
     )
     const log = new LogWriter(store, first, {
       send: (message) => this.#ports.send(message),
-      later: (delayMs, run) => void this.#later(delayMs, run),
+      later: (delayMs, run) => void this.#timers.after(delayMs, run),
       stored: (token) => this.#stopped || this.#feed({ kind: 'stored', token }),
       failed: (failure) => this.#stopped || this.#refuseAll(failure, pendingOf(this.name, failure)),
       stuck: () => this.#handOver(),
@@ -477,7 +479,7 @@ export class Group<State, Command> implements Followable {
   /** While this peer decides alone: the state once more, apart from the log (storage/raft-salvage.ts). */
   #copyLater(): void {
     if (this.#copyTimer !== undefined || !this.#isCopyDue()) return
-    this.#copyTimer = this.#later(this.#copying.waitMs, () => {
+    this.#copyTimer = this.#timers.after(this.#copying.waitMs, () => {
       this.#copyTimer = undefined
       this.#copy()
     })
@@ -534,15 +536,6 @@ export class Group<State, Command> implements Followable {
     this.#pending.clear()
     for (const done of refused) done(failed(failure))
     for (const { done } of pending) done(failed(open))
-  }
-
-  #later(delayMs: number, run: () => void): Timer {
-    const timer = this.#ports.clock.after(delayMs, () => {
-      this.#timers.delete(timer)
-      run()
-    })
-    this.#timers.add(timer)
-    return timer
   }
 }
 

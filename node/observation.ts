@@ -3,7 +3,6 @@
  * site's digest says on the mesh's. Bounded, newest wins, always with an age. Nothing here enters Raft.
  */
 import type { Verdict } from '../protocols/broadcast.ts'
-import type { Timer } from '../protocols/clock.ts'
 import { printEpoch } from '../protocols/epoch.ts'
 import { GodwitError } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
@@ -41,6 +40,7 @@ import {
   type Publishing,
   step as stepPublishing,
 } from './telemetry/publish.ts'
+import { Timers } from './timers.ts'
 
 /** Four times a second: nothing in membership has a finer grain. */
 const TICK_MS = 250
@@ -54,12 +54,13 @@ export class Observation {
   readonly #publishing: Publishing
   /** Of this process: later lives have larger ones, as far as the wall clock goes. */
   readonly #life: number
-  readonly #timers = new Set<Timer>()
+  readonly #timers: Timers
   #stopped = false
 
   constructor(context: () => Context, self: PeerId, ports: Ports) {
     this.#context = context
     this.#ports = ports
+    this.#timers = new Timers(ports.clock)
     this.#self = self
     const { clock, dice, transport } = ports
     this.#life = clock.wallMs()
@@ -90,14 +91,14 @@ export class Observation {
       for (const effect of stepPublishing(this.#publishing, { kind: 'tick', nowMs, leads }, this.#ports.dice))
         this.#publish(effect)
       dueMs = nowMs + TICK_MS
-      this.#later(TICK_MS, tick)
+      this.#timers.after(TICK_MS, tick)
     }
     tick()
   }
 
   stop(): void {
     this.#stopped = true
-    for (const timer of this.#timers) timer.cancel()
+    this.#timers.stop()
   }
 
   /** Who is admitted may have changed. */
@@ -273,13 +274,5 @@ export class Observation {
       else if (effect.state === 'unreachable' || effect.state === 'lost')
         this.#context().agreement.forget(effect.peer)
     }
-  }
-
-  #later(delayMs: number, run: () => void): void {
-    const timer = this.#ports.clock.after(delayMs, () => {
-      this.#timers.delete(timer)
-      run()
-    })
-    this.#timers.add(timer)
   }
 }
