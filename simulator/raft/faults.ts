@@ -46,6 +46,8 @@ function aVictim(stage: Stage, dice: Random): Host | undefined {
   return leader?.host ?? (up.length === 0 ? undefined : dice.pick(up))
 }
 
+const awake = (group: Group): Member[] => group.alive().filter(({ host }) => host.up && !host.paused)
+
 /** A member of which the log may be lost. */
 function aLoss(stage: Stage, dice: Random): Member | undefined {
   const group = aGroup(stage, dice)
@@ -287,9 +289,7 @@ const rows = [
     what: 'a leader is told to hand over to another voter',
     everySeconds: [2, 30],
     strike(stage, dice) {
-      const members = aGroup(stage, dice)
-        .alive()
-        .filter(({ host }) => host.up && !host.paused)
+      const members = awake(aGroup(stage, dice))
       if (members.length === 0) return undefined
       const [via, to] = [dice.pick(members), dice.pick(members)]
       via.feed({ kind: 'transfer', to: to.id })
@@ -301,9 +301,7 @@ const rows = [
     what: 'members are told, rightly or not, that the leader is gone',
     everySeconds: [2, 30],
     strike(stage, dice) {
-      const told = aGroup(stage, dice)
-        .alive()
-        .filter(({ host }) => host.up && !host.paused && dice.chance(0.6))
+      const told = awake(aGroup(stage, dice)).filter(() => dice.chance(0.6))
       for (const member of told) member.feed({ kind: 'forget-leader' })
       return `${told.map(({ id }) => id).join(' ')} forget the leader`
     },
@@ -326,9 +324,7 @@ const rows = [
     what: 'a member makes a snapshot now',
     everySeconds: [0.5, 20],
     strike(stage, dice) {
-      const members = aGroup(stage, dice)
-        .alive()
-        .filter(({ host }) => host.up && !host.paused)
+      const members = awake(aGroup(stage, dice))
       if (members.length === 0) return undefined
       const member = dice.pick(members)
       member.compact()

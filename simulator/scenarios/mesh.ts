@@ -5,9 +5,8 @@
  */
 import { simGuestImage } from '../guest.ts'
 import { Cluster } from '../cluster.ts'
-import { Counting } from '../checkers/counting.ts'
+import { Guests } from '../checkers/guests.ts'
 import { NoLostWrite } from '../checkers/no-lost-write.ts'
-import { OneOwner } from '../checkers/one-owner.ts'
 import type { SimHost } from '../host.ts'
 import type { RunningGuest } from '../hypervisor.ts'
 import { type Scenario, Violation } from '../scenario.ts'
@@ -166,29 +165,19 @@ function checks(
   writes: NoLostWrite<Wholes>,
   operators: Operators,
 ): { check(): void; end(): void } {
-  const guests = (): RunningGuest[] => cluster.hosts.flatMap(({ hypervisor }) => hypervisor.runningGuests())
-  const owner = new OneOwner(guests, () =>
-    cluster.hosts.reduce((sum, { hypervisor }) => sum + hypervisor.changes, 0),
-  )
-  const counting = new Counting()
-  let nextCountMs = 0
+  const guests = new Guests(cluster)
   // What the mesh had agreed on shortly before the end must be everywhere at the end.
   let agreedIndex = 0
   cluster.world.after(AT.settled, () => {
     agreedIndex = Math.max(...cluster.hosts.map(({ node }) => node?.context.agreement.mesh.appliedIndex ?? 0))
   })
   return {
-    check() {
-      owner.check()
-      if (cluster.world.nowMs < nextCountMs) return
-      nextCountMs = cluster.world.nowMs + 500
-      counting.look(guests())
-    },
+    check: () => guests.check(),
     end() {
-      counting.look(guests())
+      guests.count()
       const agreed = operators.agreed()
       writes.check('vms', 'the mesh', agreed)
-      const runs = new Map(guests().map((guest) => [guest.vm, guest]))
+      const runs = new Map(guests.running().map((guest) => [guest.vm, guest]))
       for (const [name, vm] of agreed) {
         const host = cluster.host(vm.host)
         const guest = runs.get(vm.id)

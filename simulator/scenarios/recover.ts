@@ -3,13 +3,11 @@
  * moves among it. The operator recovers both groups on it; later the others come back, with logs of the older generation. All
  * the while VMs move. One-owner is checked after every event: nothing that was lost makes a VM run twice.
  */
-import { Counting } from '../checkers/counting.ts'
+import { Guests } from '../checkers/guests.ts'
 import { NoLostWrite } from '../checkers/no-lost-write.ts'
-import { OneOwner } from '../checkers/one-owner.ts'
 import { Cluster, type GroupName } from '../cluster.ts'
 import { simGuestImage } from '../guest.ts'
 import type { SimHost } from '../host.ts'
-import type { RunningGuest } from '../hypervisor.ts'
 import { Operators, specNamed } from '../operators.ts'
 import { compareEpochs, compareHomes, type Epoch } from '../../protocols/epoch.ts'
 import { votersOf } from '../../protocols/raft/configuration.ts'
@@ -220,23 +218,13 @@ function checks(
   lost: () => GroupName,
   moment: (name: string) => void,
 ): { check(): void; end(): void } {
-  const guests = (): RunningGuest[] => cluster.hosts.flatMap(({ hypervisor }) => hypervisor.runningGuests())
-  const owner = new OneOwner(guests, () =>
-    cluster.hosts.reduce((sum, { hypervisor }) => sum + hypervisor.changes, 0),
-  )
-  const counting = new Counting()
-  let nextCountMs = 0
+  const guests = new Guests(cluster)
   return {
-    check() {
-      owner.check()
-      if (cluster.world.nowMs < nextCountMs) return
-      nextCountMs = cluster.world.nowMs + 500
-      counting.look(guests())
-    },
+    check: () => guests.check(),
     end() {
       oneGeneration(cluster, lost())
       moment('an old voter is a member of the new generation')
-      const runs = new Set(guests().map(({ vm }) => vm))
+      const runs = new Set(guests.running().map(({ vm }) => vm))
       for (const [name, vm] of operators.agreed()) {
         const { id } = vm
         const host = cluster.host(vm.host)

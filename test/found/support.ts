@@ -9,6 +9,7 @@ import { Cluster } from '../../simulator/cluster.ts'
 import { simGuestImage } from '../../simulator/guest.ts'
 import type { SimHost } from '../../simulator/host.ts'
 import type { RunningGuest } from '../../simulator/hypervisor.ts'
+import { specNamed } from '../../simulator/operators.ts'
 import { World } from '../../simulator/world.ts'
 
 const SITES = [
@@ -17,21 +18,6 @@ const SITES = [
 ] as const
 
 const CHUNK_BYTES = 4096
-
-const SPEC = {
-  version: 1,
-  cpus: 1,
-  cpuModel: 'qemu64',
-  firmware: 'bios',
-  memoryMiB: 256,
-  disks: [{ image: 'base' }],
-  nics: [],
-  autostart: true,
-  dependsOn: [],
-  labels: {},
-  policy: 'autonomous',
-  failover: 'manual',
-} as const
 
 export class Mesh {
   readonly world: World
@@ -93,7 +79,7 @@ export class Mesh {
   }
 
   create(name: string): Outcome<{ id: string }> {
-    return this.answer('aa-1', 'vm.create', { spec: { ...SPEC, name }, start: true, dryRun: false })
+    return this.answer('aa-1', 'vm.create', { spec: specNamed(name), start: true, dryRun: false })
   }
 
   /** A new VM that runs on this host; a host of another site gets it by a move. */

@@ -1,5 +1,6 @@
 /** Of two hosts of a site the second has no vote, but holds an entry before it is acknowledged while it is in sight. */
 import test from 'ava'
+import { specNamed } from '../../simulator/operators.ts'
 import { Mesh } from '../found/support.ts'
 
 test('an entry that the second host does not hold waits until that one is out of sight', (t) => {
@@ -8,7 +9,7 @@ test('an entry that the second host does not hold waits until that one is out of
   t.is(configuration.voters.length, 1)
   t.is(configuration.learners.length, 1)
   const tookMs = (name: string): number => {
-    const answers = mesh.ask('aa-1', 'vm.create', { spec: spec(name), start: false, dryRun: false })
+    const answers = mesh.ask('aa-1', 'vm.create', { spec: specNamed(name), start: false, dryRun: false })
     const ms = mesh.until('it is acknowledged', () => answers.length > 0)
     t.true(answers[0]?.ok)
     return ms
@@ -21,20 +22,4 @@ test('an entry that the second host does not hold waits until that one is out of
   mesh.run(5_000)
   const aloneMs = tookMs('three')
   t.true(aloneMs < 100, `${aloneMs} ms, though the second host was known to be gone`)
-})
-
-const spec = (name: string): object => ({
-  version: 1,
-  name,
-  cpus: 1,
-  cpuModel: 'qemu64',
-  firmware: 'bios',
-  memoryMiB: 64,
-  disks: [{ image: 'base' }],
-  nics: [],
-  autostart: true,
-  dependsOn: [],
-  labels: {},
-  policy: 'autonomous',
-  failover: 'manual',
 })
