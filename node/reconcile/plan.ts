@@ -1,6 +1,6 @@
 /**
  * Wanted - actual = operation: what one host must do next for one VM. Pure, so that it can be printed (`vm plan`) or
- * performed (runner.ts). One operation at a time; what it brings about is the next call's `actual`.
+ * performed (performing.ts). One operation at a time; what it brings about is the next call's `actual`.
  *
  * Invariant: `start` comes out only under a grant of this host that no promise and no higher epoch has ended.
  */

@@ -287,9 +287,9 @@ export const PLANTED: readonly Planted[] = [
     by: 'mesh',
     edits: [
       inFile(
-        'node/reconcile/vms.ts',
-        `this.#local(promise.vm).promise = promise`,
-        `if (promise.m === undefined) this.#local(promise.vm).promise = promise`,
+        'node/reconcile/grants.ts',
+        `local(promise.vm).promise = promise`,
+        `if (promise.m === undefined) local(promise.vm).promise = promise`,
       ),
     ],
   },

@@ -1,6 +1,7 @@
 import test from 'ava'
 import type { SiteVm } from '../../../node/catalog/site.ts'
-import { type Surroundings, Vms } from '../../../node/reconcile/vms.ts'
+import { Vms } from '../../../node/reconcile/vms.ts'
+import type { Surroundings } from '../../../node/reconcile/wanted.ts'
 import type { Epoch } from '../../../protocols/epoch.ts'
 import { SimChunkStore, SimManifestStore } from '../../../simulator/chunk-store.ts'
 import { SimDisks } from '../../../simulator/disks.ts'
