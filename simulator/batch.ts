@@ -1,103 +1,81 @@
 /**
- * Many seeds of one scenario, over as many threads as there are cores. A thread takes the next seed when it has done
- * one; every seed has a world of its own, so the order does not matter.
+ * Many seeds of one kind of simulation, over as many threads as there are cores. A thread takes the next seed when it has
+ * done one; every seed has a world of its own, so the order does not matter.
  */
 import { availableParallelism } from 'node:os'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { runSeed, type SeedReport } from './scenario.ts'
-import { scenarioNamed } from './scenarios.ts'
+import type { Kind, Range, Report } from './kind.ts'
+import { PEERS } from './peers.ts'
+import { CORES } from './raft/cores.ts'
 
-export type Batch = {
-  readonly scenario: string
-  readonly peers: number
-  readonly firstSeed: number
-  readonly seeds: number
-  readonly virtualMs?: number
-  readonly threads?: number
-}
+/** Functions do not go to another thread: it looks the kind up by its name. */
+const KINDS: readonly Pick<Kind<never, Report, unknown>, 'name' | 'run'>[] = [PEERS, CORES]
 
-export type BatchReport = {
-  readonly scenario: string
-  readonly ok: boolean
-  readonly seeds: number
-  readonly failed: readonly number[]
-  /** Moments that no seed reached. */
-  readonly missing: readonly string[]
-  readonly virtualMs: number
-  readonly cpuMs: number
-  readonly wallMs: number
-}
-
-/** A batch this large must have reached every moment; with fewer seeds that would be luck. */
-const MOMENTS_AFTER_SEEDS = 20
-
-type Job = { readonly batch: Batch; readonly mine: true }
+type Work = { readonly kind: string; readonly job: unknown }
 
 /** Runs a seed here, in this thread. */
-export function runHere(batch: Batch, seed: number): SeedReport {
-  const scenario = scenarioNamed(batch.scenario)
-  if (scenario === undefined) throw new Error(`no scenario ${batch.scenario}`)
-  const { peers, virtualMs } = batch
-  return runSeed(scenario, { seed, peers, ...(virtualMs !== undefined && { virtualMs }) }, threadCpuMs)
-}
+export const runHere = <Job, Seed extends Report, Total>(
+  kind: Kind<Job, Seed, Total>,
+  job: Job,
+  seed: number,
+): Seed => kind.run(job, seed, threadCpuMs)
 
 /** @param hear Called with each seed's report, in the order in which they end. */
-export async function runBatch(
-  batch: Batch,
-  hear: (report: SeedReport) => void = () => {},
-): Promise<BatchReport> {
+export async function runBatch<Job extends Range, Seed extends Report, Total>(
+  kind: Kind<Job, Seed, Total>,
+  job: Job,
+  hear: (report: Seed) => void = () => {},
+): Promise<Total> {
   const started = performance.now()
-  const reports: SeedReport[] = []
-  let next = batch.firstSeed
-  const end = batch.firstSeed + batch.seeds
-  const threads = Math.min(batch.threads ?? availableParallelism(), batch.seeds)
-  const work = (): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const worker = new Worker(new URL(import.meta.url), { workerData: { batch, mine: true } satisfies Job })
-      const give = (): void => worker.postMessage(next < end ? next++ : undefined)
-      worker.on('message', (report: SeedReport | 'ready') => {
-        if (report !== 'ready') {
-          reports.push(report)
-          hear(report)
-        }
-        give()
-      })
-      worker.on('error', reject)
-      worker.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`a thread ended with ${code}`))))
-    })
-  await Promise.all(Array.from({ length: threads }, work))
-  return summary(batch, reports, performance.now() - started)
-}
-
-function summary(batch: Batch, reports: readonly SeedReport[], wallMs: number): BatchReport {
-  const failed = reports.filter(({ ok }) => !ok).map(({ seed }) => seed)
-  const missing = Object.keys(reports[0]?.moments ?? {}).filter((name) =>
-    reports.every(({ moments }) => !moments[name]),
-  )
-  return {
-    scenario: batch.scenario,
-    ok: failed.length === 0 && (missing.length === 0 || reports.length < MOMENTS_AFTER_SEEDS),
-    seeds: reports.length,
-    failed: failed.toSorted((a, b) => a - b),
-    missing,
-    virtualMs: sum(reports.map(({ atMs }) => atMs)),
-    cpuMs: sum(reports.map(({ cpuMs }) => cpuMs)),
-    wallMs: Math.round(wallMs),
+  const reports: Seed[] = []
+  const take = (report: Seed): void => {
+    reports.push(report)
+    hear(report)
   }
+  const { firstSeed, seeds, threads = availableParallelism() } = job
+  const end = firstSeed + seeds
+  if (threads === 1) {
+    for (let seed = firstSeed; seed < end; seed++) take(runHere(kind, job, seed))
+  } else {
+    let next = firstSeed
+    const give = (): number | undefined => (next < end ? next++ : undefined)
+    const work: Work = { kind: kind.name, job }
+    await Promise.all(Array.from({ length: Math.min(threads, seeds) }, () => thread(work, give, take)))
+  }
+  return kind.total(job, reports, performance.now() - started)
 }
 
-const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0)
+/** A thread that asks for seeds until there are none. */
+function thread<Seed extends Report>(
+  work: Work,
+  give: () => number | undefined,
+  take: (report: Seed) => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL(import.meta.url), { workerData: work })
+    worker.on('message', (report: Seed | 'ready') => {
+      if (report !== 'ready') take(report)
+      worker.postMessage(give())
+    })
+    worker.on('error', reject)
+    worker.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`a thread ended with ${code}`))))
+  })
+}
 
 function threadCpuMs(): number {
   const { user, system } = process.threadCpuUsage()
   return (user + system) / 1_000
 }
 
-if (!isMainThread && (workerData as Partial<Job> | null)?.mine === true) {
-  const { batch } = workerData as Job
+/** What the other side of `thread` does; other modules' threads load this file too, and have other data. */
+function serve({ kind, job }: Partial<Work>): void {
+  const simulation = KINDS.find(({ name }) => name === kind)
+  if (simulation === undefined) return
   parentPort?.on('message', (seed: number | undefined) => {
     if (seed === undefined) parentPort?.close()
-    else parentPort?.postMessage(runHere(batch, seed))
+    else parentPort?.postMessage(simulation.run(job as never, seed, threadCpuMs))
   })
   parentPort?.postMessage('ready')
 }
+
+if (!isMainThread) serve((workerData ?? {}) as Partial<Work>)

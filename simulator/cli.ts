@@ -1,87 +1,177 @@
 /**
- * `npm run simulate -- SCENARIO --peers N --seed S [--seeds K]`: runs it and says what came of it. Without a scenario it
- * lists them. Ends with 0 when all held, 1 when a seed failed, 2 on usage.
+ * `npm run simulate -- SCENARIO|raft|planted [options]`: runs it and says what came of it; `--help` lists what there is. Ends
+ * with 0 when all held, 1 when a seed failed, 2 on usage.
  */
-import { parseArgs } from 'node:util'
-import { type Batch, type BatchReport, runBatch, runHere } from './batch.ts'
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { runBatch, runHere } from './batch.ts'
+import type { Kind, Range, Report } from './kind.ts'
+import { PEERS } from './peers.ts'
 import { planted } from './planted/cli.ts'
-import { raft } from './raft/cli.ts'
-import type { SeedReport } from './scenario.ts'
-import { SCENARIOS, scenarioNamed } from './scenarios.ts'
+import { PLANTED } from './planted/planted.ts'
+import { CORES, type CoresJob } from './raft/cores.ts'
+import { explain, runFile, writeDown } from './raft/one-seed.ts'
+import type { RaftReport } from './raft/run.ts'
+import { SCENARIOS as RAFT_SCENARIOS, scenarioNamed as raftScenarioNamed } from './raft/scenarios.ts'
+import type { Scenario } from './scenario.ts'
+import { SCENARIOS } from './scenarios.ts'
 
-const USAGE = `usage: npm run simulate -- SCENARIO [options]
-       npm run simulate -- raft [options]   the Raft cores alone under a nemesis; raft --help
-       npm run simulate -- planted [ID...]  whether the simulations find bugs that others had
-  --peers N     how many peers
-  --seed S      the (first) seed, 1 unless told
-  --seeds K     how many seeds, from S on
-  --seconds V   virtual seconds, instead of the scenario's own
-  --threads T   at once, as many as cores unless told
-  --twice       run each seed twice and compare the event hashes
-  --json        one line of JSON per seed, and one for the batch
+/** Failing seeds that are made smaller: each costs many runs. */
+const SHRUNK_MAX = 3
 
-scenarios:
-${SCENARIOS.map(({ name, summary, peers, virtualMs }) => `  ${name.padEnd(12)}${summary} (${peers} peers, ${virtualMs / 1_000} s)`).join('\n')}
-`
+type Seeds = { seed?: number; seeds?: number; threads?: number; twice?: true; json?: true }
+type PeersOptions = Seeds & { peers?: number; seconds?: number }
+type RaftOptions = Seeds & {
+  minutes?: number
+  scenario?: string
+  history?: string
+  raftTrace?: string
+  setup?: string
+  shrink: boolean
+}
 
-const options = {
-  peers: { type: 'string' },
-  seed: { type: 'string' },
-  seeds: { type: 'string' },
-  seconds: { type: 'string' },
-  threads: { type: 'string' },
-  twice: { type: 'boolean' },
-  json: { type: 'boolean' },
-  help: { type: 'boolean', short: 'h' },
-} as const
+async function main(args: readonly string[]): Promise<number> {
+  let exit = 2
+  const program = new Command('npm run simulate --')
+    .usage('SCENARIO|raft|planted [options]')
+    .helpCommand(false)
+    .configureHelp({ subcommandTerm: (command) => command.name(), helpWidth: 140 })
+    .exitOverride()
+    .showHelpAfterError('(--help lists what there is)')
+  const end = async (ends: number | Promise<number>): Promise<void> => void (exit = await ends)
 
-const [command = '', ...rest] = process.argv.slice(2)
-process.exitCode =
-  command === 'raft' ? await raft(rest) : command === 'planted' ? await planted(rest) : await main()
+  program.commandsGroup('scenarios:')
+  for (const scenario of SCENARIOS) {
+    const { name, summary, virtualMs } = scenario
+    addSeeds(program.command(name).summary(`${summary} (${scenario.peers} peers, ${virtualMs / 1_000} s)`))
+      .addOption(new Option('--peers <N>', 'how many peers').argParser(count))
+      .addOption(
+        new Option('--seconds <V>', "virtual seconds, instead of the scenario's own").argParser(count),
+      )
+      .action((options: PeersOptions) => end(peers(scenario, options)))
+  }
 
-async function main(): Promise<number> {
-  let parsed
+  program.commandsGroup('others:')
+  addSeeds(program.command('raft').summary('the Raft cores alone under a nemesis; raft --help'))
+    .addOption(new Option('--minutes <M>', 'virtual minutes of faults, 2 unless told').argParser(minutes))
+    .addOption(
+      new Option('--scenario <NAME>', 'one of those below instead of a swarm of faults').argParser(
+        raftScenario,
+      ),
+    )
+    .option('--history <FILE>', 'of one seed: what clients asked and were told, as JSON lines')
+    .option(
+      '--raft-trace <FILE>',
+      "of one seed: the mesh group's steps, as etcd's trace validation reads them",
+    )
+    .option('--setup <FILE>', 'run what a failing seed was shrunk to')
+    .option('--no-shrink', 'print a failing seed as it is')
+    .addHelpText('after', `\nscenarios:\n${raftScenarios()}`)
+    .action((options: RaftOptions) => end(raft(options)))
+  program
+    .command('planted')
+    .summary('whether the simulations find bugs that others had')
+    .addArgument(new Argument('[ID...]', 'which, all unless told').choices(PLANTED.map(({ id }) => id)))
+    .addOption(new Option('--seeds <N>', 'give a bug up after so many, 1000 unless told').argParser(count))
+    .option('--json', 'one line of JSON per bug')
+    .action((ids: string[], options: { seeds?: number; json?: true }) => end(planted(ids, options)))
+
   try {
-    parsed = parseArgs({ options, allowPositionals: true })
+    await program.parseAsync([...args], { from: 'user' })
+    return exit
   } catch (error) {
-    return usage(error instanceof Error ? error.message : String(error))
+    if (!(error instanceof CommanderError)) throw error
+    return error.exitCode === 0 ? 0 : 2
   }
-  const { values, positionals } = parsed
-  const [name] = positionals
-  if (values.help || name === undefined) {
-    process.stdout.write(USAGE)
-    return values.help ? 0 : 2
+}
+
+const addSeeds = (command: Command): Command =>
+  command
+    .addOption(new Option('--seed <S>', 'the (first) seed, 1 unless told').argParser(count))
+    .addOption(new Option('--seeds <K>', 'how many seeds, from S on').argParser(count))
+    .addOption(new Option('--threads <T>', 'at once, as many as cores unless told').argParser(count))
+    .option('--twice', 'run each seed twice and compare the event hashes')
+    .option('--json', 'one line of JSON per seed, and one for the batch')
+
+function count(typed: string): number {
+  if (!/^[1-9][0-9]{0,8}$/.test(typed)) throw new InvalidArgumentError('It takes a number from 1 on.')
+  return Number(typed)
+}
+
+function minutes(typed: string): number {
+  const number = Number(typed)
+  if (!(number > 0 && number <= 1e6)) throw new InvalidArgumentError('It takes a number above 0.')
+  return number
+}
+
+function raftScenario(typed: string): string {
+  if (raftScenarioNamed(typed) === undefined) throw new InvalidArgumentError('raft --help lists them.')
+  return typed
+}
+
+function raftScenarios(): string {
+  const width = Math.max(...RAFT_SCENARIOS.map(({ name }) => name.length)) + 2
+  return RAFT_SCENARIOS.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}\n`).join('')
+}
+
+const rangeOf = ({ seed = 1, seeds = 1, threads }: Seeds): Range => ({
+  firstSeed: seed,
+  seeds,
+  ...(threads !== undefined && { threads }),
+})
+
+function peers(scenario: Scenario, options: PeersOptions): Promise<number> {
+  const { peers: count = scenario.peers, seconds } = options
+  const virtualMs = seconds === undefined ? scenario.virtualMs : seconds * 1_000
+  return many(PEERS, { ...rangeOf(options), scenario: scenario.name, peers: count, virtualMs }, options)
+}
+
+async function raft(options: RaftOptions): Promise<number> {
+  const { history, minutes, raftTrace, scenario, setup } = options
+  const job: CoresJob = {
+    ...rangeOf(options),
+    ...(scenario !== undefined && { scenario }),
+    ...(minutes !== undefined && { minutes }),
   }
-  const scenario = scenarioNamed(name)
-  if (scenario === undefined || positionals.length > 1) return usage(`no scenario ${positionals.join(' ')}`)
-  const numbers = ['peers', 'seed', 'seeds', 'seconds', 'threads'] as const
-  for (const option of numbers) {
-    const value = values[option]
-    if (value !== undefined && !/^[1-9][0-9]{0,8}$/.test(value))
-      return usage(`--${option} takes a number, not ${value}`)
+  if (setup !== undefined) return runFile(setup)
+  if (history !== undefined || raftTrace !== undefined) {
+    return writeDown(job, {
+      ...(history !== undefined && { history }),
+      ...(raftTrace !== undefined && { raftTrace }),
+    })
   }
-  const number = (option: (typeof numbers)[number], otherwise: number): number =>
-    Number(values[option] ?? otherwise)
-  const batch: Batch = {
-    scenario: name,
-    peers: number('peers', scenario.peers),
-    firstSeed: number('seed', 1),
-    seeds: number('seeds', 1),
-    virtualMs: number('seconds', scenario.virtualMs / 1_000) * 1_000,
-    ...(values.threads !== undefined && { threads: Number(values.threads) }),
-  }
-  const print = values.json ? printJson : printText
-  if (values.twice) return twice(batch, print)
-  const report = await runBatch(batch, print)
-  if (values.json) printJson(report)
-  else process.stdout.write(batchText(report))
-  return report.ok ? 0 : 1
+  return many(CORES, job, options, (failed: readonly RaftReport[]) => {
+    for (const each of failed.slice(0, SHRUNK_MAX)) explain(job, each, options.shrink)
+  })
+}
+
+async function many<Job extends Range, Seed extends Report, Total extends { readonly ok: boolean }>(
+  kind: Kind<Job, Seed, Total>,
+  job: Job,
+  options: Seeds,
+  explainFailed: (failed: readonly Seed[]) => void = () => {},
+): Promise<number> {
+  const isJson = options.json === true
+  const print = (report: Seed): void =>
+    void process.stdout.write(isJson ? `${JSON.stringify(report)}\n` : kind.seedText(report))
+  if (options.twice === true) return twice(kind, job, print)
+  const failed: Seed[] = []
+  const total = await runBatch(kind, job, (report) => {
+    print(report)
+    if (!report.ok) failed.push(report)
+  })
+  explainFailed(failed)
+  process.stdout.write(isJson ? `${JSON.stringify(total)}\n` : kind.totalText(total))
+  return total.ok ? 0 : 1
 }
 
 /** The same seed gives the same hash, or something of this world leaked into that one. */
-function twice(batch: Batch, print: (report: SeedReport) => void): number {
-  for (let seed = batch.firstSeed; seed < batch.firstSeed + batch.seeds; seed++) {
-    const [first, second] = [runHere(batch, seed), runHere(batch, seed)]
+function twice<Job extends Range, Seed extends Report, Total>(
+  kind: Kind<Job, Seed, Total>,
+  job: Job,
+  print: (report: Seed) => void,
+): number {
+  for (let seed = job.firstSeed; seed < job.firstSeed + job.seeds; seed++) {
+    const [first, second] = [runHere(kind, job, seed), runHere(kind, job, seed)]
     print(first)
     if (first.hash !== second.hash) {
       process.stderr.write(`seed ${seed} is not deterministic: ${first.hash}, then ${second.hash}\n`)
@@ -92,40 +182,4 @@ function twice(batch: Batch, print: (report: SeedReport) => void): number {
   return 0
 }
 
-function printJson(report: SeedReport | BatchReport): void {
-  process.stdout.write(`${JSON.stringify(report)}\n`)
-}
-
-function printText(report: SeedReport): void {
-  const { seed, ok, atMs, cpuMs, events, hash, moments, counts } = report
-  const ratio = (atMs / Math.max(1, cpuMs)).toFixed(1)
-  const reached = Object.entries(moments).map(([name, times]) => `${name} ${times}`)
-  const figures = Object.entries(counts).map(([name, value]) => `${name} ${value}`)
-  process.stdout.write(
-    `seed ${seed} ${ok ? 'held' : 'FAILED'}  ${(atMs / 1_000).toFixed(1)} virtual s in ${(cpuMs / 1_000).toFixed(2)} s of CPU ` +
-      `(${ratio} x), ${events} events, hash ${hash.slice(0, 16)}\n` +
-      `  moments: ${reached.join(', ')}\n${figures.length > 0 ? `  counts: ${figures.join(', ')}\n` : ''}`,
-  )
-  if (ok) return
-  process.stdout.write(
-    `${report.trace.map((line) => `  ${line}\n`).join('')}  ${report.why}\n` +
-      `  again: npm run simulate -- ${report.scenario} --peers ${report.peers} --seed ${seed}\n`,
-  )
-}
-
-function batchText({ ok, seeds, failed, missing, virtualMs, cpuMs, wallMs }: BatchReport): string {
-  if (seeds === 1) return ''
-  const faults = [
-    ...(failed.length > 0 ? [`failed: ${failed.join(' ')}`] : []),
-    ...(missing.length > 0 ? [`never reached: ${missing.join(' ')}`] : []),
-  ]
-  return (
-    `${ok ? 'held' : 'FAILED'}: ${seeds - failed.length} of ${seeds} seeds, ${virtualMs / 1_000} virtual s in ` +
-    `${(cpuMs / 1_000).toFixed(1)} s of CPU and ${(wallMs / 1_000).toFixed(1)} s${faults.length > 0 ? `; ${faults.join('; ')}` : ''}\n`
-  )
-}
-
-function usage(why: string): number {
-  process.stderr.write(`${why}\n${USAGE}`)
-  return 2
-}
+process.exitCode = await main(process.argv.slice(2))

@@ -1,17 +1,13 @@
 /**
  * `npm run simulate -- planted [ID…] [--seeds N] [--json]`: plants each bug in turn and runs seeds until one fails. Ends with 0 when
- * every bug was found, 1 when one was missed, 2 on usage.
+ * every bug was found, 1 when one was missed.
  */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { parseArgs } from 'node:util'
 import { type Planted, PLANTED, SIMULATIONS } from './planted.ts'
 
-const USAGE = `usage: npm run simulate -- planted [ID...] [options]
-  --seeds N   give a bug up after so many, 1000 unless told
-  --json      one line of JSON per bug
-`
+/** A bug that is not found in so many is given up, unless told. */
 const SEEDS = 1_000
 const ROOT = join(import.meta.dirname, '../..')
 
@@ -23,37 +19,16 @@ type Found = {
   readonly seconds: number
 }
 
-export async function planted(args: readonly string[]): Promise<number> {
-  let parsed
-  try {
-    parsed = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        seeds: { type: 'string' },
-        json: { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
-      },
-    })
-  } catch (error) {
-    return usage(error instanceof Error ? error.message : String(error))
-  }
-  const { values, positionals } = parsed
-  if (values.help) {
-    process.stdout.write(USAGE)
-    return 0
-  }
-  if (values.seeds !== undefined && !/^[1-9][0-9]{0,6}$/.test(values.seeds))
-    return usage('--seeds takes a number')
-  const unknown = positionals.find((id) => !PLANTED.some((bug) => bug.id === id))
-  if (unknown !== undefined)
-    return usage(`no planted bug ${unknown}; there are ${PLANTED.map(({ id }) => id).join(' ')}`)
-  const bugs = PLANTED.filter(({ id }) => positionals.length === 0 || positionals.includes(id))
+type Options = { readonly seeds?: number; readonly json?: boolean }
+
+/** @param ids Which bugs; all when empty. */
+export async function planted(ids: readonly string[], options: Options): Promise<number> {
+  const bugs = PLANTED.filter(({ id }) => ids.length === 0 || ids.includes(id))
   let missed = 0
   for (const bug of bugs) {
-    const found = await seek(bug, Number(values.seeds ?? SEEDS))
+    const found = await seek(bug, options.seeds ?? SEEDS)
     if (found.seeds === null) missed++
-    process.stdout.write(values.json ? `${JSON.stringify(found)}\n` : text(found))
+    process.stdout.write(options.json === true ? `${JSON.stringify(found)}\n` : text(found))
   }
   return missed === 0 ? 0 : 1
 }
@@ -112,8 +87,3 @@ async function run(bug: Planted, { firstSeed, seeds, planted: isPlanted }: Batch
 
 const text = ({ id, name, seeds, why, seconds }: Found): string =>
   `${id.padEnd(4)} ${name.padEnd(32)} ${seeds === null ? 'MISSED' : `${seeds} seeds`.padEnd(10)} ${seconds} s  ${why.slice(0, 150)}\n`
-
-function usage(why: string): number {
-  process.stderr.write(`${why}\n${USAGE}`)
-  return 2
-}

@@ -1,12 +1,13 @@
 import test from 'ava'
 import { runBatch } from '../../simulator/batch.ts'
+import { PEERS } from '../../simulator/peers.ts'
 
 // Goal and method: simulator/scenarios/follow.ts.
 test('follow: 120 seeds of up to fourteen peers', async (t) => {
   t.timeout(300_000)
   const failures: string[] = []
   const batch = { scenario: 'follow', peers: 14, firstSeed: 1, seeds: 120 }
-  const report = await runBatch(batch, ({ ok, seed, why }) => {
+  const report = await runBatch(PEERS, batch, ({ ok, seed, why }) => {
     if (!ok) failures.push(`seed ${seed}: ${why}`)
   })
   t.deepEqual(failures, [])
@@ -17,6 +18,6 @@ test('follow: 120 seeds of up to fourteen peers', async (t) => {
 test('follow: the same seed gives the same history twice', async (t) => {
   const hashes: string[] = []
   const batch = { scenario: 'follow', peers: 14, firstSeed: 5, seeds: 1 }
-  for (const _ of [1, 2]) await runBatch(batch, ({ hash }) => hashes.push(hash))
+  for (const _ of [1, 2]) await runBatch(PEERS, batch, ({ hash }) => hashes.push(hash))
   t.is(hashes[0], hashes[1])
 })

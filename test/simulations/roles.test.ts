@@ -1,5 +1,6 @@
 import test from 'ava'
 import { runBatch } from '../../simulator/batch.ts'
+import { PEERS } from '../../simulator/peers.ts'
 
 /** Many seeds of each, and two hundred peers: `npm run test:voters`. */
 const LONG = process.env['GODWIT_LONG'] === '1'
@@ -18,9 +19,13 @@ for (const [name, peers] of [
     t.timeout(1_200_000)
     const seeds = LONG && peers < 100 ? 20 : 1
     const failures: string[] = []
-    await runBatch({ scenario: `role/${name}`, peers, firstSeed: 1, seeds }, ({ ok, seed, why, trace }) => {
-      if (!ok) failures.push(`seed ${seed}: ${why}\n${trace.join('\n')}`)
-    })
+    await runBatch(
+      PEERS,
+      { scenario: `role/${name}`, peers, firstSeed: 1, seeds },
+      ({ ok, seed, why, trace }) => {
+        if (!ok) failures.push(`seed ${seed}: ${why}\n${trace.join('\n')}`)
+      },
+    )
     t.deepEqual(failures, [])
   })
 }

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import test from 'ava'
 import { runBatch } from '../../simulator/batch.ts'
+import { PEERS } from '../../simulator/peers.ts'
 import { runSeed, type Scenario, type SeedReport, Violation } from '../../simulator/scenario.ts'
 
 const cpuMs = (): number => 0
@@ -58,7 +59,7 @@ test('nothing planted, nothing found', (t) => {
 test('a batch over threads reports as its seeds do here', async (t) => {
   const heard: SeedReport[] = []
   const batch = { scenario: 'links', peers: 6, firstSeed: 3, seeds: 4, virtualMs: 20_000, threads: 2 }
-  const report = await runBatch(batch, (seed) => heard.push(seed))
+  const report = await runBatch(PEERS, batch, (seed) => heard.push(seed))
   t.deepEqual(
     heard.map(({ seed }) => seed).toSorted((a, b) => Number(a) - Number(b)),
     [3, 4, 5, 6],

@@ -1,7 +1,8 @@
 /** Tier A of the simulator: a bounded number of seeds on every run; `npm run test:long` has many more. */
 import { setPriority } from 'node:os'
 import test from 'ava'
-import { runBatch, runHere } from '../../../simulator/raft/batch.ts'
+import { runBatch, runHere } from '../../../simulator/batch.ts'
+import { CORES } from '../../../simulator/raft/cores.ts'
 import { FAULTS } from '../../../simulator/raft/faults.ts'
 import { runSetup, runTraced } from '../../../simulator/raft/run.ts'
 import { drawn } from '../../../simulator/raft/setup.ts'
@@ -15,7 +16,7 @@ setPriority(5)
 test('sixty seeds of a swarm hold, and every kind of fault struck', async (t) => {
   t.timeout(300_000)
   const failures: string[] = []
-  const report = await runBatch({ firstSeed: 1, seeds: 60, minutes: 0.5 }, ({ ok, seed, why }) => {
+  const report = await runBatch(CORES, { firstSeed: 1, seeds: 60, minutes: 0.5 }, ({ ok, seed, why }) => {
     if (!ok) failures.push(`npm run simulate -- raft --seed ${seed} --minutes 0.5: ${why}`)
   })
   t.deepEqual(failures, [])
@@ -28,7 +29,7 @@ test('sixty seeds of a swarm hold, and every kind of fault struck', async (t) =>
 
 test('the same seed gives the same events, another seed others', (t) => {
   const batch = { firstSeed: 4, seeds: 1, minutes: 0.3 }
-  const [first, again, other] = [runHere(batch, 4), runHere(batch, 4), runHere(batch, 5)]
+  const [first, again, other] = [runHere(CORES, batch, 4), runHere(CORES, batch, 4), runHere(CORES, batch, 5)]
   t.is(first.hash, again.hash)
   t.deepEqual({ ...first, cpuMs: 0 }, { ...again, cpuMs: 0 })
   t.not(first.hash, other.hash)
