@@ -61,8 +61,11 @@ const LOWER_EVERY_MS = 15_000
 /** The longest rest after a raise; what was low for longer than this has held, and its raise begins with the shortest. */
 const REST_MS_MAX = 3_600_000
 
+/** Round trips of one link, in ms. Looked at twice a second and more, so the order that quantiles need is kept. */
+type Link = { readonly arrived: number[]; readonly sorted: number[] }
+
 export type Measuring = {
-  readonly links: Map<MemberId, number[]>
+  readonly links: Map<MemberId, Link>
   /** When this leader last proposed; it waits before the first time too. */
   proposedMs: number
   /** What it was. */
@@ -96,9 +99,9 @@ export function step(measuring: Measuring, event: Event): Effect[] {
   const { links } = measuring
   if (event.kind === 'round-trip') {
     if (event.ms > SAMPLE_MS_MAX) return []
-    const samples = links.get(event.member)
-    if (samples === undefined) links.set(event.member, [event.ms])
-    else if (samples.push(event.ms) > SAMPLES_MAX) samples.shift()
+    const link = links.get(event.member) ?? { arrived: [], sorted: [] }
+    links.set(event.member, link)
+    add(link, event.ms)
     return []
   }
   const { nowMs, followers, agreed } = event
@@ -124,10 +127,10 @@ function proposal(
 ): Timing | undefined {
   const agreedMs = agreed.electionTicks * TICK_MS
   if (followers.length === 0) return undefined
-  const atLeast = (count: number): number[][] =>
+  const atLeast = (count: number): (readonly number[])[] =>
     followers.flatMap((member) => {
-      const samples = links.get(member) ?? []
-      return samples.length >= count ? [samples] : []
+      const { sorted } = links.get(member) ?? { sorted: [] }
+      return sorted.length >= count ? [sorted] : []
     })
   const slow = wanted(atLeast(SAMPLES_SLOW), followers.length + 1)
   if (slow === undefined) return undefined
@@ -143,13 +146,13 @@ function proposal(
 
 type Wanted = { readonly heartbeatMs: number; readonly electionMs: number; readonly staggerMs: number }
 
-/** @returns Undefined while too few links have been measured to say. */
+/** @param measured Each link's round trips, in order of length. @returns Undefined while too few links say anything. */
 function wanted(measured: readonly (readonly number[])[], voters: number): Wanted | undefined {
   const needed = Math.floor(voters / 2) + 1
   const quantile = TAIL.find(([least]) => voters >= least)?.[1] ?? 1
   if (measured.length < Math.min(needed, voters - 1)) return undefined
   const [tailMs, medianMs] = [quantile, 0.5].map((share) => {
-    const all = measured.map((samples) => quantileOf(samples, share)).toSorted((a, b) => a - b)
+    const all = measured.map((sorted) => quantileOf(sorted, share)).toSorted((a, b) => a - b)
     return all[Math.min(needed, voters - 1) - 1] ?? 0
   }) as [number, number]
   const heartbeatMs = within((tailMs + medianMs) / 3, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX)
@@ -157,10 +160,26 @@ function wanted(measured: readonly (readonly number[])[], voters: number): Wante
   return { heartbeatMs, electionMs, staggerMs: within(medianMs, TICK_MS, electionMs) }
 }
 
-function quantileOf(samples: readonly number[], share: number): number {
-  const sorted = samples.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0
+function add({ arrived, sorted }: Link, ms: number): void {
+  sorted.splice(placeOf(sorted, ms), 0, ms)
+  if (arrived.push(ms) <= SAMPLES_MAX) return
+  const oldest = arrived.shift() as number
+  sorted.splice(placeOf(sorted, oldest), 1)
 }
+
+/** Where `ms` is in a sorted list, or would be: before the first that is not less. */
+function placeOf(sorted: readonly number[], ms: number): number {
+  let [from, to] = [0, sorted.length]
+  while (from < to) {
+    const middle = (from + to) >> 1
+    if ((sorted[middle] as number) < ms) from = middle + 1
+    else to = middle
+  }
+  return from
+}
+
+const quantileOf = (sorted: readonly number[], share: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0
 
 const within = (value: number, min: number, max: number): number => Math.min(max, Math.max(min, value))
 
