@@ -32,19 +32,22 @@ export function placeLeader(
   const cost = (voter: Candidate): number =>
     medianRttMs(voter, voters) + (voter.power === 'battery' ? BATTERY_MS : 0)
   const own = voters.find(({ member }) => member === self)
-  const [best] = voters
+  if (own === undefined) return undefined
+  const enough = Math.min(cost(own) * BETTER_SHARE, cost(own) - BETTER_MS)
+  const better = voters
     .filter((each) => each.reachable && each.caughtUp && !each.draining && !each.leaving && !each.noVote)
+    .filter((each) => cost(each) <= enough)
     .toSorted((a, b) => cost(a) - cost(b) || (a.member < b.member ? -1 : 1))
-  const isBetter =
-    own !== undefined &&
-    best !== undefined &&
-    cost(best) <= Math.min(cost(own) * BETTER_SHARE, cost(own) - BETTER_MS)
-  if (!isBetter) {
+    .map(({ member }) => member)
+  const [best] = better
+  if (best === undefined) {
     placing.better = undefined
     return undefined
   }
-  if (placing.better?.member !== best.member) placing.better = { member: best.member, sinceMs: nowMs }
+  // Of several that are equally near now one, now another is measured to be the nearest: that is no reason to wait anew.
+  if (placing.better === undefined || !better.includes(placing.better.member))
+    placing.better = { member: best, sinceMs: nowMs }
   if (nowMs - placing.better.sinceMs < BETTER_FOR_MS || nowMs - placing.lastMs < LEAD_MS_MIN) return undefined
   placing.lastMs = nowMs
-  return best.member
+  return placing.better.member
 }

@@ -100,6 +100,14 @@ export class Script {
     return this.group.elected.filter(({ atUs }) => atUs >= seconds * SECOND).length
   }
 
+  /** Operations of clients that ended, by how they did. */
+  ended(): { readonly ok: number; readonly fail: number; readonly info: number } {
+    const sum = { ok: 0, fail: 0, info: 0 }
+    for (const { ended } of this.simulation.clients)
+      for (const type of ['ok', 'fail', 'info'] as const) sum[type] += ended[type]
+    return sum
+  }
+
   /** @param done Called with µs until there is a leader other than `old`. */
   whenLed(old: Member, done: (us: number, leader: Member) => void): void {
     const { timeline } = this.simulation

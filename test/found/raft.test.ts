@@ -5,6 +5,8 @@ import { emptyLog, genesis } from '../../protocols/raft/genesis.ts'
 import type { Message } from '../../protocols/raft/messages.ts'
 import { create, type Raft, step } from '../../protocols/raft/raft.ts'
 import type { Entry, RaftEffect } from '../../protocols/raft/types.ts'
+import type { Candidate } from '../../protocols/roles/candidate.ts'
+import { newPlacing, placeLeader } from '../../protocols/roles/placing.ts'
 
 const header = { cluster: 'c', group: 'g', generation: 0, to: '3#1' }
 
@@ -106,6 +108,39 @@ test('who refuses its vote says what is agreed, so that a candidate learns that 
   step(candidate, { kind: 'tick', count: 20 })
   for (let token = 1; token < 5; token++) step(candidate, { kind: 'stored', token })
   t.is(candidate.role, 'leader')
+})
+
+// Three voters were near each other and the leader far from them. Which of the three was measured to be the nearest changed
+// from look to look, and each time the wait of half a minute began anew: the lead never moved (wan/leader-follows-quorum, seed 1).
+test('a leader that is far goes to one of several that are equally near, whichever is measured to be nearest now', (t) => {
+  // Of the three near pairs another one is measured to be a little longer at each look.
+  const rttMs = (a: number, b: number, look: number): number =>
+    a === 3 || b === 3 ? 160 : (a + b + look) % 3 === 0 ? 21 : 20
+  const voter = (n: number, look: number): Candidate => ({
+    member: `${n}#1`,
+    peer: String(n),
+    site: `s${n}`,
+    uplink: `s${n}`,
+    uptimeMs: 1e6,
+    reachable: true,
+    standingMs: 1e6,
+    power: 'mains',
+    rttMs: Object.fromEntries([0, 1, 2, 3].map((other) => [String(other), rttMs(n, other, look)])),
+    noVote: false,
+    draining: false,
+    leaving: false,
+    caughtUp: true,
+  })
+  const placing = newPlacing(0)
+  const moved = Array.from({ length: 340 }, (_, look) => {
+    const voters = [0, 1, 2, 3].map((n) => voter(n, look))
+    return placeLeader(placing, '3#1', voters, look * 1_000)
+  })
+  t.is(
+    moved.findIndex((to) => to !== undefined),
+    300,
+  )
+  t.true(['0#1', '1#1', '2#1'].includes(moved[300] ?? ''))
 })
 
 const messagesOf = (effects: readonly RaftEffect[]): Message[] =>

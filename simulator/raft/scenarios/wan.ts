@@ -3,6 +3,7 @@
  * timing, as in the product. Figures are leaderless times in ms; `--seeds 1000` gives their mean and quantiles.
  */
 import type { Delay, NetworkRates } from '../network.ts'
+import { Placing } from '../placing.ts'
 import type { RaftScenario, Script } from '../scenario.ts'
 import { PRODUCT_TIMING, type Setup } from '../setup.ts'
 
@@ -66,6 +67,10 @@ const REGIONS = [
   [0, 0, 0, 90, 90],
   [0, 0, 0, 0, 70],
 ]
+
+/** One way, between voters of one region and of two. */
+const NEAR_MS = 10
+const FAR_MS = 80
 
 export const WAN: readonly RaftScenario[] = [
   {
@@ -156,6 +161,44 @@ export const WAN: readonly RaftScenario[] = [
       between(script, () => 20)
       script.at(200, () => between(script, () => 400))
       steady(script, 320, 390, 0)
+    },
+  },
+  {
+    name: 'wan/leader-follows-quorum',
+    summary:
+      'three of five voters are near each other, then another three: the lead goes there, once each time',
+    world: () => wan(streams({ minUs: FAR_MS * MS, meanUs: MS }), 1_250),
+    play(script) {
+      const placing = new Placing(script.simulation, script.group)
+      const oneWay = (hosts: readonly number[], a: number, b: number): number =>
+        hosts.includes(a) && hosts.includes(b) ? NEAR_MS : FAR_MS
+      const follows = (hosts: readonly number[], transfers: number): void => {
+        const { id, host } = script.leader()
+        script.must(hosts.includes(host.number), `${id} leads, the majority is at ${hosts.join(' ')}`)
+        const { length } = placing.done
+        script.must(length === transfers, `${length} transfers, ${transfers} were due`)
+      }
+      const first = [0, 1, 2]
+      between(script, (a, b) => oneWay(first, a, b))
+      // An operator wants it far away, whoever led first.
+      script.at(5, () => script.leader().feed({ kind: 'transfer', to: '4#1' }))
+      script.at(20, () => script.must(script.leader().id === '4#1', `${script.leader().id} leads`))
+      // Five minutes after it began to lead, and not a minute after that.
+      script.at(300, () => follows([4], 0))
+      script.at(345, () => follows(first, 1))
+      script.at(400, () => {
+        const { number } = script.leader().host
+        const second = [first.find((host) => host !== number) ?? 0, 3, 4]
+        between(script, (a, b) => oneWay(second, a, b))
+        script.at(590, () => follows([number], 1))
+        script.at(650, () => follows(second, 2))
+        script.at(1_240, () => {
+          follows(second, 2)
+          script.must(script.electedSince(20) === 2, `${script.electedSince(20)} leaders were elected`)
+          const { fail, info } = script.ended()
+          script.must(fail + info === 0, `${fail} operations failed, of ${info} nobody knows`)
+        })
+      })
     },
   },
   {
