@@ -97,12 +97,20 @@ export class RaftNetwork {
     link.blocked = blocked
   }
 
-  /** Faults end; what is cut off for good is told by `isBlocked`. */
+  /**
+   * Faults end; what is cut off for good is told by `isBlocked`. What was late stays late, but what is sent from now on
+   * does not wait for it, as over a new connection.
+   */
   calm(hosts: readonly number[], isBlocked: (from: number, to: number) => boolean): void {
     this.#hostile = false
+    for (const row of this.#links) {
+      for (const link of row ?? []) {
+        if (link === undefined) continue
+        this.lost += link.held.splice(0).length
+        Object.assign(link, { cloggedUntilUs: 0, lastUs: 0 })
+      }
+    }
     this.partition(hosts, isBlocked)
-    for (const row of this.#links)
-      for (const link of row ?? []) if (link !== undefined) link.cloggedUntilUs = 0
   }
 
   /** @param arrive Called once for each copy that gets through, when it does. */
@@ -114,8 +122,9 @@ export class RaftNetwork {
     const { loss, duplicate, replay, replayUs } = this.rates
     if (this.#hostile && duplicate > 0 && this.#dice.chance(duplicate))
       this.#fly(link, this.#delay(link), arrive)
+    // Of what comes again much later nothing is held up: a network that keeps the order keeps that of first copies.
     if (this.#hostile && replay > 0 && this.#dice.chance(replay))
-      this.#fly(link, this.#dice() * replayUs, arrive)
+      this.#arrive(link, this.#timeline.nowUs + this.#dice() * replayUs, arrive)
     if (this.#hostile && this.#dice.chance(link.loss ?? loss)) return void this.lost++
     this.#fly(link, this.#delay(link), arrive)
   }
@@ -129,8 +138,12 @@ export class RaftNetwork {
     const { nowUs } = this.#timeline
     let atUs = Math.max(nowUs + delayUs, link.cloggedUntilUs)
     if (this.rates.ordered) atUs = link.lastUs = Math.max(atUs, link.lastUs)
+    this.#arrive(link, atUs, arrive)
+  }
+
+  #arrive(link: Link, atUs: number, arrive: () => void): void {
     link.flying++
-    this.#timeline.after(atUs - nowUs, () => {
+    this.#timeline.after(atUs - this.#timeline.nowUs, () => {
       link.flying--
       if (link.blocked) this.lost++
       else arrive()
