@@ -231,23 +231,23 @@ function hearPeer(raft: Raft, message: Exclude<Message, FromLeader>): void {
   }
 }
 
-/** Hands out what is committed and durable here; a change of configuration is in force from here on. */
-export function apply(raft: Raft): void {
+/** Hands out what is committed and durable here, `upTo` an index; a change of configuration is in force from here on. */
+export function apply(raft: Raft, upTo = Infinity): void {
   const { log } = raft
-  const to = Math.min(log.commit, log.stable)
+  const to = Math.min(log.commit, log.stable, upTo)
   if (log.applying < log.base.index || to <= log.applying) return
-  for (const entry of handable(raft, logs.slice(log, log.applying + 1, to))) {
+  const given = logs.slice(log, log.applied + 1, log.applying)
+  for (const entry of handable(raft, given, logs.slice(log, log.applying + 1, to))) {
     log.applying = entry.index
     raft.out.apply.push(entry)
     if (entry.kind === 'configuration') switchConfiguration(raft, entry.index, entry.data)
   }
 }
 
-/** Those that fit the bound on what the state machine has to do; one at least, when it has nothing to do. */
-function handable({ log, config }: Raft, entries: Entry[]): Entry[] {
+/** Those that fit, beside what it was given, the bound on what the state machine has to do; one at least, when that is nothing. */
+export function handable({ config }: Raft, given: readonly Entry[], entries: Entry[]): Entry[] {
   const { maxCommittedSizePerReady: most = Infinity } = config
   if (most === Infinity) return entries
-  const given = logs.slice(log, log.applied + 1, log.applying)
   let bytes = given.reduce((sum, { data }) => sum + data.length, 0)
   const end = entries.findIndex(({ data }, at) => (bytes += data.length) > most && given.length + at > 0)
   return end === -1 ? entries : entries.slice(0, end)

@@ -37,7 +37,7 @@ export function proposeChange(raft: Raft, token: number, change: ConfigurationCh
 function faultOf({ configuration }: Raft, change: ConfigurationChange): string | undefined {
   const isJoint = configuration.votersOutgoing.length > 0
   if (isJoint && !isLeaveJoint(change)) return 'must transition out of joint config first'
-  if (!isJoint && isLeaveJoint(change)) return 'not in joint state; refusing empty conf change'
+  if (!isJoint && change.changes.length === 0) return 'not in joint state; refusing empty conf change'
   const outcome = changed(configuration, change)
   if ('refused' in outcome) return outcome.refused
   const { voters, learners, learnersNext } = outcome.configuration

@@ -221,7 +221,8 @@ export function hearOwnWrite(raft: Raft): void {
 
 function countOwn({ progress, config, log }: Raft): void {
   const own = progress.get(config.self)
-  if (own !== undefined) flow.maybeUpdate(own, log.stable)
+  if (own !== undefined && flow.maybeUpdate(own, log.stable) && own.state === 'probe')
+    flow.becomeReplicate(own)
 }
 
 /** What is committed now goes to everybody. @returns Whether anything was. */

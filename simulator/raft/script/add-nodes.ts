@@ -78,10 +78,12 @@ export function addNodes(environment: Environment, command: Command): void {
       history: [snapshot],
       told: { leader: '', role: 'follower', hardState },
       outbox: [],
+      own: [],
+      spoken: new Set(),
       appendWork: [],
       applyWork: [],
+      givenTo: index,
       appendedTo: index,
-      after: [],
     })
     log(environment, born(raft))
   }

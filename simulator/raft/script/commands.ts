@@ -121,7 +121,8 @@ function compactLog(environment: Environment, command: Command): void {
   const [id = 0, index = 0] = idsOf(command)
   const node = nodeAt(environment, id)
   const { log: held } = node.raft
-  if (index < held.base.index || index > held.applied) throw new ScriptError(`cannot compact to ${index}`)
+  if (index < node.disk.first) throw new ScriptError('requested index is unavailable due to compaction')
+  if (index > held.applied) throw new ScriptError(`cannot compact to ${index}`)
   compactDisk(node.disk, index + 1)
   compact(held, index)
   raftLog(environment, node)

@@ -13,6 +13,7 @@ import {
 } from '../../../protocols/raft/confchange.ts'
 import type { MemberId } from '../../../protocols/raft/member.ts'
 import type { Configuration, SingleChange } from '../../../protocols/raft/types.ts'
+import { isTrue, valueOf } from './arguments.ts'
 import type { Command } from './data-driven.ts'
 import { nameOf, nodeOf, parseChanges } from './members.ts'
 
@@ -33,24 +34,38 @@ export const newConfchangeSuite = (): ConfchangeSuite => ({
 
 export function performConfchange(suite: ConfchangeSuite, command: Command): string {
   const lastIndex = suite.lastIndex++
+  const input = parseChanges(command.input)
+  if (command.name === 'leave-joint' && input.length > 0) return 'this command takes no input\n'
   // Number 0 is what etcd's server writes over a change that it has decided to leave out.
-  const changes = parseChanges(command.input).filter(({ peer }) => nodeOf(peer) !== 0)
+  const changes = input.filter(({ peer }) => nodeOf(peer) !== 0)
   const outcome = perform(suite.configuration, command, changes)
   if ('refused' in outcome) return `${outcome.refused}\n`
   suite.configuration = outcome.configuration
   const fresh = Math.max(lastIndex, 1)
   const members = membersOf(suite.configuration)
-  suite.next = new Map(members.map((member) => [member, suite.next.get(member) ?? fresh]))
+  const isNew = (member: MemberId): boolean => isForgotten(suite.configuration, member, changes)
+  suite.next = new Map(
+    members.map((member) => [member, isNew(member) ? fresh : (suite.next.get(member) ?? fresh)]),
+  )
   return describe(suite)
 }
 
-function perform(before: Configuration, { name, arguments: all }: Command, changes: SingleChange[]): Outcome {
+/** Removed and added again by one change; who still votes in the old majority was never gone. */
+const isForgotten = (
+  { votersOutgoing }: Configuration,
+  member: MemberId,
+  changes: readonly SingleChange[],
+): boolean =>
+  !votersOutgoing.includes(member) &&
+  changes.some(({ kind, peer }) => kind === 'remove-node' && peer === member)
+
+function perform(before: Configuration, command: Command, changes: SingleChange[]): Outcome {
+  const { name } = command
   if (name === 'simple') return simple(before, changes)
   if (name === 'enter-joint') {
-    const autoLeave = all.find(({ key }) => key === 'autoleave')?.values[0] === 'true'
-    return enterJoint(before, autoLeave, changes)
+    return enterJoint(before, isTrue(valueOf(command, 'autoleave')), changes)
   }
-  return changes.length > 0 ? { refused: 'this command takes no input' } : leaveJoint(before)
+  return leaveJoint(before)
 }
 
 function describe({ configuration, next }: ConfchangeSuite): string {

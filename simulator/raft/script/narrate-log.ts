@@ -40,7 +40,9 @@ export function append(
   return []
 }
 
-export function restore(before: View, { index, logTerm }: MessageOf<'MsgSnap'>, raft: Raft): string[] {
+export function restore(before: View, heard: MessageOf<'MsgSnap'>, raft: Raft): string[] {
+  if (raft.role === 'leader') return []
+  const { index, logTerm } = heard
   const { log } = raft
   const what = `snapshot [index: ${index}, term: ${logTerm}]`
   const end = `[commit: ${log.commit}, lastindex: ${lastIndex(log)}, lastterm: ${lastTerm(log)}]`
@@ -79,7 +81,7 @@ export function appendResponse(before: View, heard: MessageOf<'MsgAppResp'>, raf
     const hint = `(index ${rejectHint}, term ${logTerm})`
     const heardOf = `DEBUG ${id(raft)} received MsgAppResp(rejected, hint: ${hint}) from ${nameOf(from)} for index ${index}`
     const next = is.transfer === undefined ? is.next : decreasedTo(before, was, heard)
-    const moved = is.state !== was.state || next !== was.next
+    const moved = was.state !== 'snapshot' && (is.state !== was.state || next !== was.next)
     const then = { ...was, next, recentActive: true, paused: was.state === 'replicate' && was.paused }
     const decreased = `DEBUG ${id(raft)} decreased progress of ${nameOf(from)} to [${shown(then, from, before)}]`
     return moved ? [heardOf, decreased] : [heardOf]

@@ -11,7 +11,7 @@ import type { Raft } from '../../../protocols/raft/raft.ts'
 import type { RaftEvent } from '../../../protocols/raft/types.ts'
 import { nameOf, nodeOf } from './members.ts'
 import { append, appendResponse, restore, shown, snapshots } from './narrate-log.ts'
-import { switchedText } from './text.ts'
+import { roleText, switchedText } from './text.ts'
 import { saidSince, type View } from './view.ts'
 
 export function narrate(before: View, event: RaftEvent, raft: Raft): string[] {
@@ -38,11 +38,22 @@ export function narrate(before: View, event: RaftEvent, raft: Raft): string[] {
 }
 
 const id = ({ config }: Raft): string => nameOf(config.self)
+export const DROPPED = 'raft proposal dropped'
+/** Why a leader takes no proposals. */
+export const transferring = (raft: Raft): string =>
+  `DEBUG ${id(raft)} [term ${raft.term}] transfer leadership to ${nameOf(raft.transferee)} is in progress; dropping proposal`
 export const becameFollower = (raft: Raft): string => `INFO ${id(raft)} became follower at term ${raft.term}`
 
-function leavesJoint(before: View, { log, configuration }: Raft): string[] {
-  if (lastIndex(log) === before.lastIndex) return []
+function leavesJoint(before: View, raft: Raft): string[] {
+  const { log, configuration, role, transferee, lastChangeIndex } = raft
   const what = describeConfiguration(configuration, nameOf)
+  if (role === 'leader' && configuration.autoLeave && transferee !== '' && lastChangeIndex <= log.applied) {
+    return [
+      transferring(raft),
+      `DEBUG not initiating automatic transition out of joint configuration ${what}: ${DROPPED}`,
+    ]
+  }
+  if (lastIndex(log) === before.lastIndex) return []
   return [`INFO initiating automatic transition out of joint configuration ${what}`]
 }
 
@@ -106,11 +117,9 @@ function ownVote(before: View, raft: Raft): string[] {
   return polled(before, 'MsgVoteResp', self, true, raft)
 }
 
-/** A pre-candidate counts its own vote at once; etcd's does with the next Ready: then is the time for these. */
-export function ownPreVote(before: View, raft: Raft): string[] {
-  const asks = requests(before, raft).some(({ kind }) => kind === 'MsgPreVote')
-  return asks ? polledLines(new Map(), 'MsgPreVoteResp', raft.config.self, true, raft) : []
-}
+/** A pre-candidate counts its own vote at once; etcd's does when it hears of it: then is the time for these. */
+export const ownPreVote = (raft: Raft): string[] =>
+  polledLines(new Map(), 'MsgPreVoteResp', raft.config.self, true, raft)
 
 function polled(before: View, kind: Message['kind'], from: MemberId, granted: boolean, raft: Raft): string[] {
   const lines = polledLines(before.votes, kind, from, granted, raft)
@@ -155,16 +164,20 @@ function message(before: View, heard: Message, raft: Raft): string[] {
       return [...lines, ...appendResponse(before, heard, raft)]
     case 'MsgTimeoutNow':
       return [...lines, ...timeoutNow(before, heard, raft)]
+    case 'MsgTransferLeader':
+      return [...lines, ...transfer(before, heard.transferee, raft)]
     default:
       return lines
   }
 }
 
 function oldTerm(before: View, heard: Message, raft: Raft): string[] {
-  const { kind, from, term } = heard
+  const { kind, term } = heard
+  // As it is printed, it comes from whom it is about.
+  const from = heard.kind === 'MsgTransferLeader' ? heard.transferee : heard.from
   if (heard.kind === 'MsgPreVote') return votes(before, heard, raft)
-  // A leader of an old term is told of the new one.
-  if (saidSince(before, raft).length > 0) return []
+  // Of term 0 is what etcd's core hears of its host. A leader of an old term is told of the new one.
+  if (term === 0 || saidSince(before, raft).length > 0) return []
   const what = `ignored a ${kind} message with lower term from ${nameOf(from)} [term: ${term}]`
   return [`INFO ${id(raft)} [term: ${raft.term}] ${what}`]
 }
@@ -209,16 +222,22 @@ function votes(before: View, { kind, from, index, logTerm }: VoteRequest, raft: 
 
 function voteResponse(
   before: View,
-  { kind, from, reject }: MessageOf<'MsgVoteResp' | 'MsgPreVoteResp'>,
+  { kind, from, term, reject }: MessageOf<'MsgVoteResp' | 'MsgPreVoteResp'>,
   raft: Raft,
 ): string[] {
   const asked = kind === 'MsgPreVoteResp' ? 'pre-candidate' : 'candidate'
   const isNewTerm = kind === 'MsgVoteResp' ? raft.term !== before.term : reject && raft.term !== before.term
-  if (before.role !== asked || isNewTerm) return []
+  // A pre-vote that was granted to an earlier campaign is not counted.
+  const isOld = kind === 'MsgPreVoteResp' && !reject && term !== before.term + 1
+  if (before.role !== asked || isNewTerm || isOld) return []
   return polled(before, kind, from, !reject, raft)
 }
 
 function timeoutNow(before: View, { from }: Message, raft: Raft): string[] {
+  if (raft.role === before.role && before.role.endsWith('candidate')) {
+    const where = `[term ${raft.term} state ${roleText(raft.role)}]`
+    return [`DEBUG ${id(raft)} ${where} ignored MsgTimeoutNow from ${nameOf(from)}`]
+  }
   if (before.role !== 'follower') return []
   const what = `received MsgTimeoutNow from ${nameOf(from)} and starts an election to get leadership.`
   return [`INFO ${id(raft)} [term ${before.term}] ${what}`, ...campaign(before, raft)]
@@ -236,8 +255,11 @@ function forgetLeader(before: View, raft: Raft): string[] {
 function transfer(before: View, to: MemberId, raft: Raft): string[] {
   const [self, name, term] = [id(raft), nameOf(to), raft.term]
   if (raft.role !== 'leader') {
-    return raft.leader === '' ? [`INFO ${self} no leader at term ${term}; dropping leader transfer msg`] : []
+    return raft.role === 'follower' && raft.leader === ''
+      ? [`INFO ${self} no leader at term ${term}; dropping leader transfer msg`]
+      : []
   }
+  if (!raft.progress.has(to)) return [`DEBUG ${self} no progress available for ${name}`]
   if (raft.configuration.learners.includes(to)) {
     return [`DEBUG ${self} is learner. Ignored transferring leadership`]
   }
@@ -265,7 +287,8 @@ function transfer(before: View, to: MemberId, raft: Raft): string[] {
 
 function unreachable(peer: MemberId, raft: Raft): string[] {
   const progress = raft.progress.get(peer)
-  if (raft.role !== 'leader' || progress === undefined) return []
+  if (raft.role !== 'leader') return []
+  if (progress === undefined) return [`DEBUG ${id(raft)} no progress available for ${nameOf(peer)}`]
   const state = shown(progress, peer, raft)
   return [`DEBUG ${id(raft)} failed to send message to ${nameOf(peer)} because it is unreachable [${state}]`]
 }

@@ -23,12 +23,22 @@ export type ScriptNode = {
   told: { readonly leader: string; readonly role: Role; readonly hardState: HardState }
   /** What the host has to say itself: proposals that it passes on to the leader. */
   outbox: Mail[]
+  /** What the core says to itself once it is on disk, since the last Ready: its votes, and what it appended as leader. */
+  own: Own[]
+  /** All that was said since the last Ready, the host's and the core's, in order. */
+  readonly spoken: Set<unknown>
   appendWork: Work[]
   applyWork: Work[]
+  /** Async: the apply thread has been given what is committed up to here. */
+  givenTo: number
   /** Async: the append thread has said that entries up to here, of what is in the log now, are written. */
   appendedTo: number
-  /** Lines that belong behind the next Ready. */
-  readonly after: string[]
+}
+
+/** `lines`: what etcd's core logs when it hears it, and ours cannot be seen to, since it knew before. */
+export type Own = {
+  readonly said: Said & { readonly term: number }
+  readonly lines: readonly string[]
 }
 
 /** Something under way: how it is printed, and what its arrival does. */

@@ -11,15 +11,20 @@ import type { ConfigurationChange, Entry, RaftEffect, RaftEvent } from '../../..
 import { isTrue, nodeIn, valueOf } from './arguments.ts'
 import type { Command } from './data-driven.ts'
 import { type Environment, log, rememberV1 } from './environment.ts'
+import { listen } from './hearing.ts'
 import { nameOf, nodeOf, parseChanges, ScriptError } from './members.ts'
+import { DROPPED, transferring } from './narrate.ts'
 import type { ScriptNode } from './node.ts'
+import { viewOf } from './view.ts'
 
-const DROPPED = 'raft proposal dropped'
 const TOKEN = 0
 
 /** @returns Why the core did not take it. */
-function offer({ raft }: ScriptNode, event: RaftEvent): Extract<RaftEffect, { kind: 'refused' }> | undefined {
+function offer(node: ScriptNode, event: RaftEvent): Extract<RaftEffect, { kind: 'refused' }> | undefined {
+  const { raft } = node
+  const before = viewOf(raft)
   hear(raft, event)
+  listen(node, before)
   const answers = raft.out.answers.splice(0)
   return answers.find((each) => each.kind === 'refused')
 }
@@ -31,11 +36,12 @@ export function propose(environment: Environment, command: Command): void {
   proposeData(environment, nodeIn(environment, { ...command, arguments: [first] }), data)
 }
 
-function proposeData(environment: Environment, each: ScriptNode, data: Uint8Array): void {
+/** `by`: who was asked first; a proposal that is passed on twice still comes from there. */
+function proposeData(environment: Environment, each: ScriptNode, data: Uint8Array, by = each): void {
   const refused = offer(each, { kind: 'propose', token: TOKEN, data })
   if (refused === undefined) return
   const entry = { term: 0, index: 0, kind: 'normal' as const, data }
-  if (!passOn(each, entry, (leader) => proposeData(environment, leader, data))) {
+  if (!passOn(each, { entry, by, isV1: false }, (leader) => proposeData(environment, leader, data, by))) {
     drop(environment, each, refused.why)
   }
 }
@@ -44,19 +50,27 @@ function drop(environment: Environment, { raft }: ScriptNode, why: string): neve
   const id = nameOf(raft.config.self)
   if (raft.leader === '') log(environment, [`INFO ${id} no leader at term ${raft.term}; dropping proposal`])
   if (why === 'transferring') {
-    log(environment, [
-      `DEBUG ${id} [term ${raft.term}] transfer leadership to ${nameOf(raft.transferee)} is in progress; dropping proposal`,
-    ])
+    log(environment, [transferring(raft)])
   }
   throw new ScriptError(DROPPED)
 }
 
+type Asked = { readonly entry: Entry; readonly by: ScriptNode; readonly isV1: boolean }
+
 /** @returns Whether there is a leader elsewhere. */
-function passOn(each: ScriptNode, entry: Entry, arrive: (leader: ScriptNode) => void): boolean {
-  const { leader, role, config } = each.raft
+function passOn(each: ScriptNode, { entry, by, isV1 }: Asked, arrive: (leader: ScriptNode) => void): boolean {
+  const { leader, role } = each.raft
   if (leader === '' || role === 'leader') return false
-  const said = { from: nameOf(config.self), to: nameOf(leader), type: 'MsgProp', entries: [entry] }
-  each.outbox.push({ to: nodeOf(leader), said, isLocal: false, arrive })
+  const said = {
+    from: nameOf(by.raft.config.self),
+    to: nameOf(leader),
+    type: 'MsgProp',
+    entries: [entry],
+    isV1,
+  }
+  const mail = { to: nodeOf(leader), said, isLocal: false, arrive }
+  each.outbox.push(mail)
+  each.spoken.add(mail)
   return true
 }
 
@@ -80,6 +94,7 @@ function changeAt(
   each: ScriptNode,
   change: ConfigurationChange,
   isV1: boolean,
+  by = each,
 ): void {
   const { raft } = each
   const refused = offer(each, { kind: 'propose-change', token: TOKEN, change })
@@ -88,7 +103,7 @@ function changeAt(
     return
   }
   const entry = { term: 0, index: 0, kind: 'configuration' as const, data: encodeChange(change) }
-  if (passOn(each, entry, (leader) => changeAt(environment, leader, change, isV1))) return
+  if (passOn(each, { entry, by, isV1 }, (leader) => changeAt(environment, leader, change, isV1, by))) return
   const reason = whyRefused(each, refused)
   if (reason === undefined) return drop(environment, each, refused.why)
   const text = `${describeChange(change)} at config ${describeConfiguration(raft.configuration, nameOf)}`

@@ -8,9 +8,9 @@
  */
 import type { Entry } from '../../../protocols/raft/types.ts'
 import { type Environment, log, print } from './environment.ts'
-import { applyCommitted, tell } from './hearing.ts'
+import { applyCommitted, heardOfItself, tell } from './hearing.ts'
 import { type ScriptNode, write } from './node.ts'
-import { type Ready, readyText, takeReady } from './taking.ts'
+import { type Ready, readyText, takeReady, toBeGiven } from './taking.ts'
 import { handToThreads } from './threads.ts'
 
 type Done = { readonly committed: readonly Entry[]; readonly lines: readonly string[] }
@@ -20,12 +20,12 @@ export function processReady(environment: Environment, node: ScriptNode): void {
   const { committed, lines } = node.isAsync ? hand(environment, node, ready) : perform(node, ready)
   environment.mail.push(...ready.messages.filter(({ to }) => to !== 0))
   print(environment, readyText(environment, ready, committed))
-  log(environment, [...lines, ...node.after.splice(0)])
+  log(environment, lines)
 }
 
 /** The order in which the core hears of what is done is that in which etcd's does. */
 function perform(node: ScriptNode, { store, messages, promises }: Ready): Done {
-  messages.push(...promises)
+  messages.push(...promises.filter((each) => 'arrive' in each))
   if (store !== undefined) write(node.disk, store)
   const written = (): string[] =>
     store === undefined ? [] : tell(node, { kind: 'stored', token: store.token })
@@ -36,11 +36,17 @@ function perform(node: ScriptNode, { store, messages, promises }: Ready): Done {
   const then = leads ? written() : []
   const index = committed.at(-1)?.index
   const done = index === undefined ? [] : tell(node, { kind: 'applied', index })
-  return { committed, lines: [...first, ...lines, ...then, ...done] }
+  // Of what it said to itself the last is what the core hears of as written.
+  const own = promises.filter((each) => 'lines' in each)
+  const early = own.slice(0, -1).flatMap((each) => heardOfItself(node, each))
+  const late = own.slice(-1).flatMap((each) => heardOfItself(node, each))
+  const all = leads ? [...lines, ...early, ...then] : [...early, ...first, ...lines]
+  return { committed, lines: [...all, ...done, ...late] }
 }
 
 function hand(environment: Environment, node: ScriptNode, ready: Ready): Done {
-  const done = applyCommitted(node)
-  handToThreads(environment, node, ready, done.committed)
-  return done
+  const committed = toBeGiven(node)
+  node.givenTo = committed.at(-1)?.index ?? node.givenTo
+  handToThreads(environment, node, ready, committed)
+  return { committed, lines: [] }
 }

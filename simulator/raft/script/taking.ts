@@ -2,15 +2,15 @@
  * What comes out of a core since it was last asked, as etcd's Ready has it: state that changed, entries to write, entries
  * to apply, messages.
  */
-import { lastIndex } from '../../../protocols/raft/log.ts'
+import { lastIndex, slice } from '../../../protocols/raft/log.ts'
 import type { Message } from '../../../protocols/raft/messages.ts'
-import { flush } from '../../../protocols/raft/raft.ts'
+import { flush, handable } from '../../../protocols/raft/raft.ts'
 import { currentHardState } from '../../../protocols/raft/state.ts'
 import type { Entry, HardState, Snapshot } from '../../../protocols/raft/types.ts'
 import type { Environment } from './environment.ts'
 import { mailOf } from './hearing.ts'
 import { nodeOf } from './members.ts'
-import type { Mail, ScriptNode, StoreEffect } from './node.ts'
+import type { Mail, Own, ScriptNode, StoreEffect } from './node.ts'
 import { entriesText, hardStateText, roleText, saidText, snapshotText } from './text.ts'
 
 export type Ready = {
@@ -21,17 +21,19 @@ export type Ready = {
   readonly entries: readonly Entry[]
   readonly snapshot: Snapshot | undefined
   readonly messages: Mail[]
-  /** Messages that promise what is to be written. */
-  readonly promises: readonly Mail[]
+  /** Messages that promise what is to be written, in the order in which they were said; some the core says to itself. */
+  readonly promises: readonly (Mail | Own)[]
   /** Undefined when there is nothing to write but, maybe, a commit index. */
   readonly store: StoreEffect | undefined
 }
 
-export function hasReady({ raft, told, outbox, isAsync }: ScriptNode): boolean {
+export function hasReady(node: ScriptNode): boolean {
+  const { raft, told, outbox, isAsync } = node
   const { out, writing } = raft
   const says = out.messages.length + writing.waiting.length + outbox.length > 0
   const isNew = told.leader !== raft.leader || told.role !== raft.role
-  return says || isNew || hasNewHardState(raft, told) || hasUnwritten(raft) || hasCommitted(raft, isAsync)
+  if (says || isNew || hasNewHardState(raft, told) || hasUnwritten(raft)) return true
+  return isAsync ? toBeGiven(node).length > 0 : hasCommitted(raft)
 }
 
 type Core = ScriptNode['raft']
@@ -48,8 +50,15 @@ function hasUnwritten({ log: { stable, ...rest }, writing }: Core): boolean {
 }
 
 /** A host that writes at once may be given entries to apply that it is to write just now. */
-function hasCommitted({ log: { commit, stable, applying, base } }: Core, isAsync: boolean): boolean {
-  return applying >= base.index && Math.min(commit, isAsync ? stable : commit) > applying
+const hasCommitted = ({ log: { commit, applying, base } }: Core): boolean =>
+  applying >= base.index && commit > applying
+
+/** What is committed and on disk, and not given to the apply thread yet: there the core hands it out. */
+export function toBeGiven({ raft, givenTo }: ScriptNode): Entry[] {
+  const { log } = raft
+  if (log.applying < log.base.index) return []
+  const to = Math.max(givenTo, log.applying)
+  return handable(raft, slice(log, log.applied + 1, to), slice(log, to + 1, Math.min(log.commit, log.stable)))
 }
 
 /** The same message twice is two messages: what is not said again in the product, is in scripts. */
@@ -59,8 +68,15 @@ export function takeReady(environment: Environment, node: ScriptNode): Ready {
   const isNew = told.leader !== raft.leader || told.role !== raft.role
   const effects = flush(raft)
   const store = effects.find((each) => each.kind === 'store')
-  const sends = effects.flatMap((each) => (each.kind === 'send' ? [each.message] : []))
-  const mail = (messages: Message[]): Mail[] => messages.map((message) => mailOf(environment, message))
+  const order = [...node.spoken]
+  const inOrder = <Each>(all: Each[]): Each[] => all.sort((a, b) => order.indexOf(a) - order.indexOf(b))
+  node.spoken.clear()
+  const said = inOrder([
+    ...effects.flatMap((each) => (each.kind === 'send' ? [each.message] : [])),
+    ...node.outbox.splice(0),
+    ...node.own.splice(0),
+  ])
+  const mail = (each: Message | Mail): Mail => ('said' in each ? each : mailOf(environment, each))
   const entries = store?.entries ?? []
   const ready = {
     isSynced:
@@ -69,8 +85,8 @@ export function takeReady(environment: Environment, node: ScriptNode): Ready {
     hardState: isSame(hardState, told.hardState) ? undefined : hardState,
     entries,
     snapshot: store?.dropFrom === 0 ? store.snapshot : undefined,
-    messages: [...mail(sends.filter((each) => !isPromise(each))), ...node.outbox.splice(0)],
-    promises: mail(sends.filter(isPromise)),
+    messages: said.flatMap((each) => ('lines' in each || isPromise(each) ? [] : [mail(each)])),
+    promises: said.filter(isPromise).map((each) => ('lines' in each ? each : mail(each))),
     store,
   }
   node.appendedTo = Math.min(node.appendedTo, (entries[0]?.index ?? Infinity) - 1)
@@ -79,8 +95,10 @@ export function takeReady(environment: Environment, node: ScriptNode): Ready {
 }
 
 /** Of etcd's core these wait for the disk, refusals too; of ours, refusals need not. */
-const isPromise = ({ kind }: Message): boolean =>
-  kind === 'MsgAppResp' || kind === 'MsgVoteResp' || kind === 'MsgPreVoteResp'
+const isPromise = (each: Message | Mail | Own): each is Message | Own =>
+  'lines' in each || ('kind' in each && PROMISES.includes(each.kind))
+
+const PROMISES: readonly string[] = ['MsgAppResp', 'MsgVoteResp', 'MsgPreVoteResp']
 
 export function readyText({ v1 }: Environment, ready: Ready, committed: readonly Entry[]): string {
   const { softState, hardState, entries, snapshot, messages } = ready

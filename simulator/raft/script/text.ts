@@ -25,9 +25,9 @@ export const hardStateText = ({ term, vote, commit }: HardState): string =>
 
 const quoted = (data: Uint8Array): string => JSON.stringify(new TextDecoder().decode(data))
 
-function entryText(entry: Entry, v1: V1Changes): string {
+function entryText(entry: Entry, v1: V1Changes, isV1 = v1.has(keyOf(entry))): string {
   if (entry.kind === 'normal') return `${keyOf(entry)} EntryNormal ${quoted(entry.data)}`
-  const type = v1.has(keyOf(entry)) ? 'EntryConfChange' : 'EntryConfChangeV2'
+  const type = isV1 ? 'EntryConfChange' : 'EntryConfChangeV2'
   return `${keyOf(entry)} ${type} ${describeChanges(decodeChange(entry.data).changes)}`.trimEnd()
 }
 
@@ -62,6 +62,8 @@ export type Said = {
   readonly commit?: number
   readonly vote?: number
   readonly entries?: readonly Entry[]
+  /** Proposed as etcd's older kind of change, and in no log yet. */
+  readonly isV1?: boolean
   readonly snapshot?: Omit<Snapshot, 'data'>
   readonly responses?: readonly Said[]
 }
@@ -72,7 +74,7 @@ export function saidText(said: Said, v1: V1Changes, indent = ''): string {
   if (said.reject === true) text += ` Rejected (Hint: ${rejectHint})`
   if ((said.commit ?? 0) !== 0) text += ` Commit:${said.commit}`
   if ((said.vote ?? 0) !== 0) text += ` Vote:${said.vote}`
-  const lines = entries.map((entry) => entryText(entry, v1))
+  const lines = entries.map((entry) => entryText(entry, v1, said.isV1))
   if (lines.length === 1) text += ` Entries:[${lines[0]}]`
   if (lines.length > 1)
     text += ` Entries:[\n${lines.map((line) => `${indent}  ${line}\n`).join('')}${indent}]`

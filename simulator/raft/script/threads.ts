@@ -6,11 +6,11 @@
 import { lastIndex, lastTerm, termAt } from '../../../protocols/raft/log.ts'
 import type { Entry } from '../../../protocols/raft/types.ts'
 import { type Environment, log, print } from './environment.ts'
-import { tell } from './hearing.ts'
+import { applyCommitted, heardOfItself, tell } from './hearing.ts'
 import { nameOf, nodeOf } from './members.ts'
-import { type Mail, type ScriptNode, type Work, write } from './node.ts'
+import { type Mail, type Own, type ScriptNode, type Work, write } from './node.ts'
 import type { Ready } from './taking.ts'
-import { type Said, saidText } from './text.ts'
+import { saidText } from './text.ts'
 
 export function handToThreads(
   environment: Environment,
@@ -40,9 +40,13 @@ function appendWork(environment: Environment, node: ScriptNode, ready: Ready): W
     isTold = true
     log(environment, tell(node, { kind: 'stored', token: store.token }))
   }
-  const acknowledgements = ownAcknowledgements(node, ready, stored)
   const completions = completion(environment, node, ready, stored)
-  const responses = [...acknowledgements, ...promises, ...completions]
+  const own = promises.filter((each) => 'lines' in each)
+  const answers = promises.map((each) => {
+    if (!('lines' in each)) return each
+    return toItself(environment, node, each, each === own.at(-1) ? stored : () => undefined)
+  })
+  const responses = [...answers, ...completions]
   const state = hardState && { ...hardState, vote: nodeOf(hardState.vote) }
   const said = {
     from: nameOf(node.raft.config.self),
@@ -56,27 +60,18 @@ function appendWork(environment: Environment, node: ScriptNode, ready: Ready): W
   const perform = (): void => {
     if (store !== undefined) write(node.disk, store)
     // Where nothing of it comes back to the node as a message, the core hears of it at once.
-    if (acknowledgements.length + completions.length === 0) stored()
+    if (own.length + completions.length === 0) stored()
   }
   return { said, perform, responses }
 }
 
-/** Its own vote, and its own entries: the core counts both when it hears that they are on disk. */
-function ownAcknowledgements(
-  { id, raft }: ScriptNode,
-  { store, entries }: Ready,
-  stored: () => void,
-): Mail[] {
-  const name = nameOf(raft.config.self)
-  const said = { from: name, to: name, term: raft.term }
-  const mail = (rest: Pick<Said, 'type' | 'index'>): Mail[] => [
-    { to: id, said: { ...said, ...rest }, isLocal: true, arrive: stored },
-  ]
-  if (raft.role === 'candidate' && store?.hardState !== undefined) return mail({ type: 'MsgVoteResp' })
-  if (raft.role === 'leader' && entries.length > 0) {
-    return mail({ type: 'MsgAppResp', index: lastIndex(raft.log) })
+/** Its own vote, and its own entries: the core counts all of them when it hears of the last, that the write is done. */
+function toItself(environment: Environment, node: ScriptNode, own: Own, stored: () => void): Mail {
+  const arrive = (): void => {
+    log(environment, heardOfItself(node, own))
+    stored()
   }
-  return []
+  return { to: node.id, said: own.said, isLocal: true, arrive }
 }
 
 /** MsgStorageAppendResp, while anything is not on disk that is to be. */
@@ -87,7 +82,7 @@ function completion(
   stored: () => void,
 ): Mail[] {
   const { raft, id } = node
-  const isBehind = raft.log.stable < lastIndex(raft.log)
+  const isBehind = Math.max(node.appendedTo, raft.log.base.index) < lastIndex(raft.log)
   if (!isBehind && snapshot === undefined) return []
   const end = isBehind
     ? { index: lastIndex(raft.log), logTerm: lastTerm(raft.log) }
@@ -139,7 +134,7 @@ function applyWork(environment: Environment, node: ScriptNode, entries: readonly
   }
   return {
     said: { from: name, to: 'ApplyThread', type: 'MsgStorageApply', entries, responses: [said] },
-    perform: () => undefined,
+    perform: () => log(environment, applyCommitted(node, index).lines),
     responses: [response],
   }
 }
