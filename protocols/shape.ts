@@ -84,30 +84,46 @@ type RecordOf<F extends Fields> = { [K in Exclude<keyof F, OptionalKeys<F>>]: Of
 }
 
 /** Drops fields it does not name. A field whose shape is `optional` is left out when it is absent. */
-export const record =
-  <F extends Fields>(fields: F): Shape<RecordOf<F>> =>
-  (value, at) => {
+export function record<F extends Fields>(fields: F): Shape<RecordOf<F>> {
+  const into = filling(fields)
+  const shape = (value: unknown, at: string): RecordOf<F> => into({}, value, at) as RecordOf<F>
+  fillings.set(shape, into)
+  return shape
+}
+
+type Filling = (out: Record<string, unknown>, value: unknown, at: string) => object
+/** How the records of a union are written behind their kind, without a copy of each. */
+const fillings = new WeakMap<Shape<unknown>, Filling>()
+
+/** Every frame of every peer goes through here, twice: what can be is worked out once for each shape. */
+function filling(fields: Fields): Filling {
+  const rows = Object.entries(fields).map(([name, shape]) => ({ name, shape, path: `.${name}` }))
+  return (out, value, at) => {
     if (!isPlain(value)) return refuse(at, 'a plain record')
-    const out: Record<string, unknown> = {}
-    for (const [name, shape] of Object.entries(fields)) {
-      const checked = shape(Object.hasOwn(value, name) ? value[name] : undefined, `${at}.${name}`)
+    for (const { name, shape, path } of rows) {
+      const checked = shape(Object.hasOwn(value, name) ? value[name] : undefined, at + path)
       if (checked !== undefined) out[name] = checked
     }
-    return out as RecordOf<F>
+    return out
   }
+}
 
 type Variants = Record<string, Shape<object>>
 type TaggedOf<V extends Variants> = { [K in keyof V]: { kind: K } & Of<V[K]> }[keyof V]
 
 /** A union told apart by `kind`: the keys of `variants` are the kinds. */
-export const tagged =
-  <V extends Variants>(variants: V): Shape<TaggedOf<V>> =>
-  (value, at) => {
+export function tagged<V extends Variants>(variants: V): Shape<TaggedOf<V>> {
+  const rows = new Map(
+    Object.entries(variants).map(([kind, shape]) => [kind, { shape, into: fillings.get(shape) }]),
+  )
+  return (value, at) => {
     const kind = (value as { kind?: unknown } | null | undefined)?.kind
-    const shape = typeof kind === 'string' && Object.hasOwn(variants, kind) ? variants[kind] : undefined
-    if (shape === undefined) return refuse(`${at}.kind`, Object.keys(variants).join(' | '))
-    return { kind, ...shape(value, at) } as TaggedOf<V>
+    const row = typeof kind === 'string' ? rows.get(kind) : undefined
+    if (row === undefined) return refuse(`${at}.kind`, Object.keys(variants).join(' | '))
+    const { shape, into } = row
+    return (into === undefined ? { kind, ...shape(value, at) } : into({ kind }, value, at)) as TaggedOf<V>
   }
+}
 
 function isPlain(value: unknown): value is Record<string, unknown> {
   return value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype
