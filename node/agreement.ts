@@ -73,6 +73,8 @@ type Events = {
   inSight(peer: PeerId): boolean
   /** The agreed state of either group has changed. */
   changed(): void
+  /** The mesh's did, by this command; by any, when nobody can tell. */
+  agreed(command: MeshCommand | undefined): void
   role(group: string, role: Role, leader: PeerId): void
   /** A group's log was put aside while this peer ran. */
   putAside(group: string): void
@@ -121,10 +123,17 @@ export class Agreement {
       name: string,
       machine: Machine<State, Command>,
       mend: Mend<State>,
+      agreed: (command: Command | undefined) => void,
     ): Group<State, Command> =>
       new Group({ name, cluster: identity.mesh, peer: identity.peer, mend }, machine, groupPorts, {
-        applied: () => events.changed(),
-        restored: () => events.changed(),
+        applied: (command) => {
+          agreed(command)
+          events.changed()
+        },
+        restored: () => {
+          agreed(undefined)
+          events.changed()
+        },
         moved: () => events.moved(name),
         role: (role, leader) => {
           // A group may lead before `this.mesh` is there: a mesh is founded a turn later.
@@ -137,10 +146,12 @@ export class Agreement {
       })
     const { store } = ports
     const { peer, site } = identity
-    this.mesh = group(MESH_GROUP, MESH, (state, generation) => mendMesh(store, peer, state, generation))
-    this.site = group(this.siteGroup, SITE, (state, generation) =>
-      mendSite(store, { peer, site, mesh: recoveredState(store, MESH_GROUP, MESH) }, state, generation),
-    )
+    const mended = (state: MeshState, generation: number): ReturnType<Mend<MeshState>> =>
+      mendMesh(store, peer, state, generation)
+    this.mesh = group(MESH_GROUP, MESH, mended, (command) => events.agreed(command))
+    const mendedSite = (state: SiteState, generation: number): ReturnType<Mend<SiteState>> =>
+      mendSite(store, { peer, site, mesh: recoveredState(store, MESH_GROUP, MESH) }, state, generation)
+    this.site = group(this.siteGroup, SITE, mendedSite, () => {})
     this.#proposing = { mesh: this.#proposingTo(this.mesh), site: this.#proposingTo(this.site) }
     this.#pacing = { mesh: new Pacing(this.mesh, ports.clock), site: new Pacing(this.site, ports.clock) }
 

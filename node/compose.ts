@@ -5,13 +5,13 @@
  * Start and stop are in one visible order: what is on disk, then agreement, then guests, then what others may ask.
  */
 import { type Done, failed, ok } from '../protocols/outcome.ts'
-import { key } from '../storage/keyspace.ts'
-import { knownPeer, leftOp } from '../storage/records.ts'
+import { leftOp } from '../storage/records.ts'
+import { Admitted } from './admitted.ts'
 import { Agreement } from './agreement.ts'
 import { Asking } from './asking.ts'
 import { blaming } from './blaming.ts'
 import type { Epoch } from '../protocols/epoch.ts'
-import { homeOf } from './catalog/mesh.ts'
+import { homeOf, type MeshCommand } from './catalog/mesh.ts'
 import type { Context, NodeConfig, Ports } from './context.ts'
 import { Counts, figures } from './figures.ts'
 import { Electing } from './electing.ts'
@@ -42,6 +42,13 @@ export type Node = {
   readonly context: Context
 }
 
+/** Commands after which others may be admitted, or be elsewhere. */
+const NAMES_PEERS: ReadonlySet<MeshCommand['kind']> = new Set([
+  'found',
+  'admit',
+  'peer-update',
+  'peer-remove',
+])
 /** States of membership in which a peer may well answer: a suspect that a group waits for does not. */
 const SEEN = new Set(['alive', 'unknown'])
 export type NodeEvents = {
@@ -49,8 +56,6 @@ export type NodeEvents = {
   left?(): void
 }
 
-/** How long a removed peer is still heard: the answer to what it asked last. */
-const PARTING_MS = 1_000
 /** How often what hangs on the wall clock and on others' news is looked at. */
 const MIND_MS = 2_000
 /** A peer that finds nobody is ready all the same: being cut off is Tuesday. */
@@ -82,29 +87,33 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     })
   }
 
-  /** Who is admitted, and which tokens are open, changes with the mesh's entries only. */
-  let minded = -1
-  const mindMesh = (): void => {
-    if (agreement.mesh.appliedIndex === minded) return
-    minded = agreement.mesh.appliedIndex
-    mindPeers()
-    mindRemoved()
-    context.observation.members()
-    mindDoor(context)
+  /** What the mesh has agreed on since it was last minded; all of it at the start, and after a snapshot. */
+  const news = { mesh: true, peers: true, tokens: true }
+  const agreed = (command: MeshCommand | undefined): void => {
+    news.mesh = true
+    if (command === undefined || NAMES_PEERS.has(command.kind)) news.peers = true
+    if (command === undefined || (command.kind === 'token-create' && command.issuer === identity.peer))
+      news.tokens = true
   }
 
-  // Peers that the mesh admitted, or was known to have admitted when this peer last ran.
-  const known = new Map<string, string[]>()
-  for (const [, value] of ports.store.recovered(key('peer'))) {
-    const peer = knownPeer.decode(value)
-    known.set(peer.id, peer.addresses)
+  const mindMesh = (): void => {
+    if (!news.mesh) return
+    const { peers, tokens } = news
+    news.mesh = news.peers = news.tokens = false
+    if (peers) admitted.look()
+    mindRemoved()
+    if (peers) context.observation.members()
+    if (tokens) mindDoor(context)
   }
+
+  const admitted = new Admitted(() => agreement.mesh.state.peers, { ...ports, transport })
 
   const agreement: Agreement = new Agreement(
     identity,
     { ...ports, transport },
     {
       changed,
+      agreed,
       role: () => changed(),
       inSight: (peer) =>
         transport.connected().includes(peer) && SEEN.has(context?.observation.peerState(peer) ?? 'unknown'),
@@ -118,7 +127,9 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     [agreement.mesh, agreement.site],
     {
       peers: () =>
-        [...known.keys()].map((id) => [id, agreement.mesh.state.peers[id]?.site === identity.site] as const),
+        [...admitted.known()].map(
+          (id) => [id, agreement.mesh.state.peers[id]?.site === identity.site] as const,
+        ),
       isWide: (group) => group === agreement.mesh.name,
     },
     { clock, transport },
@@ -239,38 +250,6 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
       : home.epoch
   }
 
-  const parting = new Set<string>()
-  let allowed = ''
-  function mindPeers(): void {
-    const { peers } = agreement.mesh.state
-    const ids = Object.keys(peers)
-    if (ids.length > 0) {
-      for (const id of known.keys()) {
-        if (peers[id] !== undefined || ids.length === 1 || parting.has(id)) continue
-        // What was asked by a peer that leaves is still answered.
-        parting.add(id)
-        clock.after(PARTING_MS, () => {
-          parting.delete(id)
-          if (stopped || agreement.mesh.state.peers[id] !== undefined) return
-          // Its record stays: a log that is damaged must not be taken for one that nobody else ever saw (mending.ts).
-          known.delete(id)
-          mindPeers()
-        })
-      }
-      for (const peer of Object.values(peers)) known.set(peer.id, peer.addresses)
-    }
-    const text = JSON.stringify([...known])
-    if (text === allowed) return
-    allowed = text
-    transport.allow(new Map([...known].filter(([id]) => id !== identity.peer)))
-    const ops = Object.values(peers).map(({ id, addresses }) => ({
-      kind: 'put' as const,
-      key: key('peer', id),
-      value: knownPeer.encode({ id, addresses }),
-    }))
-    if (ops.length > 0) ports.store.write(ops, false, () => {})
-  }
-
   /** Peers that were removed: this one stops, others of its site are no hosts any more. */
   function mindRemoved(): void {
     const { peers, removed = {} } = agreement.mesh.state
@@ -338,7 +317,7 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     },
 
     start(done) {
-      mindPeers()
+      admitted.look()
       agreement.start()
       following.start()
       vms.start(() => {
@@ -363,6 +342,7 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
       // While others take over what this peer leads and votes in, it goes on.
       electing.handOver(() => {
         stopped = true
+        admitted.stop()
         ports.door.close()
         moves.stop()
         vms.stop()

@@ -366,7 +366,7 @@ function admit(state: MeshState, command: MeshCommand & { kind: 'admit' }): Outc
   // The same peer asking again had its answer lost: tell it again.
   const known = state.peers[peer]
   if (token.state === 'used' && token.usedBy === peer && known !== undefined) {
-    return ok({ site: known.site, founder: isAlone(state, known.site), mesh: state.mesh })
+    return ok({ site: known.site, founder: isAlone(state, known), mesh: state.mesh })
   }
   if (token.state !== 'open') return refuse(token.state)
   // Its log of this mesh would be put aside, and may be the only one.
@@ -389,9 +389,9 @@ function admit(state: MeshState, command: MeshCommand & { kind: 'admit' }): Outc
       return failed({ code: 'STALE', what: 'site id', expected: 'a new one', found: command.newSite })
     }
     state.sites[command.newSite] = { id: command.newSite, name: siteName, founder: peer }
-  } else if (peersOfSite(state, site.id).some((id) => state.peers[id]?.name === peerName && id !== peer)) {
+  } else if (hasPeer(state, site.id, ({ id, name }) => name === peerName && id !== peer)) {
     return failed({ code: 'NAME_TAKEN', what: 'peer', name: `${siteName}/${peerName}` })
-  } else if (peersOfSite(state, site.id).length === 0 && state.removed?.[peer]?.site !== site.id) {
+  } else if (!hasPeer(state, site.id) && state.removed?.[peer]?.site !== site.id) {
     // Its group's log is with the peers that it had; a second one under its name would be another site's.
     return failed({
       code: 'ILLEGAL_STATE',
@@ -404,12 +404,27 @@ function admit(state: MeshState, command: MeshCommand & { kind: 'admit' }): Outc
   token.state = 'used'
   token.usedBy = peer
   if (state.removed !== undefined) delete state.removed[peer]
-  state.peers[peer] = { id: peer, name: peerName, site: siteOfPeer, addresses: command.addresses }
-  return ok({ site: siteOfPeer, founder: isAlone(state, siteOfPeer), mesh: state.mesh })
+  const admitted = { id: peer, name: peerName, site: siteOfPeer, addresses: command.addresses }
+  state.peers[peer] = admitted
+  return ok({ site: siteOfPeer, founder: isAlone(state, admitted), mesh: state.mesh })
 }
 
 /** The one peer of a site has its group's log, or begins it. */
-const isAlone = (state: MeshState, site: string): boolean => peersOfSite(state, site).length === 1
+const isAlone = (state: MeshState, { id, site }: { id: PeerId; site: string }): boolean =>
+  !hasPeer(state, site, (each) => each.id !== id)
+
+/** Whether a site has such a peer. Asked at every admission, by everybody: nothing is listed or sorted for it. */
+function hasPeer(
+  { peers }: MeshState,
+  site: string,
+  matches: (peer: MeshState['peers'][string]) => boolean = () => true,
+): boolean {
+  for (const id in peers) {
+    const peer = peers[id]
+    if (peer?.site === site && matches(peer)) return true
+  }
+  return false
+}
 
 function intend(state: MeshState, command: MeshCommand & { kind: 'move-intend' }): Outcome<undefined> {
   const { kind: _, ...move } = command
