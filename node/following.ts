@@ -48,6 +48,9 @@ export class Following {
 
   constructor(cluster: string, groups: readonly Followable[], knowledge: Knowledge, ports: Ports) {
     this.#parts = new Map(groups.map((group) => [group.name, new Part(cluster, group, knowledge, ports)]))
+    ports.transport.watch(() => {
+      for (const part of this.#parts.values()) part.outdated()
+    })
     ports.transport.serve(FOLLOW, {
       request: (from, frame, reply) => {
         const ask = followAsk.decode(frame)
@@ -90,8 +93,9 @@ class Part {
   /** When a leader was heard last. */
   #inTouchMs = -Infinity
   #looking = false
-  /** When whom to ask is looked at next. */
-  #rankMs = -Infinity
+  /** When whom to ask was looked at, and whether connections have changed since. */
+  #rankedMs = -Infinity
+  #isOutdated = true
   #stopped = false
 
   constructor(cluster: string, group: Followable, knowledge: Knowledge, ports: Ports) {
@@ -118,6 +122,11 @@ class Part {
     this.#later()
   }
 
+  /** Somebody is connected who was not, or the other way round: whom to ask is thought over at the next look. */
+  outdated(): void {
+    this.#isOutdated = true
+  }
+
   /** Everything that may have changed is looked at; cheap when nothing has. */
   look(): void {
     // What is performed may move the group in turn: it is looked at once more, and not in the middle.
@@ -129,8 +138,9 @@ class Part {
     const isMember = this.#group.isMember(this.#ports.transport.self)
     const patienceMs = isMember ? FOLLOW_AFTER_MS : 0
     const wanted = leader === '' && nowMs - this.#inTouchMs >= patienceMs
-    if (wanted && nowMs >= this.#rankMs) {
-      this.#rankMs = nowMs + RANK_MS
+    if (wanted && nowMs - this.#rankedMs >= (this.#isOutdated ? RANK_MS_MIN : RANK_MS_MAX)) {
+      this.#rankedMs = nowMs
+      this.#isOutdated = false
       this.#feed({ kind: 'candidates', candidates: this.#candidates() })
     }
     if (wanted !== this.#follower.wanted) this.#feed({ kind: 'wanted', wanted })
@@ -238,8 +248,12 @@ class Part {
 
 /** What is known to be older than a year is as old as one. */
 const AGE_MS_MAX = 365 * 86_400_000
-/** Who is near, connected and how far changes slowly; looks come with every entry. */
-const RANK_MS = 250
+/**
+ * Whom to ask goes by every peer that is known, and looks come with every entry. It is thought over soon after
+ * connections have changed; members, and how far everybody is, change slowly.
+ */
+const RANK_MS_MIN = 250
+const RANK_MS_MAX = 2_000
 const STOPPING: Failure = { code: 'STOPPING', peer: 'this peer' }
 
 const positionOf = (group: Followable): Position => {
