@@ -385,10 +385,15 @@ class Part {
       const value = rolesAnswer.decode(outcome.value)
       if (value.kind !== 'candidate') return
       if (peerOf(value.member) !== peer) return transport.blame(peer, `a candidate named ${value.member}`)
+      const before = this.#answers.get(peer)
       this.#answers.set(peer, value)
-      this.lookSoon()
+      // Round trips and time waver with every answer: the look of this half second will do for those.
+      if (before === undefined || !isAsBefore(before, value)) this.lookSoon()
     })
   }
 }
+
+const isAsBefore = (before: CandidateAnswer, now: CandidateAnswer): boolean =>
+  (['member', 'uplink', 'power', 'noVote', 'leaving'] as const).every((each) => before[each] === now[each])
 
 const NO_PROGRESS = { state: 'probe', match: 0, recentActive: false } as const

@@ -56,11 +56,10 @@ export function scoreOf(candidate: Candidate, pool: readonly Candidate[], losses
 
 /** To the nearer half of the others: what a commit by a majority of them takes. 0 when there are no others. */
 export function medianRttMs(candidate: Candidate, others: readonly Candidate[]): number {
-  const all = others
-    .filter(({ peer }) => peer !== candidate.peer)
-    .map((other) => rttBetween(candidate, other))
-    .toSorted((a, b) => a - b)
-  return all[Math.floor((all.length - 1) / 2)] ?? 0
+  const all = new Float64Array(others.length)
+  let count = 0
+  for (const other of others) if (other.peer !== candidate.peer) all[count++] = rttBetween(candidate, other)
+  return all.subarray(0, count).sort()[Math.floor((count - 1) / 2)] ?? 0
 }
 
 /** Either of the two has measured it; both have: the longer, which is the one that matters. */

@@ -98,10 +98,11 @@ export function planOf(roles: Roles, look: Look): Plan {
   const usable = eligible.filter((each) =>
     isVoter.has(each.member) ? whyGone(roles, each, nowMs) === undefined : isReady(roles, each, nowMs),
   )
-  const wanted = choose(
-    usable.map((each) => scored(roles, each, eligible, isVoter, nowMs)),
-    target,
-  ).map(({ member }) => member)
+  // Everybody's round trips to everybody go into it: once for each look.
+  const points = new Map(
+    eligible.map((each) => [each.member, pointsOf(roles, each, eligible, isVoter, nowMs)]),
+  )
+  const wanted = best(usable, points, target).map(({ member }) => member)
   // Rather a voter that is out of sight, or too many of one site, than one less.
   for (const member of incumbents(roles, look, byMember, eligible)) {
     if (wanted.length < target.voters && !wanted.includes(member)) wanted.push(member)
@@ -112,7 +113,8 @@ export function planOf(roles: Roles, look: Look): Plan {
   const all = wanted.filter((member) => !isVoter.has(member)).flatMap((member) => byMember.get(member) ?? [])
   const going = doubt(roles, look, byMember, out, wanted)
   const growth = wanted.length - members.voters.length
-  const isEarly = growth > 0 && going.length === 0 && isSoonBetter(roles, look, eligible, target, wanted)
+  const isEarly =
+    growth > 0 && going.length === 0 && isSoonBetter(roles, look, eligible, points, target, wanted)
   const coming = isEarly ? [] : all.slice(0, Math.max(0, going.length + growth))
   const learners = roles.keepsAll ? Infinity : wanted.length === 1 ? 1 : 0
   return { look, target, byMember, coming, going, growth, learners }
@@ -126,6 +128,7 @@ function isSoonBetter(
   roles: Roles,
   { nowMs, members }: Look,
   eligible: readonly Candidate[],
+  points: ReadonlyMap<string, number>,
   target: Target,
   wanted: readonly string[],
 ): boolean {
@@ -136,11 +139,9 @@ function isSoonBetter(
       isReady(roles, each, nowMs) ||
       (each.reachable && !each.leaving && isNew(roles, each, nowMs)),
   )
-  const soon = choose(
-    hopeful.map((each) => scored(roles, each, eligible, isVoter, nowMs)),
-    target,
+  return best(hopeful, points, target).some(
+    (each) => !isVoter.has(each.member) && !isReady(roles, each, nowMs),
   )
-  return soon.some((each) => !isVoter.has(each.member) && !isReady(roles, each, nowMs))
 }
 
 const isNew = ({ sights, givenUp }: Roles, { member }: Candidate, nowMs: number): boolean =>
@@ -178,18 +179,23 @@ function isReady(
   return standsFor(sights, member, nowMs) >= STABLE_MS * 2 ** lossesOf(sights, member, nowMs)
 }
 
-function scored(
+function pointsOf(
   roles: Roles,
   candidate: Candidate,
   pool: readonly Candidate[],
   isVoter: ReadonlySet<string>,
   nowMs: number,
-): Scored {
+): number {
   const { member } = candidate
   const ahead = isVoter.has(member) ? INCUMBENT_POINTS : roles.chosen.has(member) ? CHOSEN_POINTS : 0
-  const points = scoreOf(candidate, pool, lossesOf(roles.sights, member, nowMs)) + ahead
-  return { ...candidate, points }
+  return scoreOf(candidate, pool, lossesOf(roles.sights, member, nowMs)) + ahead
 }
+
+const best = (from: readonly Candidate[], points: ReadonlyMap<string, number>, target: Target): Scored[] =>
+  choose(
+    from.map((each) => ({ ...each, points: points.get(each.member) ?? 0 })),
+    target,
+  )
 
 /** Voters that may stay if nobody takes their place, those in sight first. */
 function incumbents(
