@@ -82,6 +82,8 @@ type Events = {
   moved(group: string): void
   /** How long ago everything there is was here, as far as following tells. */
   followedMs(group: string): number
+  /** Another site's group of which this peer has a copy (copies.ts): it leads where the site was lost and that was recovered. */
+  copyOf(group: string): Group<SiteState, SiteCommand> | undefined
 }
 
 type Led = Pick<Group<unknown, never>, 'name' | 'role' | 'leader' | 'submit' | 'heardLeader' | 'status'>
@@ -97,11 +99,11 @@ export class Agreement {
   readonly #pacing: { readonly mesh: Pacing; readonly site: Pacing }
   readonly #timers: Timers
   readonly #proposing: { readonly mesh: Proposing; readonly site: Proposing }
-  readonly #followedMs: (group: string) => number
+  readonly #events: Pick<Events, 'followedMs' | 'copyOf'>
   #stopped = false
 
   constructor(identity: Identity, ports: Ports, events: Events) {
-    this.#followedMs = (group) => events.followedMs(group)
+    this.#events = events
     this.#identity = identity
     this.#ports = ports
     this.#timers = new Timers(ports.clock)
@@ -205,7 +207,7 @@ export class Agreement {
   freshness(which: GroupName): Freshness {
     const heard = this.#contact[which].freshness(this.#known(which), this.#ports.clock.nowMs())
     if (this[which].heardLeader() !== '') return heard
-    const ageMs = this.#followedMs(this[which].name)
+    const ageMs = this.#events.followedMs(this[which].name)
     if (ageMs >= heard.ageMs) return heard
     return { ageMs, stale: ageMs > FOLLOW_ADRIFT_MS || this.missing(which).length > 0 }
   }
@@ -293,10 +295,11 @@ export class Agreement {
     const { group: name, command, hops } = proposal.decode(frame)
     const asked = envelopeCommand.decode(command)
     const which = this.#which(name)
-    if (which === undefined) return reply(failed({ code: 'NOT_FOUND', what: 'group', name }))
+    const group = which === undefined ? this.#events.copyOf(name) : this[which]
+    if (group === undefined) return reply(failed({ code: 'NOT_FOUND', what: 'group', name }))
     // What no state machine can read costs its sender, and enters no log.
     if (asked.kind === 'do') (which === 'mesh' ? meshCommand : siteCommand).decode(asked.command)
-    this.#reach(this[which], asked, { timeoutMs: REQUEST_MS, hops }, (outcome) =>
+    this.#reach(group, asked, { timeoutMs: REQUEST_MS, hops }, (outcome) =>
       reply(outcome.ok ? ok(answer.encode({ json: JSON.stringify(outcome.value) })) : outcome),
     )
   }
@@ -306,7 +309,7 @@ export class Agreement {
     if (peerOf(message.from) !== from)
       return this.#ports.transport.blame(from, `a raft message in the name of ${message.from}`)
     const which = this.#which(message.group)
-    if (which === undefined) return
+    if (which === undefined) return this.#events.copyOf(message.group)?.hear(message)
     this.#pacing[which].heard(message)
     this[which].hear(message)
     this.#contact[which].heard(from, this[which].leader === from, this.#ports.clock.nowMs())

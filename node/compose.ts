@@ -11,10 +11,12 @@ import { Agreement } from './agreement.ts'
 import { Asking } from './asking.ts'
 import { blaming } from './blaming.ts'
 import type { Epoch } from '../protocols/epoch.ts'
-import { homeOf, type MeshCommand } from './catalog/mesh.ts'
+import { homeOf, type MeshCommand, siteNamed } from './catalog/mesh.ts'
 import type { Context, NodeConfig, Ports } from './context.ts'
+import { Copies } from './copies.ts'
 import { Counts, figures } from './figures.ts'
-import { Electing } from './electing.ts'
+import { Electing, type Knowledge } from './electing.ts'
+import { Entrusting } from './entrusting.ts'
 import { Following } from './following.ts'
 import { checkParams, handlers } from './handlers.ts'
 import { PROBING } from './hypervisor.ts'
@@ -120,16 +122,24 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
       putAside: (group) => noteDamage(group === agreement.site.name ? agreement.site : agreement.mesh),
       moved: (group) => following.moved(group),
       followedMs: (group) => following.followed(group).ageMs,
+      copyOf: (group) => copies.get(group),
     },
   )
   const following = new Following(
     identity.mesh,
     [agreement.mesh, agreement.site],
     {
-      peers: () =>
-        [...admitted.known()].map(
-          (id) => [id, agreement.mesh.state.peers[id]?.site === identity.site] as const,
-        ),
+      peers: (group) => {
+        const { peers } = agreement.mesh.state
+        const copy = copies.get(group)
+        if (copy === undefined)
+          return [...admitted.known()].map((id) => [id, peers[id]?.site === identity.site] as const)
+        // Whoever else keeps a copy may have more of a site that is lost.
+        const others = new Set(copy.state.copies)
+        return [...admitted.known()]
+          .filter((id) => others.has(id) || copy.isMember(id) || isOfGroup(group, id))
+          .map((id) => [id, true] as const)
+      },
       isWide: (group) => group === agreement.mesh.name,
     },
     { clock, transport },
@@ -140,6 +150,14 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
   }
   noteDamage(agreement.mesh)
   noteDamage(agreement.site)
+  const copies = new Copies(identity, { ...ports, transport }, () => ({
+    own,
+    isOfGroup,
+    following,
+    opened: (group) => electing.add('site', group),
+    dropped: (group) => electing.drop(group),
+    putAside: noteDamage,
+  }))
   const jobs = new Jobs(clock, identity.peerName, () => {})
   const asking = new Asking(
     transport,
@@ -211,19 +229,35 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
   })
   const presenting = new Presenting(identity.peer, identity.site, agreement, vms)
   const observation = new Observation(() => context, identity.peer, { ...ports, transport })
+  const own = { ...config.raft, power: () => ports.host.power() }
+  const peersWhere = (are: (peer: string) => boolean): ReturnType<Knowledge['peersOf']> =>
+    Object.values(agreement.mesh.state.peers)
+      .filter(({ id }) => are(id))
+      .map(({ id, site, draining }) => ({ peer: id, site, draining: draining === true }))
+  const sight: Knowledge['sight'] = (peer) => observation.sight(peer)
   const electing = new Electing(
     [
       ['mesh', agreement.mesh],
       ['site', agreement.site],
     ],
-    { ...config.raft, power: () => ports.host.power() },
+    own,
     {
-      peersOf: (kind) =>
-        Object.values(agreement.mesh.state.peers)
-          .filter(({ site }) => kind === 'mesh' || site === identity.site)
-          .map(({ id, site, draining }) => ({ peer: id, site, draining: draining === true })),
-      isRemoved: (peer) => agreement.mesh.state.removed?.[peer] !== undefined,
-      sight: (peer) => observation.sight(peer),
+      peersOf: (group) => peersWhere((peer) => isOfGroup(group, peer)),
+      isNoneOf: (group, peer) => {
+        const { peers, removed = {} } = agreement.mesh.state
+        return removed[peer] !== undefined || (peers[peer] !== undefined && !isOfGroup(group, peer))
+      },
+      sight,
+    },
+    { clock, transport },
+  )
+  const entrusting = new Entrusting(
+    agreement.site,
+    {
+      others: () => peersWhere((peer) => !near(peer)),
+      sight,
+      uplink: config.raft.uplink,
+      propose: (command, done) => agreement.proposeSite(command, done),
     },
     { clock, transport },
   )
@@ -232,6 +266,7 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     ports: { ...ports, transport },
     agreement,
     following,
+    copies,
     asking,
     vms,
     moves,
@@ -241,6 +276,14 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     counts,
     left,
     startedMs: clock.nowMs(),
+  }
+
+  /** The mesh's group is everybody's, a site's its peers'. */
+  function isOfGroup(group: string, peer: string): boolean {
+    const { state } = agreement.mesh
+    if (group === agreement.mesh.name) return true
+    const site = group === agreement.siteGroup ? identity.site : siteNamed(state, group.slice(5))?.id
+    return site !== undefined && state.peers[peer]?.site === site
   }
 
   function elsewhere(vm: string): Epoch | undefined {
@@ -320,10 +363,12 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
       admitted.look()
       agreement.start()
       following.start()
+      copies.start()
       vms.start(() => {
         moves.start()
         observation.start()
         electing.start()
+        entrusting.start()
         mind()
         const untilMs = clock.nowMs() + READY_MS
         const look = (): void => {
@@ -350,6 +395,8 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
         pulling.stop()
         following.stop()
         electing.stop()
+        entrusting.stop()
+        copies.stop()
         agreement.stop()
         // What was handed to the store before this is on disk when this is.
         ports.store.write([], true, () => done())

@@ -11,6 +11,7 @@ import type { Agreement } from './agreement.ts'
 import type { Asking } from './asking.ts'
 import type { Door } from './door.ts'
 import type { Counts, Vitals } from './figures.ts'
+import type { Copies } from './copies.ts'
 import type { Following } from './following.ts'
 import type { Disks, Hypervisor } from './hypervisor.ts'
 import type { ImageFiles } from './image-files.ts'
@@ -63,6 +64,7 @@ export type Context = {
   readonly ports: Ports
   readonly agreement: Agreement
   readonly following: Following
+  readonly copies: Copies
   readonly asking: Asking
   readonly vms: Vms
   readonly moves: Moves

@@ -29,12 +29,14 @@ type Led = Pick<
   'name' | 'member' | 'role' | 'leader' | 'status' | 'change' | 'transfer'
 >
 
+export type Admitted = { readonly peer: PeerId; readonly site: string; readonly draining: boolean }
+
 /** What is known of peers from elsewhere: agreed on, or seen. */
 export type Knowledge = {
   /** Admitted to the group, each with its site. */
-  peersOf(kind: Kind): readonly { readonly peer: PeerId; readonly site: string; readonly draining: boolean }[]
-  /** Removed by the mesh, as far as this peer has heard. */
-  isRemoved(peer: PeerId): boolean
+  peersOf(group: string): readonly Admitted[]
+  /** Removed by the mesh, or of another site than the group's, as far as this peer has heard. */
+  isNoneOf(group: string, peer: PeerId): boolean
   /** Whether membership has it in sight, and for how long that has been so. */
   sight(peer: PeerId): { readonly reachable: boolean; readonly forMs: number }
 }
@@ -70,7 +72,8 @@ const JOINT_LOOK_MS = 25
 const keepsAll = (kind: Kind): boolean => kind === 'site'
 
 export class Electing {
-  readonly #parts: readonly Part[]
+  #parts: readonly Part[]
+  readonly #make: (kind: Kind, group: Led) => Part
   readonly #ports: Ports
   readonly #timers: Timers
   #stopped = false
@@ -83,7 +86,8 @@ export class Electing {
   ) {
     this.#ports = ports
     this.#timers = new Timers(ports.clock)
-    this.#parts = groups.map(([kind, group]) => new Part(kind, group, own, knowledge, ports))
+    this.#make = (kind, group) => new Part(kind, group, own, knowledge, ports)
+    this.#parts = groups.map(([kind, group]) => this.#make(kind, group))
     ports.transport.serve(ROLES, {
       request: (from, frame, reply) => {
         const ask = rolesAsk.decode(frame)
@@ -110,6 +114,16 @@ export class Electing {
     this.#stopped = true
     this.#timers.stop()
     for (const part of this.#parts) part.stop()
+  }
+
+  /** One more group that this peer may come to lead. */
+  add(kind: Kind, group: Led): void {
+    this.#parts = [...this.#parts, this.#make(kind, group)]
+  }
+
+  drop(group: string): void {
+    for (const part of this.#parts.filter((each) => each.group.name === group)) part.stop()
+    this.#parts = this.#parts.filter((each) => each.group.name !== group)
   }
 
   /** Something that a look depends on may have changed: a leader, a configuration, who drains. */
@@ -260,7 +274,7 @@ class Part {
     if (!membersOf(configuration).includes(member)) return true
     if (role !== 'leader') return this.#isTold || this.#waitedMs() > NOBODY_MS
     const { clock, transport } = this.#ports
-    const others = this.#knowledge.peersOf(this.#kind).filter(({ peer }) => peer !== transport.self)
+    const others = this.#knowledge.peersOf(this.group.name).filter(({ peer }) => peer !== transport.self)
     if (!others.some(({ peer }) => this.#knowledge.sight(peer).reachable)) return true
     const heirs = this.#candidates(clock.nowMs()).filter((each) => each.member !== member && each.reachable)
     return this.#waitedMs() > NOBODY_MS && heirs.every((each) => each.leaving || each.draining || each.noVote)
@@ -293,12 +307,12 @@ class Part {
     const { configuration, progress, lastIndex } = this.group.status()
     const match = new Map(progress.map((each) => [each.peer, each]))
     const members = membersOf(configuration)
-    const admitted = new Map(this.#knowledge.peersOf(this.#kind).map((each) => [each.peer, each]))
+    const admitted = new Map(this.#knowledge.peersOf(this.group.name).map((each) => [each.peer, each]))
     const memberIds = new Map<PeerId, MemberId>()
     for (const member of members) memberIds.set(peerOf(member), member)
     const found: Candidate[] = []
     for (const peer of new Set([...memberIds.keys(), ...this.#answers.keys(), this.#ports.transport.self])) {
-      if (this.#knowledge.isRemoved(peer)) continue
+      if (this.#knowledge.isNoneOf(this.group.name, peer)) continue
       const own = peer === this.#ports.transport.self
       const answer = own ? this.candidate(this.#pool()) : this.#answers.get(peer)
       const member = answer?.member ?? memberIds.get(peer)
@@ -363,7 +377,7 @@ class Part {
 
   #spares(members: ReadonlySet<PeerId>): PeerId[] {
     const bySite = new Map<string, PeerId[]>()
-    for (const { peer, site } of this.#knowledge.peersOf(this.#kind)) {
+    for (const { peer, site } of this.#knowledge.peersOf(this.group.name)) {
       if (members.has(peer) || !this.#knowledge.sight(peer).reachable) continue
       bySite.set(site, [...(bySite.get(site) ?? []), peer])
     }

@@ -32,8 +32,8 @@ export type Followable = {
 }
 
 export type Knowledge = {
-  /** Every peer that may be asked, and whether it is of this peer's site. */
-  peers(): Iterable<readonly [peer: PeerId, near: boolean]>
+  /** Every peer that may be asked for a group, and whether it is of this peer's site, or of the group's. */
+  peers(group: string): Iterable<readonly [peer: PeerId, near: boolean]>
   /** Whether peers of other sites may have the group. */
   isWide(group: string): boolean
 }
@@ -45,9 +45,11 @@ export type Followed = { readonly source: PeerId; readonly ageMs: number }
 
 export class Following {
   readonly #parts: Map<string, Part>
+  readonly #make: (group: Followable) => Part
 
   constructor(cluster: string, groups: readonly Followable[], knowledge: Knowledge, ports: Ports) {
-    this.#parts = new Map(groups.map((group) => [group.name, new Part(cluster, group, knowledge, ports)]))
+    this.#make = (group) => new Part(cluster, group, knowledge, ports)
+    this.#parts = new Map(groups.map((group) => [group.name, this.#make(group)]))
     ports.transport.watch(() => {
       for (const part of this.#parts.values()) part.outdated()
     })
@@ -67,6 +69,19 @@ export class Following {
 
   stop(): void {
     for (const part of this.#parts.values()) part.stop()
+  }
+
+  /** One more group, from now on. */
+  add(group: Followable): void {
+    const part = this.#make(group)
+    this.#parts.set(group.name, part)
+    part.look()
+  }
+
+  /** No longer. */
+  drop(group: string): void {
+    this.#parts.get(group)?.stop()
+    this.#parts.delete(group)
   }
 
   /** The group has applied something, or hears another leader, or none. */
@@ -165,7 +180,7 @@ class Part {
     const connected = new Set(transport.connected())
     const wide = this.#knowledge.isWide(this.#group.name)
     const candidates: Candidate[] = []
-    for (const [peer, near] of this.#knowledge.peers()) {
+    for (const [peer, near] of this.#knowledge.peers(this.#group.name)) {
       const member = this.#group.isMember(peer)
       if (!near && !member && !(wide && connected.has(peer))) continue
       candidates.push({ peer, near, member, connected: connected.has(peer), rttMs: transport.rttMs(peer) })

@@ -15,7 +15,7 @@ import type { Context } from './context.ts'
 import { MESH_GROUP } from './founding.ts'
 import { findPeer, nameOfPeer } from './lookup.ts'
 import type { Params } from './operations.ts'
-import { showGroups } from './show.ts'
+import { showCopies, showGroups } from './show.ts'
 import type { HealthView, SnapshotView, TransferView } from './views.ts'
 
 /** A transfer takes a round trip to bring its heir up to date, and an election: etcd waits an election timeout, too. */
@@ -26,7 +26,7 @@ const BEHIND_ENTRIES = 64
 
 export function groupHandlers(context: () => Context): Record<string, unknown> {
   return {
-    'raft.list': (_: unknown, done: Done<unknown>) => done(ok(showGroups(context()))),
+    'raft.list': (_: unknown, done: Done<unknown>) => done(ok([...showGroups(context()), ...showCopies(context())])),
     'raft.health': ({ group }: Params<'raft.health'>, done: Done<unknown>, hops: number) =>
       atGroup(context(), group, { method: 'raft.health', params: {}, done, hops }, (which) =>
         health(context(), which, group, hops, done),
@@ -135,7 +135,7 @@ function healthOf(context: Context, which: GroupName): HealthView[] {
   const missing = agreement.missing(which)
   const voters = new Set(votersOf(configuration))
   const ordered = membersOf(configuration).toSorted((a, b) => Number(voters.has(b)) - Number(voters.has(a)))
-  return ordered.map((member) => {
+  const members = ordered.map((member): HealthView => {
     const peer = peerOf(member)
     const self = peer === config.identity.peer
     const seen = observation.peerState(peer)
@@ -169,6 +169,31 @@ function healthOf(context: Context, which: GroupName): HealthView[] {
       stale,
     }
   })
+  const copies = which === 'site' ? (agreement.site.state.copies ?? []) : []
+  return [...members, ...copies.map((peer) => healthOfCopy(context, peer))]
+}
+
+/** How far it has come only itself knows: `raft list` there says it. */
+function healthOfCopy(context: Context, peer: PeerId): HealthView {
+  const { agreement, observation, ports } = context
+  const { ageMs, stale } = agreement.freshness('site')
+  const { reachable } = observation.sight(peer)
+  return {
+    group: agreement.site.name,
+    peer: nameOfPeer(context, peer),
+    peerId: peer,
+    member: '',
+    kind: 'copy',
+    role: 'follower',
+    reachable,
+    match: null,
+    lag: null,
+    lastContactMs: null,
+    rttMs: ports.transport.rttMs(peer) ?? null,
+    verdict: reachable ? 'well' : 'unreachable',
+    ageMs: Math.round(ageMs),
+    stale,
+  }
 }
 
 const roundedOrNull = (value: number | undefined): number | null =>

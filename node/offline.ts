@@ -54,7 +54,7 @@ const dice = (): number => randomInt(2 ** 32) / 2 ** 32
 export const prepareRecovery = (config: Place, typed: string): Promise<Outcome<Prepared>> =>
   prepared(config, 'recover', ({ store, identity }) => {
     const group = typed === 'site' ? siteGroupOf(identity) : typed
-    mustBeOwn(group, identity)
+    mustBeHere(group, identity, store)
     return { group, ...newestIn(store, group) }
   })
 
@@ -69,7 +69,7 @@ export const prepareRestore = (config: Place, bytes: Uint8Array, path: string): 
         wanted: `mesh ${identity.mesh}`,
       })
     }
-    mustBeOwn(file.group, identity)
+    mustBeHere(file.group, identity, store)
     const owner = recoverOwner(store, file.group)
     const there = readable(() => remainsIn(store, file.group))
     const restored = remainsOfFile(file, owner)
@@ -77,8 +77,10 @@ export const prepareRestore = (config: Place, bytes: Uint8Array, path: string): 
     return { group: file.group, remains, floor: owner?.generation ?? 0 }
   })
 
-function mustBeOwn(group: string, identity: Identity): void {
+/** A group of this peer's, or another site's of which it keeps a copy. */
+function mustBeHere(group: string, identity: Identity, store: Recoverable): void {
   if (group === MESH_GROUP || group === siteGroupOf(identity)) return
+  if (readable(() => recoverOwner(store, group)) !== undefined) return
   throw new GodwitError({ code: 'NOT_FOUND', what: 'group', name: group })
 }
 

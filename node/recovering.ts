@@ -31,7 +31,7 @@ import type { Identity } from '../storage/records.ts'
 import type { SnapshotFile } from '../storage/snapshot-file.ts'
 import type { Op } from '../storage/store.ts'
 import { MESH, SITE } from './agreement.ts'
-import { type MeshState, peersOfSite } from './catalog/mesh.ts'
+import { type MeshState, peersOfSite, siteNamed } from './catalog/mesh.ts'
 import { recovered as recovering } from './catalog/recovery.ts'
 import type { SiteState } from './catalog/site.ts'
 import { MESH_GROUP } from './founding.ts'
@@ -166,6 +166,8 @@ export function successor(
 /** Everybody who may hold a grant that the lost log gave. */
 function hostsOf(group: string, state: State, mesh: MeshState | undefined, site: string): PeerId[] {
   if (group === MESH_GROUP) return Object.keys((state as MeshState).peers)
-  const admitted = mesh === undefined ? [] : peersOfSite(mesh, site)
+  // Of another site where this peer keeps a copy of its log.
+  const of = mesh === undefined ? undefined : (siteNamed(mesh, group.slice('site/'.length))?.id ?? site)
+  const admitted = mesh === undefined || of === undefined ? [] : peersOfSite(mesh, of)
   return [...new Set([...Object.keys((state as SiteState).hosts), ...admitted])].toSorted()
 }

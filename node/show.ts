@@ -1,7 +1,7 @@
 /** What this peer knows, as the views of views.ts: agreed facts first hand, everything else with its age. */
 import { printEpoch } from '../protocols/epoch.ts'
 import type { PeerId } from '../protocols/ids.ts'
-import { STALE_MS } from '../protocols/limits.ts'
+import { FOLLOW_ADRIFT_MS, STALE_MS } from '../protocols/limits.ts'
 import { isVoter, votersOf } from '../protocols/raft/configuration.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import { peersOfSite } from './catalog/mesh.ts'
@@ -162,45 +162,68 @@ export function showVms(context: Context): VmView[] {
   return [...own, ...others].toSorted((a, b) => a.site.localeCompare(b.site) || a.name.localeCompare(b.name))
 }
 
+/** The groups that this peer is in. */
 export function showGroups(context: Context): GroupView[] {
   const { agreement } = context
-  const names = (ids: readonly MemberId[]): string[] => ids.map((id) => nameOfPeer(context, peerOf(id)))
   return (['mesh', 'site'] as const).map((which) => {
     const group = agreement[which]
-    const { ageMs, stale } = agreement.freshness(which)
-    const { role, term, configuration, commit, applied, lastIndex, snapshotIndex } = group.status()
-    const learner = configuration.learners.includes(group.member)
-    const voter = isVoter(configuration, group.member)
-    const { source } = context.following.followed(group.name)
+    const { configuration, role } = group.status()
+    const outsider = configuration.learners.includes(group.member) ? 'learner' : 'outside'
+    const passive = isVoter(configuration, group.member) ? 'follower' : outsider
     return {
-      group: group.name,
-      role: role === 'follower' ? outsider(learner, voter) : role,
-      generation: group.generation,
-      term,
-      leader: group.leader === '' ? '' : nameOfPeer(context, group.leader),
-      source: source === '' ? '' : nameOfPeer(context, source),
-      voters: names(configuration.voters),
-      learners: names(configuration.learners),
-      commit,
-      applied,
-      lastIndex,
-      snapshotIndex,
-      damaged: showDamage(group.opened),
-      lag: Math.max(0, commit - applied),
+      ...showGroup(context, group, agreement.freshness(which)),
+      role: role === 'follower' ? passive : role,
       missing: agreement.missing(which).map((id) => nameOfPeer(context, id)),
-      ageMs: Math.round(ageMs),
-      stale,
     }
   })
+}
+
+/** Groups of other sites of which this peer keeps a copy; it leads one only where a lost site was recovered from it. */
+export const showCopies = (context: Context): GroupView[] =>
+  context.copies.all().map((group) => {
+    // Nothing is known of the time before this life.
+    const aliveMs = context.ports.clock.nowMs() - context.startedMs
+    const ageMs = Math.min(context.following.followed(group.name).ageMs, aliveMs)
+    const { configuration, role } = group.status()
+    const isMember = isVoter(configuration, group.member)
+    return {
+      ...showGroup(context, group, { ageMs, stale: ageMs > FOLLOW_ADRIFT_MS }),
+      role: isMember ? role : 'copy',
+      missing: [],
+    }
+  })
+
+function showGroup(
+  context: Context,
+  group: Pick<Group<unknown, never>, 'name' | 'generation' | 'leader' | 'opened' | 'status'>,
+  { ageMs, stale }: { readonly ageMs: number; readonly stale: boolean },
+): Omit<GroupView, 'role' | 'missing'> {
+  const names = (ids: readonly MemberId[]): string[] => ids.map((id) => nameOfPeer(context, peerOf(id)))
+  const { term, configuration, commit, applied, lastIndex, snapshotIndex } = group.status()
+  const { source } = context.following.followed(group.name)
+  return {
+    group: group.name,
+    generation: group.generation,
+    term,
+    leader: group.leader === '' ? '' : nameOfPeer(context, group.leader),
+    source: source === '' ? '' : nameOfPeer(context, source),
+    voters: names(configuration.voters),
+    learners: names(configuration.learners),
+    commit,
+    applied,
+    lastIndex,
+    snapshotIndex,
+    damaged: showDamage(group.opened),
+    lag: Math.max(0, commit - applied),
+    ageMs: Math.round(ageMs),
+    stale,
+  }
 }
 
 function showDamage({ how, why, reason }: Group<unknown, never>['opened']): string {
   if (how === 'rebuilt' || how === 'quarantined') return `${how} at this start: ${why}`
   return reason === undefined ? '' : `put aside at ${new Date(reason.atMs).toISOString()}: ${reason.why}`
 }
-
-const outsider = (learner: boolean, voter: boolean): GroupView['role'] =>
-  learner ? 'learner' : voter ? 'follower' : 'outside'
 
 /** What a peer is in the groups that this one is in. */
 function rolesOf({ agreement }: Context, id: PeerId): string[] {

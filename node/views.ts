@@ -127,8 +127,8 @@ export const jobView = z.object({
 export const groupView = z.object({
   group: z.string(),
   role: z
-    .enum(['leader', 'follower', 'candidate', 'pre-candidate', 'learner', 'outside'])
-    .describe('of this peer; outside: it is no member, and follows'),
+    .enum(['leader', 'follower', 'candidate', 'pre-candidate', 'learner', 'outside', 'copy'])
+    .describe('of this peer; outside: it is no member, and follows; copy: it keeps one of another site'),
   generation: z.number().describe('0 unless the group was recovered'),
   term: z.number(),
   leader: z.string().describe('name of the leader; empty when none is known'),
@@ -156,7 +156,9 @@ export const healthView = z.object({
   peer: z.string(),
   peerId: z.string(),
   member: z.string().describe('the peer and which of its logs'),
-  kind: z.enum(['voter', 'outgoing', 'learner']),
+  kind: z
+    .enum(['voter', 'outgoing', 'learner', 'copy'])
+    .describe('copy: a peer of another site that follows the log, and is no member'),
   role: z.enum(['leader', 'follower', 'unknown']),
   reachable: z.boolean(),
   match: z.number().nullable().describe('entries it is known to hold; null when only a leader would know'),

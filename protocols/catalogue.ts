@@ -10,6 +10,7 @@ import { message as membership, PROTOCOL as SWIM } from './membership/messages.t
 import { message as move, PROTOCOL as MOVE } from './move/messages.ts'
 import { message as raft, PROTOCOL as RAFT } from './raft/messages.ts'
 import { PROTOCOL as REACH, reachAnswer, reachAsk } from './reach/messages.ts'
+import { copyAnswer, copyAsk, PROTOCOL as COPIES } from './roles/copy-messages.ts'
 import { PROTOCOL as ROLES, rolesAnswer, rolesAsk } from './roles/messages.ts'
 import { PROTOCOL as SWARM } from './swarm/messages.ts'
 import { digest, meshTopic, sample, siteTopic } from './telemetry/messages.ts'
@@ -86,6 +87,16 @@ export const CONVERSATIONS: readonly Conversation[] = [
     what: 'what is needed to choose voters; that a vote is to be handed over',
     frames: [rolesAsk, rolesAnswer],
     source: 'protocols/roles/messages.ts',
+  },
+  {
+    name: 'copies',
+    id: COPIES,
+    version: '1',
+    over: 'requests',
+    between: "the leader of a site's group → peers of other sites",
+    what: 'who would keep a copy of the log of a site, and who is to',
+    frames: [copyAsk, copyAnswer],
+    source: 'protocols/roles/copy-messages.ts',
   },
   {
     name: 'ask',

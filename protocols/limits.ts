@@ -125,6 +125,10 @@ export const ROLES_ROUND_TRIPS_MAX = 32
 export const CANDIDATES_MAX = 64
 /** Candidates asked at once: few enough that two hundred that join together cost the leader no more than twenty. */
 export const CANDIDATES_ASKED_MAX = 8
+/** Logs of other sites that one peer keeps copies of: states in memory, of which few are large. */
+export const COPIES_KEPT_MAX = 32
+/** Peers of other sites that a leader asks whether they would keep a copy: one each of as many sites. */
+export const COPIES_ASKED_MAX = 8
 /** Entries of one MsgApp: bytes with 64 for each entry's frame, at least one entry; a first entry may pass it. */
 export const APPEND_BYTES_MAX = 256 * 1024
 export const APPEND_ENTRIES_MAX = 1_024

@@ -39,6 +39,7 @@ import {
   tagged,
   text,
 } from '../../protocols/shape.ts'
+import { COPIES } from '../../protocols/roles/copies.ts'
 import { disks, specText as spec } from './mesh.ts'
 import { generation, generationOf, heard, isUncertain, isUnheard, recovery } from './recovery.ts'
 import { type Host, place, type PlaceRequest } from '../placement/place.ts'
@@ -94,6 +95,8 @@ const commandShape = tagged({
     deleting: boolean,
   }),
   presented: record({ host: peerId, generation }),
+  /** Who keeps a copy of this log outside the site (protocols/roles/copies.ts). */
+  copies: record({ peers: list(peerId, COPIES) }),
 })
 
 export type SiteCommand = Of<typeof commandShape>
@@ -131,6 +134,8 @@ const stateShape = record({
   recovery,
   /** VMs that were deleted here, oldest first: none of them comes back. */
   tombstones: optional(list(record({ vm: vmId, epoch }), TOMBSTONES_MAX)),
+  /** Peers of other sites that follow this log; they have no part in it. */
+  copies: optional(list(peerId, COPIES)),
 })
 
 export type SiteVm = Of<typeof vmShape>
@@ -180,6 +185,9 @@ export function applySite(state: SiteState, command: SiteCommand): Outcome<Epoch
       return present(state, command)
     case 'presented':
       heard(state, command.host, command.generation)
+      return ok(undefined)
+    case 'copies':
+      state.copies = command.peers
       return ok(undefined)
     default:
       return change(state, command)

@@ -42,8 +42,11 @@ export const INCUMBENT_POINTS = 25
 /** Of who is on its way to a vote: more than a measurement wavers. */
 export const CHOSEN_POINTS = 12
 
+type Measured = Pick<Candidate, 'peer' | 'rttMs'>
+type Rated = Measured & Pick<Candidate, 'uptimeMs' | 'power'>
+
 /** 0..100. Only of the candidate and the pool, not of who votes now: a change of voters must not make another. */
-export function scoreOf(candidate: Candidate, pool: readonly Candidate[], losses: number): number {
+export function scoreOf(candidate: Rated, pool: readonly Measured[], losses: number): number {
   const near = 1 - Math.min(medianRttMs(candidate, pool), RTT_WORST_MS) / RTT_WORST_MS
   const uptime = Math.min(candidate.uptimeMs, DAY_MS) / DAY_MS
   return (
@@ -55,7 +58,7 @@ export function scoreOf(candidate: Candidate, pool: readonly Candidate[], losses
 }
 
 /** To the nearer half of the others: what a commit by a majority of them takes. 0 when there are no others. */
-export function medianRttMs(candidate: Candidate, others: readonly Candidate[]): number {
+export function medianRttMs(candidate: Measured, others: readonly Measured[]): number {
   const all = new Float64Array(others.length)
   let count = 0
   for (const other of others) if (other.peer !== candidate.peer) all[count++] = rttBetween(candidate, other)
@@ -63,7 +66,7 @@ export function medianRttMs(candidate: Candidate, others: readonly Candidate[]):
 }
 
 /** Either of the two has measured it; both have: the longer, which is the one that matters. */
-function rttBetween(a: Candidate, b: Candidate): number {
+function rttBetween(a: Measured, b: Measured): number {
   const there = a.rttMs[b.peer]
   const back = b.rttMs[a.peer]
   if (there === undefined && back === undefined) return RTT_UNKNOWN_MS

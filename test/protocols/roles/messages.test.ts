@@ -1,4 +1,5 @@
 import { rolesAnswer, rolesAsk } from '../../../protocols/roles/messages.ts'
+import { copyAnswer, copyAsk } from '../../../protocols/roles/copy-messages.ts'
 import { golden, sturdy } from '../golden.ts'
 
 const peer = '12D3KooWGRUfRXhE1dbyw4RZaQzmBhGN4fLBnJQpGZQcP9mLsU1T'
@@ -19,3 +20,9 @@ golden('roles-leaving-ask', rolesAsk, { kind: 'leaving', group: 'site/north', me
 golden('roles-candidate-answer', rolesAnswer, candidate)
 golden('roles-leaving-answer', rolesAnswer, { kind: 'leaving', votes: true, stays: false })
 sturdy('roles candidate', rolesAnswer, candidate)
+
+const offer = { keeps: true, hasRoom: false, uplink: 'mast', uptimeMs: 86_400_000, power: 'mains' as const }
+golden('copies-offer-ask', copyAsk, { kind: 'offer', group: 'site/north' })
+golden('copies-keep-ask', copyAsk, { kind: 'keep', group: 'site/north' })
+golden('copies-answer', copyAnswer, offer)
+sturdy('copies answer', copyAnswer, offer)
