@@ -125,20 +125,21 @@ export class Copies {
     const isOwn = name === MESH_GROUP || name === siteGroupOf(this.#identity)
     if (isOwn || this.#groups.has(name) || this.#groups.size >= COPIES_KEPT_MAX) return
     const { clock, dice, store, transport } = this.#ports
-    const { following, opened, putAside } = this.#around()
+    const around = this.#around()
+    const { following } = around
     const moved = (): void => following.moved(name)
     const { mesh: cluster, peer } = this.#identity
     const send = (message: Message): void =>
       transport.send(peerOf(message.to), RAFT, raftMessage.encode(message))
     const ports = { clock, dice, store, send }
-    const aside = (): void => void this.#timers.after(0, () => putAside(group))
+    const aside = (): void => void this.#timers.after(0, () => around.putAside(group))
     const events = { applied: () => {}, restored: () => {}, moved, role: moved, putAside: aside }
     const group: SiteGroup = new Group({ name, cluster, peer }, SITE, ports, events)
     this.#groups.set(name, group)
     group.start()
     following.add(group)
-    opened(group)
-    putAside(group)
+    around.opened(group)
+    around.putAside(group)
   }
 
   /** Who has all there is and is not named in it keeps it for nobody. */

@@ -26,7 +26,8 @@ const BEHIND_ENTRIES = 64
 
 export function groupHandlers(context: () => Context): Record<string, unknown> {
   return {
-    'raft.list': (_: unknown, done: Done<unknown>) => done(ok([...showGroups(context()), ...showCopies(context())])),
+    'raft.list': (_: unknown, done: Done<unknown>) =>
+      done(ok([...showGroups(context()), ...showCopies(context())])),
     'raft.health': ({ group }: Params<'raft.health'>, done: Done<unknown>, hops: number) =>
       atGroup(context(), group, { method: 'raft.health', params: {}, done, hops }, (which) =>
         health(context(), which, group, hops, done),

@@ -20,7 +20,10 @@ export const COPIES = 2
 /** Longer than most lines are cut for: who comes back has little to catch up on. */
 export const COPY_LOST_MS = 600_000
 
-export type Offer = Pick<Candidate, 'peer' | 'site' | 'uplink' | 'uptimeMs' | 'power' | 'rttMs' | 'draining'> & {
+export type Offer = Pick<
+  Candidate,
+  'peer' | 'site' | 'uplink' | 'uptimeMs' | 'power' | 'rttMs' | 'draining'
+> & {
   /** In sight and answering. */
   readonly reachable: boolean
   /** For how long it has been so, or not. */
@@ -55,7 +58,10 @@ export function keepersOf(look: Look): PeerId[] {
   }
   const apart = (by: 'site' | 'uplink') => (offer: Offer) => chosen.every((other) => other[by] !== offer[by])
   const spread = (offer: Offer): boolean => apart('site')(offer) && apart('uplink')(offer)
-  take(sound.filter((each) => !isLost(each)), apart('site'))
+  take(
+    sound.filter((each) => !isLost(each)),
+    apart('site'),
+  )
   take(best, (offer) => spread(offer) && offer.uplink !== uplink)
   take(best, spread)
   // A copy behind a line that takes another with it is still a copy; and one that is out of sight is better than none.

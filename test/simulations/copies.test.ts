@@ -79,10 +79,14 @@ test('a site that is lost for good is recovered from a copy, and given back to i
   t.deepEqual(mesh.whereRuns(id), [])
   mesh.host('aa-1').start()
   mesh.until('its host runs it', () => mesh.whereRuns(id).join() === 'aa-1')
-  mesh.until('its host leads again, alone', () => {
-    const { site } = mesh.context('aa-1').agreement
-    return site.generation > 0 && site.role === 'leader' && site.status().configuration.voters.length === 1
-  }, 120_000)
+  mesh.until(
+    'its host leads again, alone',
+    () => {
+      const { site } = mesh.context('aa-1').agreement
+      return site.generation > 0 && site.role === 'leader' && site.status().configuration.voters.length === 1
+    },
+    120_000,
+  )
   t.is(mesh.context('aa-1').agreement.site.state.vms[id]?.host, mesh.host('aa-1').terms.id)
   t.like(mesh.answer('aa-1', 'vm.stop', { name: 'web', kill: false }), { ok: true })
   mesh.until('the copy is only a copy', () => mesh.context(first).copies.get(GROUP)?.role === 'follower')
