@@ -1,7 +1,7 @@
 /** What stands behind the name of a command. */
 import type { Command } from './data-driven.ts'
 import { type Environment, nodeAt } from './environment.ts'
-import { parseNumber } from './members.ts'
+import { parseNumber, ScriptError } from './members.ts'
 import type { ScriptNode } from './node.ts'
 
 /** `1 2 3`: the numbers of nodes; the rest is `key=value`. */
@@ -17,3 +17,9 @@ export const valueOf = ({ arguments: all }: Command, key: string): string | unde
 
 /** As Go reads it. */
 export const isTrue = (value = 'false'): boolean => ['1', 't', 'T', 'true', 'TRUE', 'True'].includes(value)
+
+/** @throws ScriptError on what Go would not read. */
+export function readBoolean(value: string): boolean {
+  if (isTrue(value) || ['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(value)) return isTrue(value)
+  throw new ScriptError(`strconv.ParseBool: parsing "${value}": invalid syntax`)
+}

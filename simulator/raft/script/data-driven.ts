@@ -86,6 +86,8 @@ function nextCommand(lines: Lines): Command | undefined {
       whole = `${whole.slice(0, -1)} ${next.trim()}`
     }
     const [name, ...rest] = tokens(whole, at)
+    // `subtest NAME` and `subtest end`: only a name for what stands between them.
+    if (name?.key === 'subtest') continue
     return { name: name?.key ?? '', arguments: rest, input: inputOf(lines), line: at }
   }
   return undefined
@@ -101,20 +103,41 @@ function inputOf(lines: Lines): string {
   return input.join('\n').trim()
 }
 
-/** `word`, `word=value`, `word=` or `word=(value, value)`; values in parentheses may have blanks around them. */
-const TOKEN = /^\s*([^\s=()]+)(?:=(?:\(([^()]*)\)|([^\s()]*)))?(?=\s|$)/
-
+/** `word`, `word=value`, `word=` or `word=(value, value)`; a word or a value may have parentheses in it. */
 function tokens(line: string, at: number): Argument[] {
   const found: Argument[] = []
-  for (let rest = line; rest.trim() !== '';) {
-    const match = TOKEN.exec(rest)
-    if (match === null) throw new Error(`line ${at}: cannot read ${JSON.stringify(rest.trim())}`)
-    const [all, key = '', list, value] = match
-    const values = list === undefined ? (value === undefined ? [] : [value]) : list.split(',')
-    found.push({ key, values: values.map((each) => each.trim()).filter((each) => each !== '') })
-    rest = rest.slice(all.length)
+  for (let rest = line.trim(); rest !== '';) {
+    const key = /^[^\s=]+/.exec(rest)?.[0] ?? ''
+    const value = rest.slice(key.length + 1)
+    const hasValue = rest[key.length] === '='
+    const length = !hasValue ? 0 : value.startsWith('(') ? lengthOfList(value) : value.search(/\s|$/)
+    if (key === '' || length === -1) throw new Error(`line ${at}: cannot read ${JSON.stringify(rest)}`)
+    const given = value.slice(0, length)
+    const values = given.startsWith('(') ? valuesOf(given.slice(1, -1)) : [given]
+    found.push({ key, values: values.filter((each) => each !== '') })
+    rest = value.slice(length).trim()
   }
   return found
+}
+
+/** Up to the parenthesis that closes the first. */
+function lengthOfList(text: string): number {
+  let depth = 0
+  return text.split('').findIndex((letter) => (depth += depthOf(letter)) === 0) + 1 || -1
+}
+
+const depthOf = (letter: string): number => (letter === '(' ? 1 : letter === ')' ? -1 : 0)
+
+/** What stands between commas that are in no parentheses. */
+function valuesOf(list: string): string[] {
+  const values = ['']
+  let depth = 0
+  for (const letter of list) {
+    depth += depthOf(letter)
+    if (letter === ',' && depth === 0) values.push('')
+    else values.push(`${values.pop()}${letter}`)
+  }
+  return values.map((each) => each.trim())
 }
 
 /** Up to a blank line, or, between doubled separators, with blank lines. */

@@ -41,17 +41,22 @@ export function append(
 }
 
 export function restore(before: View, heard: MessageOf<'MsgSnap'>, raft: Raft): string[] {
-  if (raft.role === 'leader') return []
+  if (raft.role === 'leader') {
+    return raft.progress.has(heard.from)
+      ? []
+      : [`DEBUG ${id(raft)} no progress available for ${nameOf(heard.from)}`]
+  }
   const { index, logTerm } = heard
   const { log } = raft
   const what = `snapshot [index: ${index}, term: ${logTerm}]`
-  const end = `[commit: ${log.commit}, lastindex: ${lastIndex(log)}, lastterm: ${lastTerm(log)}]`
+  const last = `lastindex: ${lastIndex(log)}, lastterm: ${lastTerm(log)}`
+  const end = `[commit: ${log.commit}, ${last}]`
   if (before.commit >= index) return [`INFO ${id(raft)} [commit: ${log.commit}] ignored ${what}`]
   if (log.base.index !== index) {
     return log.commit < index
       ? []
       : [
-          `INFO ${id(raft)} ${end} fast-forwarded commit to ${what}`,
+          `INFO ${id(raft)} [commit: ${before.commit}, ${last}] fast-forwarded commit to ${what}`,
           `INFO ${id(raft)} [commit: ${log.commit}] ignored ${what}`,
         ]
   }

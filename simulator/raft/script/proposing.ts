@@ -8,7 +8,7 @@ import { describeConfiguration } from '../../../protocols/raft/confchange.ts'
 import { lastIndex } from '../../../protocols/raft/log.ts'
 import { hear } from '../../../protocols/raft/raft.ts'
 import type { ConfigurationChange, Entry, RaftEffect, RaftEvent } from '../../../protocols/raft/types.ts'
-import { isTrue, nodeIn, valueOf } from './arguments.ts'
+import { nodeIn, readBoolean, valueOf } from './arguments.ts'
 import type { Command } from './data-driven.ts'
 import { type Environment, log, rememberV1 } from './environment.ts'
 import { listen } from './hearing.ts'
@@ -77,11 +77,17 @@ function passOn(each: ScriptNode, { entry, by, isV1 }: Asked, arrive: (leader: S
 const isTransition = (value: string): value is ConfigurationChange['transition'] =>
   ['auto', 'implicit', 'explicit'].includes(value)
 
+const CHANGE_WORDS = ['v1', 'transition']
+
 /** `propose-conf-change 1 v1=true` or `transition=explicit`, and `v2 l3` on the next line. */
 export function proposeChange(environment: Environment, command: Command): void {
+  const strange = command.arguments.find(
+    ({ key, values }) => values.length > 0 && !CHANGE_WORDS.includes(key),
+  )
+  if (strange !== undefined) throw new ScriptError(`unknown command ${strange.key}`)
   const transition = valueOf(command, 'transition') ?? 'auto'
   if (!isTransition(transition)) throw new ScriptError(`unknown transition ${transition}`)
-  const isV1 = isTrue(valueOf(command, 'v1'))
+  const isV1 = readBoolean(valueOf(command, 'v1') ?? 'false')
   const changes = parseChanges(command.input)
   if (isV1 && (changes.length > 1 || transition !== 'auto')) {
     throw new ScriptError('v1 conf change can only have one operation and no transition')

@@ -53,12 +53,13 @@ function hasUnwritten({ log: { stable, ...rest }, writing }: Core): boolean {
 const hasCommitted = ({ log: { commit, applying, base } }: Core): boolean =>
   applying >= base.index && commit > applying
 
-/** What is committed and on disk, and not given to the apply thread yet: there the core hands it out. */
-export function toBeGiven({ raft, givenTo }: ScriptNode): Entry[] {
+/** What is committed and, by the word of the append thread, on disk, and not given to the apply thread yet. */
+export function toBeGiven({ raft, givenTo, appendedTo }: ScriptNode): Entry[] {
   const { log } = raft
   if (log.applying < log.base.index) return []
   const to = Math.max(givenTo, log.applying)
-  return handable(raft, slice(log, log.applied + 1, to), slice(log, to + 1, Math.min(log.commit, log.stable)))
+  const end = Math.min(log.commit, log.stable, Math.max(appendedTo, log.base.index))
+  return handable(raft, slice(log, log.applied + 1, to), slice(log, to + 1, end))
 }
 
 /** The same message twice is two messages: what is not said again in the product, is in scripts. */

@@ -40,11 +40,12 @@ function appendWork(environment: Environment, node: ScriptNode, ready: Ready): W
     isTold = true
     log(environment, tell(node, { kind: 'stored', token: store.token }))
   }
-  const completions = completion(environment, node, ready, stored)
   const own = promises.filter((each) => 'lines' in each)
+  const nothing = (): void => undefined
+  const completions = completion(environment, node, ready, own.length === 0 ? stored : nothing)
   const answers = promises.map((each) => {
     if (!('lines' in each)) return each
-    return toItself(environment, node, each, each === own.at(-1) ? stored : () => undefined)
+    return toItself(environment, node, each, each === own.at(-1) ? stored : nothing)
   })
   const responses = [...answers, ...completions]
   const state = hardState && { ...hardState, vote: nodeOf(hardState.vote) }
