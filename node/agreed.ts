@@ -1,12 +1,16 @@
 /**
  * What a group has agreed on, as far as this peer has applied it: the envelope around the group's own state, and where in the
  * log that is. Rebuilt from snapshot and entries in every life; each entry is applied once, in order.
+ *
+ * At a feature level that this version does not know (protocols/features.ts) nothing more is applied: it is *halted* for the
+ * rest of this life, with the state as it was before. A state that it cannot read at start it takes for none, at index 0, as a
+ * newcomer that knows nothing yet; the log itself stays as it is.
  */
 import type { Codec } from '../protocols/codec.ts'
 import { GodwitError } from '../protocols/errors.ts'
 import { SNAPSHOT_EVERY_ENTRIES } from '../protocols/limits.ts'
 import {
-  type Applied,
+  type Answered,
   applyEntry,
   type Envelope,
   envelopeCodec,
@@ -21,7 +25,8 @@ type Hooks<Command> = {
   configuration(): Configuration
   feed(event: RaftEvent): void
   /** `applied` is undefined for what is Raft's own: a change of configuration, or a leader's first entry. */
-  applied(entry: Entry, applied: Applied<Command> | undefined): void
+  applied(entry: Entry, applied: Answered<Command> | undefined): void
+  halted(): void
 }
 
 export class Agreed<State, Command> {
@@ -32,26 +37,48 @@ export class Agreed<State, Command> {
   index = 0
   #term = 0
   #snapshotIndex = 0
+  readonly #known: number
   readonly #hooks: Hooks<Command>
+  /** The level that the group is at, when this version does not know it. */
+  halted: number | undefined
 
-  constructor(machine: Machine<State, Command>, snapshot: Snapshot, hooks: Hooks<Command>) {
+  /** `known`: the feature level of this version. */
+  constructor(machine: Machine<State, Command>, known: number, snapshot: Snapshot, hooks: Hooks<Command>) {
     this.#hooks = hooks
     this.#machine = machine
-    this.#snapshots = envelopeCodec(machine)
-    this.#envelope = this.#decoded(snapshot.data)
-    this.#stand(snapshot)
+    this.#known = known
+    this.#snapshots = envelopeCodec(machine, known)
+    const envelope = this.#decoded(snapshot.data)
+    if (typeof envelope === 'number') {
+      this.halted = envelope
+      this.#envelope = newEnvelope(machine.empty())
+    } else {
+      this.#envelope = envelope
+      this.#stand(snapshot)
+    }
+  }
+
+  /** What came of the start is told. */
+  start(): void {
+    if (this.halted !== undefined) this.#halt(this.halted)
+    // What is known to be agreed is applied before anybody looks; nothing else comes of it.
+    this.#hooks.feed({ kind: 'applied', index: this.index })
   }
 
   /** In place of everything. @throws GodwitError when it cannot be read. */
   restore(snapshot: Snapshot): void {
-    this.#envelope = this.#decoded(snapshot.data)
+    const envelope = this.#decoded(snapshot.data)
+    if (typeof envelope === 'number') return this.#halt(envelope)
+    this.halted = undefined
+    this.#envelope = envelope
     this.#stand(snapshot)
     this.#goByTiming()
   }
 
   apply(entries: readonly Entry[]): void {
     const { timing } = this
-    for (const entry of entries) this.#hooks.applied(entry, this.#applied(entry))
+    for (const entry of entries) if (this.halted === undefined) this.#apply(entry)
+    if (this.halted !== undefined) return
     if (this.timing !== timing) this.#goByTiming()
     this.#hooks.feed({ kind: 'applied', index: this.index })
     this.#compact()
@@ -59,6 +86,11 @@ export class Agreed<State, Command> {
 
   get state(): State {
     return this.#envelope.state
+  }
+
+  /** Of the features that count in this group. */
+  get level(): number {
+    return this.#envelope.level
   }
 
   /** As agreed; undefined while the defaults hold. */
@@ -75,6 +107,7 @@ export class Agreed<State, Command> {
 
   /** Undefined for a state that has outgrown a snapshot: it keeps its log, and is slower to start, but nothing is lost. */
   captureIfItFits(): Snapshot | undefined {
+    if (this.halted !== undefined) return undefined
     try {
       return this.capture()
     } catch (error) {
@@ -92,14 +125,32 @@ export class Agreed<State, Command> {
 
   /** Why a snapshot of others cannot be restored. */
   refusalOfSnapshot({ data }: Snapshot): string | undefined {
-    return refusalOf(() => this.#snapshots.decode(data))
+    return refusalOf(() => this.#decoded(data))
   }
 
-  #applied({ index, term, kind, data }: Entry): Applied<Command> | undefined {
+  /** Whether a snapshot of others is of a level that is not known here: then this is the end, with the state that is here. */
+  haltsAt({ data }: Snapshot): boolean {
+    const read = this.#decoded(data)
+    if (typeof read === 'number') this.#halt(read)
+    return typeof read === 'number'
+  }
+
+  #apply(entry: Entry): void {
+    const { index, term, kind, data } = entry
+    const isCommand = kind === 'normal' && data.length > 0
+    const applied = isCommand
+      ? applyEntry(this.#envelope, this.#machine, index, data, this.#known)
+      : undefined
+    if (applied?.kind === 'unknown') return this.#halt(applied.level)
     this.index = index
     this.#term = term
-    if (kind === 'configuration' || data.length === 0) return undefined
-    return applyEntry(this.#envelope, this.#machine, index, data)
+    this.#hooks.applied(entry, applied)
+  }
+
+  #halt(level: number): void {
+    this.halted = level
+    this.#hooks.feed({ kind: 'halt' })
+    this.#hooks.halted()
   }
 
   /** What the group has agreed on; the defaults hold until it has. */
@@ -121,8 +172,15 @@ export class Agreed<State, Command> {
     this.#term = term
   }
 
-  #decoded(data: Uint8Array): Envelope<State> {
-    return data.length === 0 ? newEnvelope(this.#machine.empty()) : this.#snapshots.decode(data)
+  /** Its level, for a state that this version does not know. */
+  #decoded(data: Uint8Array): Envelope<State> | number {
+    if (data.length === 0) return newEnvelope(this.#machine.empty())
+    try {
+      return this.#snapshots.decode(data)
+    } catch (error) {
+      if (error instanceof GodwitError && error.failure.code === 'FEATURE_UNKNOWN') return error.failure.level
+      throw error
+    }
   }
 }
 

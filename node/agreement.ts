@@ -40,6 +40,7 @@ import { mendMesh, mendSite } from './mending.ts'
 import { type Mend, recoveredState } from './opening.ts'
 import { Pacing } from './pacing.ts'
 import { Proposing } from './proposing.ts'
+import { Raising } from './raising.ts'
 import { Timers } from './timers.ts'
 
 export const MESH: Machine<MeshState, MeshCommand> = {
@@ -78,6 +79,8 @@ type Events = {
   role(group: string, role: Role, leader: PeerId): void
   /** A group's log was put aside while this peer ran. */
   putAside(group: string): void
+  /** A group is at a feature level that this version does not know. */
+  halted(group: string): void
   /** A group's log has come further, or who leads it has changed. */
   moved(group: string): void
   /** How long ago everything there is was here, as far as following tells. */
@@ -86,7 +89,10 @@ type Events = {
   copyOf(group: string): Group<SiteState, SiteCommand> | undefined
 }
 
-type Led = Pick<Group<unknown, never>, 'name' | 'role' | 'leader' | 'submit' | 'heardLeader' | 'status'>
+type Led = Pick<
+  Group<unknown, never>,
+  'name' | 'role' | 'leader' | 'submit' | 'featureOff' | 'heardLeader' | 'status'
+>
 
 export class Agreement {
   readonly mesh: Group<MeshState, MeshCommand>
@@ -97,6 +103,7 @@ export class Agreement {
   readonly #contact: { readonly mesh: Contact; readonly site: Contact }
   readonly #inSight: (peer: PeerId) => boolean
   readonly #pacing: { readonly mesh: Pacing; readonly site: Pacing }
+  readonly #raising: { readonly mesh: Raising; readonly site: Raising }
   readonly #timers: Timers
   readonly #proposing: { readonly mesh: Proposing; readonly site: Proposing }
   readonly #events: Pick<Events, 'followedMs' | 'copyOf'>
@@ -145,6 +152,7 @@ export class Agreement {
           events.moved(name)
         },
         putAside: () => this.#timers.after(0, () => events.putAside(name)),
+        halted: () => this.#timers.after(0, () => events.halted(name)),
       })
     const { store } = ports
     const { peer, site } = identity
@@ -155,6 +163,7 @@ export class Agreement {
       mendSite(store, { peer, site, mesh: recoveredState(store, MESH_GROUP, MESH) }, state, generation)
     this.site = group(this.siteGroup, SITE, mendedSite, () => {})
     this.#proposing = { mesh: this.#proposingTo(this.mesh), site: this.#proposingTo(this.site) }
+    this.#raising = { mesh: new Raising(this.mesh), site: new Raising(this.site) }
     this.#pacing = { mesh: new Pacing(this.mesh, ports.clock), site: new Pacing(this.site, ports.clock) }
 
     ports.transport.serve(RAFT, { frame: (from, frame) => this.#hear(from, frame) })
@@ -175,6 +184,8 @@ export class Agreement {
       if (this.#stopped) return
       this.#pacing.mesh.look()
       this.#pacing.site.look()
+      this.#raising.mesh.look()
+      this.#raising.site.look()
       this.#timers.after(PACE_MS, look)
     }
     look()
@@ -271,6 +282,9 @@ export class Agreement {
     const to = this.#towards(group)
     if (to === '' || to === transport.self || hops >= HOPS_MAX)
       return done(failed({ code: 'NO_LEADER', group: group.name, afterMs: 0 }))
+    // A leader of an older version would take it for a bad frame.
+    const off = group.featureOff(asked)
+    if (off !== undefined) return done(failed(off))
     const command = envelopeCommand.encode({ ...asked, nowMs: 0 })
     const frame = proposal.encode({ group: group.name, command, hops: hops + 1 })
     transport.request(to, PROPOSE, frame, timeoutMs, (outcome) =>

@@ -7,7 +7,7 @@ import type { Clock } from '../protocols/clock.ts'
 import { describeFailure, type Failure } from '../protocols/errors.ts'
 import { ELECTION_TICKS, PROPOSALS_MAX, TICK_MS } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
-import { type Applied, envelopeCommand } from '../protocols/raft/envelope.ts'
+import { type Answered, envelopeCommand } from '../protocols/raft/envelope.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import type { Entry, RaftEffect } from '../protocols/raft/types.ts'
 import { Timers } from './timers.ts'
@@ -78,7 +78,7 @@ export class Answers {
   }
 
   /** An entry was applied. `applied` is undefined for what no state machine sees. */
-  applied({ index, term, data }: Entry, applied: Applied<unknown> | undefined): void {
+  applied({ index, term, data }: Entry, applied: Answered<unknown> | undefined): void {
     const pending = take(this.#pending, index)
     if (pending === undefined) return
     // Another leader's entry stands where ours was to be: whether ours is anywhere is not known to us.

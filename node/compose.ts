@@ -25,7 +25,7 @@ import { render } from './metrics.ts'
 import { InHand } from './moving/around.ts'
 import { Moves } from './moving/moves.ts'
 import { Observation } from './observation.ts'
-import { describeDamage } from './opening.ts'
+import { describeDamage, describeHalt } from './opening.ts'
 import { Presenting } from './presenting.ts'
 import { Pulling } from './pulling.ts'
 import { Vms } from './reconcile/vms.ts'
@@ -56,6 +56,8 @@ const SEEN = new Set(['alive', 'unknown'])
 export type NodeEvents = {
   /** This peer was removed, and that is on disk: it had better stop. */
   left?(): void
+  /** For people: what this version of godwit cannot do any more. */
+  halted?(text: string): void
 }
 
 /** How often what hangs on the wall clock and on others' news is looked at. */
@@ -120,6 +122,7 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
       inSight: (peer) =>
         transport.connected().includes(peer) && SEEN.has(context?.observation.peerState(peer) ?? 'unknown'),
       putAside: (group) => noteDamage(group === agreement.site.name ? agreement.site : agreement.mesh),
+      halted: (group) => noteHalt(group === agreement.site.name ? agreement.site : agreement.mesh),
       moved: (group) => following.moved(group),
       followedMs: (group) => following.followed(group).ageMs,
       copyOf: (group) => copies.get(group),
@@ -148,6 +151,12 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     const text = describeDamage(name, opened)
     if (text !== undefined) ports.journal.append({ atMs: clock.wallMs(), kind: 'log', subject: name, text })
   }
+  const noteHalt = ({ name, halted }: Pick<Agreement['mesh'], 'name' | 'halted'>): void => {
+    if (halted === undefined) return
+    const text = describeHalt(name, halted)
+    events.halted?.(text)
+    ports.journal.append({ atMs: clock.wallMs(), kind: 'log', subject: name, text })
+  }
   noteDamage(agreement.mesh)
   noteDamage(agreement.site)
   const copies = new Copies(identity, { ...ports, transport }, () => ({
@@ -157,6 +166,7 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     opened: (group) => electing.add('site', group),
     dropped: (group) => electing.drop(group),
     putAside: noteDamage,
+    halted: noteHalt,
   }))
   const jobs = new Jobs(clock, identity.peerName, () => {})
   const asking = new Asking(

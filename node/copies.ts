@@ -42,6 +42,8 @@ type Around = {
   dropped(group: string): void
   /** A log was put aside, or found damaged. */
   putAside(group: SiteGroup): void
+  /** It is at a feature level that this version does not know. */
+  halted(group: SiteGroup): void
 }
 
 type Ports = {
@@ -133,7 +135,8 @@ export class Copies {
       transport.send(peerOf(message.to), RAFT, raftMessage.encode(message))
     const ports = { clock, dice, store, send }
     const aside = (): void => void this.#timers.after(0, () => around.putAside(group))
-    const events = { applied: () => {}, restored: () => {}, moved, role: moved, putAside: aside }
+    const halted = (): void => void this.#timers.after(0, () => around.halted(group))
+    const events = { applied: () => {}, restored: () => {}, moved, role: moved, putAside: aside, halted }
     const group: SiteGroup = new Group({ name, cluster, peer }, SITE, ports, events)
     this.#groups.set(name, group)
     group.start()

@@ -23,7 +23,13 @@ import { type Opened, supersede } from './opening.ts'
 import { Ticker } from './ticker.ts'
 import { Timers } from './timers.ts'
 
-export type DrivingTerms = { readonly group: string; readonly cluster: string; readonly timing: Timing }
+export type DrivingTerms = {
+  readonly group: string
+  readonly cluster: string
+  readonly timing: Timing
+  /** Feature level of this version. */
+  readonly level: number
+}
 
 export type GroupPorts = {
   readonly clock: Clock
@@ -69,7 +75,7 @@ export class Driving {
   }
 
   constructor(
-    { group, cluster, timing }: DrivingTerms,
+    { group, cluster, timing, level }: DrivingTerms,
     { owner, recovered, first }: Pick<Opened, 'owner' | 'recovered' | 'first'>,
     ports: GroupPorts,
     hooks: Hooks,
@@ -82,7 +88,10 @@ export class Driving {
     const { generation, member: self } = owner
     // Of two hosts of a site the second learns, and holds an entry before that is acknowledged (DESIGN section 3).
     const heldForLearner = group !== 'mesh'
-    const raft = create({ cluster, group, generation, self, ...timing, dice, heldForLearner }, recovered)
+    const raft = create(
+      { cluster, group, generation, self, ...timing, level, dice, heldForLearner },
+      recovered,
+    )
     this.raft = raft
     this.#timers = new Timers(clock)
     this.#writer = new LogWriter(store, first, {

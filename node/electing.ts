@@ -26,7 +26,7 @@ import { Timers } from './timers.ts'
 /** A group as its leader changes it. */
 type Led = Pick<
   Group<unknown, never>,
-  'name' | 'member' | 'role' | 'leader' | 'status' | 'change' | 'transfer'
+  'name' | 'member' | 'role' | 'leader' | 'level' | 'status' | 'change' | 'transfer'
 >
 
 export type Admitted = { readonly peer: PeerId; readonly site: string; readonly draining: boolean }
@@ -318,9 +318,11 @@ class Part {
       const member = answer?.member ?? memberIds.get(peer)
       if (member === undefined) continue
       const known = admitted.get(peer)
-      const { state, match: index, recentActive } = match.get(member) ?? NO_PROGRESS
+      const { state, match: index, recentActive, level } = match.get(member) ?? NO_PROGRESS
       const sight = own ? { reachable: true, forMs: nowMs - this.#startedMs } : this.#knowledge.sight(peer)
       const inSight = sight.reachable || recentActive
+      // Who cannot apply what is agreed on cannot lead: no vote is given to it, and no lead.
+      const isKnown = level >= this.group.level
       const site = known?.site ?? ''
       found.push({
         member,
@@ -336,7 +338,7 @@ class Part {
         noVote: answer?.noVote ?? false,
         draining: known?.draining === true,
         leaving: answer?.leaving === true || this.#isLeaving(member, nowMs),
-        caughtUp: own || (inSight && state === 'replicate' && index + BEHIND_MAX >= lastIndex),
+        caughtUp: own || (inSight && isKnown && state === 'replicate' && index + BEHIND_MAX >= lastIndex),
       })
     }
     return found
@@ -410,4 +412,4 @@ class Part {
 const isAsBefore = (before: CandidateAnswer, now: CandidateAnswer): boolean =>
   (['member', 'uplink', 'power', 'noVote', 'leaving'] as const).every((each) => before[each] === now[each])
 
-const NO_PROGRESS = { state: 'probe', match: 0, recentActive: false } as const
+const NO_PROGRESS = { state: 'probe', match: 0, recentActive: false, level: 0 } as const

@@ -19,6 +19,8 @@ import type { Transport } from '../protocols/transport.ts'
 /** What following needs of a group. */
 export type Followable = {
   readonly name: string
+  /** Set while this peer can apply nothing of it: it follows nobody, and is no source. */
+  readonly halted: number | undefined
   /** A look at what it holds. */
   held(): Pick<source.View, 'generation' | 'log' | 'snapshot'> & { readonly term: number }
   /** The leader, if this peer leads or hears it. */
@@ -149,10 +151,11 @@ class Part {
     this.#looking = true
     const nowMs = this.#ports.clock.nowMs()
     const leader = this.#group.heardLeader()
-    if (leader !== '') this.#inTouchMs = nowMs
+    const isHalted = this.#group.halted !== undefined
+    if (leader !== '' && !isHalted) this.#inTouchMs = nowMs
     const isMember = this.#group.isMember(this.#ports.transport.self)
     const patienceMs = isMember ? FOLLOW_AFTER_MS : 0
-    const wanted = leader === '' && nowMs - this.#inTouchMs >= patienceMs
+    const wanted = !isHalted && leader === '' && nowMs - this.#inTouchMs >= patienceMs
     if (wanted && nowMs - this.#rankedMs >= (this.#isOutdated ? RANK_MS_MIN : RANK_MS_MAX)) {
       this.#rankedMs = nowMs
       this.#isOutdated = false
@@ -170,7 +173,7 @@ class Part {
   }
 
   #ageMs(): number {
-    if (this.#group.heardLeader() !== '') return 0
+    if (this.#group.heardLeader() !== '' && this.#group.halted === undefined) return 0
     const nowMs = this.#ports.clock.nowMs()
     return Math.min(nowMs - this.#inTouchMs, follower.ageMs(this.#follower, nowMs))
   }

@@ -6,10 +6,12 @@
  *   - who proposes is answered once that is applied, or told why it is not known (node/answers.ts);
  *   - while the disk takes no writes nothing new is proposed; what was proposed may still be carried out later.
  */
+import type { Failure } from '../protocols/errors.ts'
+import { FEATURE_LEVEL, featureName, levelOf } from '../protocols/features.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import {
-  type Applied,
+  type Answered,
   type Asked,
   type EnvelopeCommand,
   envelopeCommand,
@@ -18,6 +20,7 @@ import {
 } from '../protocols/raft/envelope.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import type { Message } from '../protocols/raft/messages.ts'
+import { lacking } from '../protocols/raft/raising.ts'
 import type { Status } from '../protocols/raft/raft.ts'
 import { DEFAULT_TIMING } from '../protocols/raft/timing.ts'
 import type { ConfigurationChange, Entry, RaftEvent, Role, Snapshot } from '../protocols/raft/types.ts'
@@ -35,6 +38,8 @@ export type GroupTerms<State> = {
   readonly peer: PeerId
   /** See node/opening.ts; unless told nothing is mended. */
   readonly mend?: Mend<State>
+  /** Feature level of this version; others for tests of upgrades. */
+  readonly known?: number
 }
 
 export type GroupEvents<Command> = {
@@ -47,6 +52,8 @@ export type GroupEvents<Command> = {
   role(role: Role, leader: PeerId): void
   /** This life has put its log aside: `opened` says why. */
   putAside(): void
+  /** `halted` says at what. */
+  halted(): void
 }
 
 export class Group<State, Command> implements Followable {
@@ -58,6 +65,8 @@ export class Group<State, Command> implements Followable {
   role: Role = 'follower'
 
   readonly #cluster: string
+  readonly #known: number
+  readonly #machine: Machine<State, Command>
   readonly #ports: GroupPorts
   readonly #events: GroupEvents<Command>
   readonly #answers: Answers
@@ -67,23 +76,26 @@ export class Group<State, Command> implements Followable {
   #stopped = false
 
   constructor(
-    { name, cluster, peer, mend = () => undefined }: GroupTerms<State>,
+    { name, cluster, peer, mend = () => undefined, known = FEATURE_LEVEL }: GroupTerms<State>,
     machine: Machine<State, Command>,
     ports: GroupPorts,
     events: GroupEvents<Command>,
   ) {
     this.name = name
     this.#cluster = cluster
+    this.#known = known
+    this.#machine = machine
     this.#ports = ports
     this.#events = events
     this.#answers = new Answers(name, ports.clock)
     const { clock, dice, store } = ports
     const found = openLog(store, { group: name, peer, wallMs: clock.wallMs(), dice, mend }, machine)
     this.opened = { how: found.how, why: found.why, reason: recoverReason(store, name) }
-    this.#agreed = new Agreed(machine, found.recovered.snapshot, {
+    this.#agreed = new Agreed(machine, known, found.recovered.snapshot, {
       configuration: () => this.#log.raft.configuration,
       feed: (event) => this.#log.feed(event),
       applied: (entry, applied) => this.#applied(entry, applied),
+      halted: () => this.#events.halted(),
     })
     this.#log = this.#driving(found)
   }
@@ -95,8 +107,7 @@ export class Group<State, Command> implements Followable {
 
   start(): void {
     this.#log.start()
-    // What is known to be agreed is applied before anybody looks; nothing else comes of it.
-    this.#log.feed({ kind: 'applied', index: this.appliedIndex })
+    this.#agreed.start()
   }
 
   /** Nothing is heard, sent or answered after this. */
@@ -120,6 +131,16 @@ export class Group<State, Command> implements Followable {
     return this.#agreed.state
   }
 
+  /** Of the features that count in this group. */
+  get level(): number {
+    return this.#agreed.level
+  }
+
+  /** The level that the group is at, when this version does not know it: nothing is applied here any more. */
+  get halted(): number | undefined {
+    return this.#agreed.halted
+  }
+
   /** As agreed; undefined while the defaults hold. */
   get timing(): Timing | undefined {
     return this.#agreed.timing
@@ -130,8 +151,20 @@ export class Group<State, Command> implements Followable {
    * NOT_LEADER or NO_LEADER come at once when this peer does not lead, OUTCOME_UNKNOWN when another leader's log decides.
    */
   submit(asked: Asked, done: Done<Outcome<unknown>>): void {
+    const off = this.role === 'leader' ? this.featureOff(asked) : undefined
+    if (off !== undefined) return done(failed(off))
     const command = { ...asked, nowMs: this.#ports.clock.wallMs() } as EnvelopeCommand
-    this.#ask(done, (token) => ({ kind: 'propose', token, data: envelopeCommand.encode(command) }))
+    const { level } = this
+    this.#ask(done, (token) => ({ kind: 'propose', token, data: envelopeCommand.encode(command, level) }))
+  }
+
+  /** What a proposal asks for that the group does not have yet. */
+  featureOff(asked: Asked): Failure | undefined {
+    if (this.level >= this.#known || asked.kind !== 'do') return undefined
+    const needed = levelOf(this.#machine.command, asked.command)
+    if (needed <= this.level) return undefined
+    const lacks = lacking(this.status(), needed).map(peerOf)
+    return { code: 'FEATURE_OFF', feature: featureName(needed), group: this.name, lacking: lacks }
   }
 
   change(change: ConfigurationChange, done: Done<void>): void {
@@ -216,6 +249,8 @@ export class Group<State, Command> implements Followable {
     if (this.#stopped) return undefined
     const why = this.#agreed.refusalOfSnapshot(snapshot)
     if (why !== undefined) return why
+    // No fault of its source. What is here can be read by this version: it is kept.
+    if (this.#agreed.haltsAt(snapshot)) return undefined
     if (generation > this.#log.raft.config.generation) this.#beginAnew(generation)
     if (generation === this.#log.raft.config.generation) this.#log.feed({ kind: 'learn-snapshot', snapshot })
     return undefined
@@ -259,7 +294,7 @@ export class Group<State, Command> implements Followable {
     }
   }
 
-  #applied(entry: Entry, applied: Applied<Command> | undefined): void {
+  #applied(entry: Entry, applied: Answered<Command> | undefined): void {
     if (applied?.kind === 'answer' && applied.command !== undefined)
       this.#events.applied(applied.command, applied.outcome)
     this.#answers.applied(entry, applied)
@@ -291,7 +326,8 @@ export class Group<State, Command> implements Followable {
 
   #driving(found: Opened): Driving {
     const { timing = DEFAULT_TIMING } = this
-    return new Driving({ group: this.name, cluster: this.#cluster, timing }, found, this.#ports, {
+    const terms = { group: this.name, cluster: this.#cluster, timing, level: this.#known }
+    return new Driving(terms, found, this.#ports, {
       perform: (effect) => this.#perform(effect),
       rested: () => this.#rested(),
       unwritable: (failure) => this.#answers.unwritable(failure),

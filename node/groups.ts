@@ -3,6 +3,7 @@
  * `mesh` or `site/NAME`; what only its leader knows is asked there, what only its members know is asked of one of them.
  */
 import { type Failure, GodwitError } from '../protocols/errors.ts'
+import { FEATURE_LEVEL } from '../protocols/features.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { PROPOSE_MS } from '../protocols/limits.ts'
 import { type Done, failed, ok } from '../protocols/outcome.ts'
@@ -143,6 +144,7 @@ function healthOf(context: Context, which: GroupName): HealthView[] {
     const reachable = self || (connected.has(peer) && seen !== 'unreachable' && seen !== 'lost')
     const known = progress.find((each) => each.peer === member)
     const match = self ? lastIndex : leads ? (known?.match ?? null) : null
+    const level = leads ? (known?.level ?? 0) : self ? FEATURE_LEVEL : null
     const lag = leads && match !== null ? Math.max(0, lastIndex - match) : null
     // Not by `recentActive`, which the core begins anew at every election timeout.
     const silent =
@@ -159,13 +161,16 @@ function healthOf(context: Context, which: GroupName): HealthView[] {
       lag,
       lastContactMs: self ? 0 : roundedOrNull(agreement.heardMs(which, peer)),
       rttMs: self ? 0 : (ports.transport.rttMs(peer) ?? null),
+      level,
       verdict: !reachable
         ? 'unreachable'
         : silent
           ? 'silent'
-          : (lag ?? 0) > BEHIND_ENTRIES
-            ? 'behind'
-            : 'well',
+          : leads && (level ?? 0) < group.level
+            ? 'halted'
+            : (lag ?? 0) > BEHIND_ENTRIES
+              ? 'behind'
+              : 'well',
       ageMs: Math.round(ageMs),
       stale,
     }
@@ -191,6 +196,7 @@ function healthOfCopy(context: Context, peer: PeerId): HealthView {
     lag: null,
     lastContactMs: null,
     rttMs: ports.transport.rttMs(peer) ?? null,
+    level: null,
     verdict: reachable ? 'well' : 'unreachable',
     ageMs: Math.round(ageMs),
     stale,

@@ -108,6 +108,18 @@ const rows = {
     help: '1 when a damaged log of the group was put aside on this peer and is still kept.',
     labels: ['group'],
   },
+  godwit_raft_feature_level: {
+    type: 'gauge',
+    unit: '',
+    help: 'Feature level that each group has agreed on.',
+    labels: ['group'],
+  },
+  godwit_raft_halted: {
+    type: 'gauge',
+    unit: '',
+    help: '1 while this version of godwit cannot apply what the group has agreed on: install a newer one.',
+    labels: ['group'],
+  },
   godwit_frames_dropped_total: {
     type: 'counter',
     unit: '',

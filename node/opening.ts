@@ -10,10 +10,14 @@
  *   entries are missing   `mend` makes of the copy and this host's grants what the state must be, if that is safe; the group
  *                         begins a new generation, with sessions and indexes of its own, so that nothing counts twice
  *   otherwise             it is put aside like one of several, and an operator decides: `godwit raft recover`
+ *
+ * A log of a feature level that this version does not know (protocols/features.ts) is not damaged: it is taken up as it stands,
+ * and the group is halted here until a newer version goes on with it. Is it damaged as well, nothing is started or put aside.
  */
 import type { Dice } from '../protocols/clock.ts'
 import { nextGeneration, printGeneration } from '../protocols/epoch.ts'
 import { GodwitError } from '../protocols/errors.ts'
+import { FEATURE_LEVEL } from '../protocols/features.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { NOBODY } from '../protocols/raft/configuration.ts'
 import {
@@ -59,6 +63,11 @@ export function describeDamage(group: string, { how, why }: Pick<Opened, 'how' |
   if (how === 'found' || how === 'new') return undefined
   return `the log of group ${group} is ${how}: ${why}`.slice(0, 500)
 }
+
+/** For the journal, the log and `status`. */
+export const describeHalt = (group: string, level: number): string =>
+  `group ${group} is at feature level ${level}, this godwit knows levels up to ${FEATURE_LEVEL}: it applies nothing more of it, ` +
+  'and goes on there once a newer godwit is installed'
 
 export function openLog<State, Command>(
   store: Store,
@@ -140,8 +149,20 @@ function replayed<State, Command>(
 ): Envelope<State> {
   const envelope = held.length === 0 ? newEnvelope(machine.empty()) : envelopeCodec(machine).decode(held)
   for (const { index, kind, data } of entries)
-    if (index > from && kind === 'normal' && data.length > 0) applyEntry(envelope, machine, index, data)
+    if (index > from && kind === 'normal' && data.length > 0) replay(envelope, machine, index, data)
   return envelope
+}
+
+/** Applies an entry of a log that is read. @throws GodwitError FEATURE_UNKNOWN: it is for a newer version to read. */
+export function replay<State, Command>(
+  envelope: Envelope<State>,
+  machine: Machine<State, Command>,
+  index: number,
+  data: Uint8Array,
+): void {
+  const applied = applyEntry(envelope, machine, index, data)
+  if (applied.kind === 'unknown')
+    throw new GodwitError({ code: 'FEATURE_UNKNOWN', level: applied.level, known: FEATURE_LEVEL })
 }
 
 /** The state as it was, with what is left behind the copy, as the first of a new generation. */
@@ -155,7 +176,7 @@ function mend<State, Command>(
   const generation = nextGeneration(owner.generation, dice)
   const state = mended(envelope.state, generation)
   if (state === undefined) return undefined
-  const { clockMs, timing } = envelope
+  const { clockMs, timing, level } = envelope
   const member = memberOf(peer, newIncarnation(dice))
   const index = firstIndex(generation)
   return {
@@ -166,7 +187,7 @@ function mend<State, Command>(
         index,
         term: term + 1,
         configuration: { ...NOBODY, voters: [member] },
-        data: envelopeCodec(machine).encode({ ...newEnvelope(state), clockMs, timing }),
+        data: envelopeCodec(machine).encode({ ...newEnvelope(state), clockMs, timing, level }),
       },
       entries: [],
     },

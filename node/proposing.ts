@@ -54,6 +54,7 @@ const NOT_DONE = new Set<Failure['code']>([
   'NOT_FOUND',
   'FRAME_INVALID',
   'FRAME_TOO_LARGE',
+  'FEATURE_OFF',
 ])
 /** Failures after which another attempt may do better; the others would be the same again. */
 const AGAIN = new Set<Failure['code']>([

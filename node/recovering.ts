@@ -13,13 +13,7 @@ import type { Dice } from '../protocols/clock.ts'
 import { nextGeneration, printGeneration } from '../protocols/epoch.ts'
 import { failureOf } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
-import {
-  applyEntry,
-  type Envelope,
-  envelopeCodec,
-  type Machine,
-  newEnvelope,
-} from '../protocols/raft/envelope.ts'
+import { type Envelope, envelopeCodec, type Machine, newEnvelope } from '../protocols/raft/envelope.ts'
 import { decodeChange, NOBODY, votersOf } from '../protocols/raft/configuration.ts'
 import { firstIndex } from '../protocols/raft/genesis.ts'
 import { memberOf, type MemberId, newIncarnation } from '../protocols/raft/member.ts'
@@ -35,6 +29,7 @@ import { type MeshState, peersOfSite, siteNamed } from './catalog/mesh.ts'
 import { recovered as recovering } from './catalog/recovery.ts'
 import type { SiteState } from './catalog/site.ts'
 import { MESH_GROUP } from './founding.ts'
+import { replay } from './opening.ts'
 
 /** A log, as far as it can be read, and what its entries make of the state. */
 export type Remains = {
@@ -64,7 +59,7 @@ export function remainsOf(
     if (entry.kind === 'configuration') {
       const after = changed(configuration, decodeChange(entry.data))
       if ('configuration' in after) configuration = after.configuration
-    } else if (entry.data.length > 0) applyEntry(envelope, machine, entry.index, entry.data)
+    } else if (entry.data.length > 0) replay(envelope, machine, entry.index, entry.data)
   }
   const last = entries.at(-1)
   return {
@@ -145,8 +140,13 @@ export function successor(
     for (const token of Object.values(state.tokens)) if (token.state === 'open') token.state = 'revoked'
   const configuration = { ...NOBODY, voters: [member] }
   // Sessions were the lost generation's: whoever asks opens one anew.
-  const { clockMs, timing } = envelope
-  const data = envelopeCodec(machineOf(group)).encode({ ...newEnvelope<State>(state), clockMs, timing })
+  const { clockMs, timing, level } = envelope
+  const data = envelopeCodec(machineOf(group)).encode({
+    ...newEnvelope<State>(state),
+    clockMs,
+    timing,
+    level,
+  })
   const why = `${kind}: generation ${printGeneration(generation)} begins without it`
   const reason = { atMs: wallMs, why, member: remains.owner?.member ?? '' }
   const aside = isAside ? [] : asideOps(store, group, reason)

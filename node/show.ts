@@ -9,6 +9,7 @@ import { hostsForPlacement, type SiteVm, specOf } from './catalog/site.ts'
 import type { Group } from './group.ts'
 import type { Context } from './context.ts'
 import { nameOfPeer } from './lookup.ts'
+import { describeHalt } from './opening.ts'
 import type { GroupView, JobView, PeerView, SiteView, StatusView, TokenView, VmView } from './views.ts'
 
 export function showPeer(context: Context, id: PeerId): PeerView {
@@ -195,7 +196,10 @@ export const showCopies = (context: Context): GroupView[] =>
 
 function showGroup(
   context: Context,
-  group: Pick<Group<unknown, never>, 'name' | 'generation' | 'leader' | 'opened' | 'status'>,
+  group: Pick<
+    Group<unknown, never>,
+    'name' | 'generation' | 'leader' | 'level' | 'halted' | 'opened' | 'status'
+  >,
   { ageMs, stale }: { readonly ageMs: number; readonly stale: boolean },
 ): Omit<GroupView, 'role' | 'missing'> {
   const names = (ids: readonly MemberId[]): string[] => ids.map((id) => nameOfPeer(context, peerOf(id)))
@@ -214,6 +218,8 @@ function showGroup(
     lastIndex,
     snapshotIndex,
     damaged: showDamage(group.opened),
+    level: group.level,
+    halted: group.halted === undefined ? '' : describeHalt(group.name, group.halted),
     lag: Math.max(0, commit - applied),
     ageMs: Math.round(ageMs),
     stale,

@@ -30,7 +30,10 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
       http: config.http.listen === 'off' ? '' : `http://${config.http.listen}`,
     },
     ports,
-    { left: () => gone.resolve(`it has left mesh ${identity.mesh}`) },
+    {
+      left: () => gone.resolve(`it has left mesh ${identity.mesh}`),
+      halted: (text) => log.warn({}, text),
+    },
   )
   const { mesh, site } = node.context.agreement
   for (const { name, opened: found } of [mesh, site]) {

@@ -142,6 +142,10 @@ export const groupView = z.object({
   damaged: z
     .string()
     .describe('when and how the newest damaged log was found, and what was done; empty when none was'),
+  level: z.number().describe('feature level that is agreed on'),
+  halted: z
+    .string()
+    .describe('why nothing more of it can be applied by this version of godwit; empty while all is well'),
   lag: z.number().describe('entries agreed on, as far as this peer knows, and not applied here'),
   missing: z
     .array(z.string())
@@ -165,7 +169,10 @@ export const healthView = z.object({
   lag: z.number().nullable().describe('entries of the leader that it is not known to hold'),
   lastContactMs: z.number().nullable(),
   rttMs: z.number().nullable(),
-  verdict: z.enum(['well', 'behind', 'silent', 'unreachable']),
+  level: z.number().nullable().describe('newest feature that it knows; null when only a leader would know'),
+  verdict: z
+    .enum(['well', 'behind', 'halted', 'silent', 'unreachable'])
+    .describe('halted: it needs a newer godwit before it applies anything more'),
   ageMs: age,
   stale: z.boolean(),
 })

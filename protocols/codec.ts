@@ -7,9 +7,10 @@ import type { Shape } from './shape.ts'
 export type Codec<T> = {
   readonly name: string
   readonly bytesMax: number
-  encode(message: T): Uint8Array
+  /** `level`: leaves out, or refuses, what came with a later feature (shape.ts, `since`); nothing unless told. */
+  encode(message: T, level?: number): Uint8Array
   /** @throws GodwitError FRAME_TOO_LARGE or FRAME_INVALID, and nothing else, whatever the peer sent. */
-  decode(frame: Uint8Array): T
+  decode(frame: Uint8Array, level?: number): T
 }
 
 // Records would make a frame depend on the frames before it; without variableMapSize every map costs 3 bytes
@@ -22,8 +23,8 @@ export function codec<T>(name: string, shape: Shape<T>, bytesMax: number = MESSA
     bytesMax,
     // The sender checks too: a message that our own shape refuses is our bug, and should show here. The copy is
     // because msgpackr hands out views into a buffer that it will reuse.
-    encode: (message) => within(bytesMax, Uint8Array.from(packr.pack(shape(message, name)))),
-    decode: (frame) => shape(unpack(within(bytesMax, frame), name), name),
+    encode: (message, level) => within(bytesMax, Uint8Array.from(packr.pack(shape(message, name, level)))),
+    decode: (frame, level) => shape(unpack(within(bytesMax, frame), name), name, level),
   }
 }
 

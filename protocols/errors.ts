@@ -53,6 +53,9 @@ export type Failure =
   /** `pending`: it is in a log, and is carried out if that log wins. */
   | { code: 'NO_QUORUM'; group: string; voters: number; missing: string[]; afterMs: number; pending: boolean }
   | { code: 'UNCERTAIN'; vm: string; group: string; host: string }
+  | { code: 'COMMAND_UNREADABLE' }
+  | { code: 'FEATURE_OFF'; feature: string; group: string; lacking: string[] }
+  | { code: 'FEATURE_UNKNOWN'; level: number; known: number }
   | { code: 'STALE'; what: string; expected: string; found: string }
   // VMs
   | { code: 'NO_HOST'; vm: string; reasons: { host: string; why: string }[] }
@@ -227,6 +230,26 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     retry: true,
     exit: 4,
     say: (f) => `session ${f.session} of group ${f.group} has ended; the change was not carried out`,
+  },
+  // Part of agreed states: every version says the same, to the byte, whatever it is that it cannot read.
+  COMMAND_UNREADABLE: {
+    retry: false,
+    exit: 1,
+    say: () => 'the group does not read the command: it is none, or belongs to a feature that is not on',
+  },
+  FEATURE_OFF: {
+    retry: true,
+    exit: 4,
+    say: (f) =>
+      `group ${f.group} does not have ${f.feature} yet; members that do not know it, or are out of sight: ` +
+      (f.lacking.join(', ') || 'none that this peer knows of'),
+    next: () => 'godwit raft health',
+  },
+  FEATURE_UNKNOWN: {
+    retry: false,
+    exit: 2,
+    say: (f) => `the group is at feature level ${f.level}; this godwit knows levels up to ${f.known}`,
+    next: () => 'install a newer godwit',
   },
   STALE: { retry: true, exit: 4, say: (f) => `${f.what} changed meanwhile: ${f.found}, not ${f.expected}` },
   NO_HOST: {

@@ -234,6 +234,15 @@ export const VIEWS: Readonly<Record<string, View>> = {
             .map(({ group, damaged }) => `${group}: ${damaged}`)
             .join('; ') || 'none',
       },
+      {
+        key: 'halted-groups',
+        value: (v) => list(v.groups.filter(({ halted }) => halted !== '').map(({ group }) => group)),
+        text: (v) =>
+          v.groups
+            .filter(({ halted }) => halted !== '')
+            .map(({ halted }) => halted)
+            .join('; ') || 'none',
+      },
       { key: 'driver', value: (v) => v.driver },
       { key: 'http', value: (v) => v.http, text: (v) => v.http || 'off' },
       { key: 'up-for', value: (v) => v.uptimeMs, text: (v) => humanDuration(v.uptimeMs) },
@@ -311,6 +320,8 @@ export const VIEWS: Readonly<Record<string, View>> = {
       },
       { key: 'last', wide: true, right: true, value: (v) => v.lastIndex },
       { key: 'snapshot', wide: true, right: true, value: (v) => v.snapshotIndex },
+      { key: 'level', wide: true, right: true, value: (v) => v.level },
+      { key: 'halted', wide: true, value: (v) => v.halted },
     ],
   }),
   'raft-health': view<HealthView>({

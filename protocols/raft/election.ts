@@ -48,11 +48,11 @@ export function forgetLeader(raft: Raft): void {
 }
 
 /**
- * A voter whose own view of who votes is up to date as far as it can know: with a committed change not applied, or a
+ * A voter that can apply what it would propose, and whose own view of who votes is up to date as far as it can know: with a committed change not applied, or a
  * snapshot not installed, it would count the votes of a configuration that is over.
  */
-function mayCampaign({ configuration, config, log }: Raft): boolean {
-  if (!isVoter(configuration, config.self) || log.applying < log.base.index) return false
+function mayCampaign({ configuration, config, log, isHalted }: Raft): boolean {
+  if (isHalted || !isVoter(configuration, config.self) || log.applying < log.base.index) return false
   const unapplied = logs.slice(log, log.applying + 1, log.commit)
   return !unapplied.some(({ kind }) => kind === 'configuration')
 }

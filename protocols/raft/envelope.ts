@@ -5,12 +5,14 @@
  *   open                      a session begins; it is named by the index of this entry (Ongaro's thesis, 6.3)
  *   do {session, serial, …}   carries a command out, unless that serial was done before: then its answer is said again
  *   timing                    from now on these heartbeats and elections, on every member
+ *   feature                   from now on what came with features up to this level counts, on every member (features.ts)
  *
  * What it promises, whoever repeats, delays or reorders what entries:
  *
  *   once                a command takes effect at most once, and every copy of it gets the answer of the first
  *   the same everywhere the same entries make the same envelope, bytes and order included; a snapshot in between changes nothing
- *   total               whatever an entry holds, it is applied or refused, and nothing else happens
+ *   total               whatever an entry holds, it is applied or refused, and nothing else happens; what cannot be read
+ *                       at the group's level is refused with one answer, the same on every version
  *
  * An answer is kept until its asker says that it has it (`acknowledged`: all serials below are answered). A session ends when it was not
  * used for SESSION_MS of agreed time, or as the least recently used one when there are too many sessions or answers; what
@@ -18,7 +20,8 @@
  * moves it on by CLOCK_STEP_MS_MAX at most, and it never goes back.
  */
 import { codec, type Codec } from '../codec.ts'
-import { failureOf, GodwitError } from '../errors.ts'
+import { GodwitError } from '../errors.ts'
+import { FEATURE_LEVEL, readable, STAGGERED_ELECTIONS } from '../features.ts'
 import {
   ANSWER_LENGTH_MAX,
   ANSWERS_LENGTH_MAX,
@@ -33,7 +36,7 @@ import {
   STATE_BYTES_MAX,
 } from '../limits.ts'
 import { failed, ok, type Outcome } from '../outcome.ts'
-import { bytes, integer, list, type Of, optional, record, tagged, text } from '../shape.ts'
+import { bytes, integer, list, type Of, optional, record, since, tagged, text } from '../shape.ts'
 
 /** A group's own state: `apply` is total, deterministic, and changes `state` in place. What it answers is plain JSON. */
 export type Machine<State, Command> = {
@@ -62,16 +65,19 @@ export type Envelope<State> = {
   readonly kept: { answers: number; length: number }
   /** Undefined until agreed on: then the defaults of limits.ts hold. */
   timing: Timing | undefined
+  /** Of the features that count; what came later is not read. */
+  level: number
 }
 
 const counter = integer(0, 2 ** 52)
 const nowMs = counter
+const level = integer(1, 2 ** 16)
 
 /** In ticks, as the core takes them; timing.ts says what they come from. Without a stagger followers stand at random. */
 const timingShape = record({
   heartbeatTicks: integer(1, 2 ** 16),
   electionTicks: integer(1, 2 ** 20),
-  staggerTicks: optional(integer(1, 2 ** 20)),
+  staggerTicks: since(STAGGERED_ELECTIONS, optional(integer(1, 2 ** 20))),
 })
 export type Timing = Of<typeof timingShape>
 
@@ -85,6 +91,7 @@ const commandShape = tagged({
     nowMs,
   }),
   timing: record({ timing: timingShape, nowMs }),
+  feature: record({ level, nowMs }),
 })
 export type EnvelopeCommand = Of<typeof commandShape>
 /** As its proposer makes it: the leader that appends it says what time it is. */
@@ -95,13 +102,19 @@ export type Asked = EnvelopeCommand extends infer C
   : never
 export const envelopeCommand = codec('envelope command', commandShape, PROPOSAL_BYTES_MAX)
 
-export type Applied<Command> =
+export type Answered<Command> =
   /** `command` is set when it took effect just now, not when its answer is said again. */
   | { readonly kind: 'answer'; readonly outcome: Outcome<unknown>; readonly command?: Command }
   /** The session has ended: this copy had no effect, an earlier one may have had. */
   | { readonly kind: 'expired' }
   /** It was done, and its answer is not kept: too long, or its asker had it. */
   | { readonly kind: 'forgotten' }
+export type Applied<Command> =
+  | Answered<Command>
+  /** The group is to go to a level that this version does not know: nothing was changed, and nothing may be applied after it. */
+  | { readonly kind: 'unknown'; readonly level: number }
+
+const UNREADABLE: Outcome<never> = failed({ code: 'COMMAND_UNREADABLE' })
 
 export const newEnvelope = <State>(state: State): Envelope<State> => ({
   state,
@@ -109,27 +122,34 @@ export const newEnvelope = <State>(state: State): Envelope<State> => ({
   sessions: new Map(),
   kept: { answers: 0, length: 0 },
   timing: undefined,
+  level: 0,
 })
 
-/** Applies the entry at `index`, whose data is `data`; changes `envelope` in place. */
+/** Applies the entry at `index`, whose data is `data`; changes `envelope` in place. `known`: this version's own level. */
 export function applyEntry<State, Command>(
   envelope: Envelope<State>,
   machine: Machine<State, Command>,
   index: number,
   data: Uint8Array,
+  known: number = FEATURE_LEVEL,
 ): Applied<Command> {
-  const asked = decoded(envelopeCommand, data)
-  if (!asked.ok) return { kind: 'answer', outcome: asked }
-  passTime(envelope, asked.value.nowMs)
-  switch (asked.value.kind) {
+  const asked = readable(envelopeCommand, data, envelope.level)
+  if (asked === undefined) return { kind: 'answer', outcome: UNREADABLE }
+  if (asked.kind === 'feature' && asked.level > known) return { kind: 'unknown', level: asked.level }
+  passTime(envelope, asked.nowMs)
+  switch (asked.kind) {
     case 'open':
       open(envelope, index)
       return { kind: 'answer', outcome: ok(index) }
     case 'timing':
-      envelope.timing = asked.value.timing
+      envelope.timing = asked.timing
       return { kind: 'answer', outcome: ok(null) }
+    case 'feature':
+      // Two leaders may have proposed it, in either order.
+      envelope.level = Math.max(envelope.level, asked.level)
+      return { kind: 'answer', outcome: ok(envelope.level) }
     case 'do':
-      return perform(envelope, machine, asked.value)
+      return perform(envelope, machine, asked)
   }
 }
 
@@ -164,12 +184,12 @@ function perform<State, Command>(
   if (kept === '') return { kind: 'forgotten' }
   if (kept !== undefined) return { kind: 'answer', outcome: spoken(kept) }
 
-  const command = decoded(machine.command, asked.command)
-  const said = JSON.stringify(command.ok ? machine.apply(envelope.state, command.value) : command)
+  const command = readable(machine.command, asked.command, envelope.level)
+  const said = JSON.stringify(command === undefined ? UNREADABLE : machine.apply(envelope.state, command))
   keep(envelope, session, serial, said.length <= ANSWER_LENGTH_MAX ? said : '')
   // The first asker hears what those who ask again will hear.
   const outcome = spoken(said)
-  return command.ok ? { kind: 'answer', outcome, command: command.value } : { kind: 'answer', outcome }
+  return command === undefined ? { kind: 'answer', outcome } : { kind: 'answer', outcome, command }
 }
 
 /** The session, as the most recently used one, without the answers that its asker has. */
@@ -234,15 +254,6 @@ function spoken(said: string): Outcome<unknown> {
   return outcome.ok ? ok(outcome.value ?? null) : outcome
 }
 
-function decoded<T>(kind: Codec<T>, data: Uint8Array): Outcome<T> {
-  try {
-    return ok(kind.decode(data))
-  } catch (error) {
-    if (!(error instanceof GodwitError)) throw error
-    return failed(failureOf(error))
-  }
-}
-
 const sessionShape = record({
   id: counter,
   usedMs: counter,
@@ -255,30 +266,44 @@ const snapshotShape = record({
   clockMs: counter,
   sessions: list(sessionShape, SESSIONS_MAX),
   timing: optional(timingShape),
+  /** Absent: 0. */
+  level: optional(level),
 })
 const snapshot = codec('envelope', snapshotShape, SNAPSHOT_BYTES_MAX)
+/** What every version can read of every later one's. */
+const levelOf = codec('envelope', record({ level: optional(level) }), SNAPSHOT_BYTES_MAX)
 
-/** The envelope as the data of a snapshot, around a state of `machine`. */
-export function envelopeCodec<State>(machine: Pick<Machine<State, never>, 'state'>): Codec<Envelope<State>> {
+/**
+ * The envelope as the data of a snapshot, around a state of `machine`, as a version that knows levels up to `known` reads it.
+ * `decode` throws FEATURE_UNKNOWN for one of a level above.
+ */
+export function envelopeCodec<State>(
+  machine: Pick<Machine<State, never>, 'state'>,
+  known: number = FEATURE_LEVEL,
+): Codec<Envelope<State>> {
   return {
     name: snapshot.name,
     bytesMax: snapshot.bytesMax,
-    encode({ state, clockMs, sessions, timing }) {
-      return snapshot.encode({
-        state: machine.state.encode(state),
+    encode({ state, clockMs, sessions, timing, level: at }) {
+      const whole = {
+        state: machine.state.encode(state, at),
         clockMs,
         sessions: [...sessions.values()].map(({ answers, ...session }) => ({
           ...session,
           answers: [...answers].map(([serial, answer]) => ({ serial, answer })),
         })),
         ...(timing === undefined ? {} : { timing }),
-      })
+        ...(at === 0 ? {} : { level: at }),
+      }
+      return snapshot.encode(whole, at)
     },
     decode(data) {
-      const { state, clockMs, sessions, timing } = snapshot.decode(data)
+      const { level: at = 0 } = levelOf.decode(data)
+      if (at > known) throw new GodwitError({ code: 'FEATURE_UNKNOWN', level: at, known })
+      const { state, clockMs, sessions, timing } = snapshot.decode(data, at)
       const answers = sessions.flatMap((session) => session.answers)
       return {
-        state: machine.state.decode(state),
+        state: machine.state.decode(state, at),
         clockMs,
         sessions: new Map(sessions.map((session) => [session.id, sessionOf(session)])),
         kept: {
@@ -286,6 +311,7 @@ export function envelopeCodec<State>(machine: Pick<Machine<State, never>, 'state
           length: answers.reduce((sum, { answer }) => sum + answer.length, 0),
         },
         timing,
+        level: at,
       }
     },
   }

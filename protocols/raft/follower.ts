@@ -27,7 +27,8 @@ function reject(raft: Raft, { from: to, index, logTerm }: MessageOf<'MsgApp'>): 
 
 export function hearHeartbeat(raft: Raft, { from: to, commit, read, beat }: MessageOf<'MsgHeartbeat'>): void {
   commitTo(raft, commit)
-  send(raft, { kind: 'MsgHeartbeatResp', to, read, beat })
+  const { level = 0 } = raft.config
+  send(raft, { kind: 'MsgHeartbeatResp', to, read, beat, ...(level > 0 && { level }) })
 }
 
 /** Says, once it is true on disk, that this log is the leader's up to `index`. */

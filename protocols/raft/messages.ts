@@ -65,7 +65,13 @@ const shape = tagged({
   }),
   /** `read`: the newest read position; `beat`: this heartbeat's own number. The answer repeats both. */
   MsgHeartbeat: record({ ...header, commit: counter, read: counter, beat: counter }),
-  MsgHeartbeatResp: record({ ...header, read: counter, beat: counter }),
+  /** `level`: the newest feature that the sender knows (features.ts); absent: none. */
+  MsgHeartbeatResp: record({
+    ...header,
+    read: counter,
+    beat: counter,
+    level: optional(integer(1, 2 ** 16)),
+  }),
   /** One part of the snapshot at `index`, whose term is `logTerm`; `checksum` is the CRC-32 of all its data. */
   MsgSnap: record({
     ...header,

@@ -29,6 +29,8 @@ export type Progress = {
   owed: number
   /** The newest read position it has acknowledged. */
   read: number
+  /** The newest feature that it says it knows; 0 until it has said so to this leader. */
+  level: number
   transfer: Transfer | undefined
 }
 
@@ -61,6 +63,7 @@ export const newProgress = (next: number, recentActive: boolean, window: Window)
   inSight: false,
   owed: 0,
   read: 0,
+  level: 0,
   transfer: undefined,
 })
 

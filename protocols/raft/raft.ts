@@ -25,7 +25,7 @@ import { learn, learnSnapshot } from './learning.ts'
 import * as logs from './log.ts'
 import type { MemberId } from './member.ts'
 import type { Message } from './messages.ts'
-import { hearReadIndex, hearReadIndexResp, read, takeReady } from './reading.ts'
+import { failReads, hearReadIndex, hearReadIndexResp, read, takeReady } from './reading.ts'
 import { leaveJoint, proposeChange, switchConfiguration } from './reconfiguration.ts'
 import * as replication from './replication.ts'
 import { becomeFollower, drawElectionTimeout, follow } from './roles.ts'
@@ -68,6 +68,7 @@ export function create(config: RaftConfig, recovered: Recovered): Raft {
     transferee: '',
     lastChangeIndex: 0,
     uncommittedBytes: 0,
+    isHalted: false,
     reading: {
       asked: 0,
       confirmed: 0,
@@ -138,6 +139,11 @@ export function hear(raft: Raft, event: RaftEvent): void {
       return forgetLeader(raft)
     case 'campaign':
       return campaign(raft)
+    case 'halt':
+      raft.isHalted = true
+      // Whoever waits for a read is told, and the others need not wait for somebody who cannot lead.
+      becomeFollower(raft, raft.term, raft.role === 'leader' ? '' : raft.leader)
+      return failReads(raft)
     case 'timing': {
       const { kind: _, ...timing } = event
       raft.timing = timing
@@ -285,6 +291,8 @@ export type Status = {
     readonly state: 'probe' | 'replicate' | 'snapshot'
     readonly match: number
     readonly recentActive: boolean
+    /** The newest feature that it says it knows. */
+    readonly level: number
   }[]
 }
 
@@ -301,7 +309,7 @@ export function status(raft: Raft): Status {
     snapshotIndex: snapshot.index,
     configuration,
     progress: [...progress]
-      .map(([peer, { state, match, recentActive }]) => ({ peer, state, match, recentActive }))
+      .map(([peer, { state, match, recentActive, level }]) => ({ peer, state, match, recentActive, level }))
       .sort((a, b) => (a.peer < b.peer ? -1 : 1)),
   }
 }

@@ -22,7 +22,8 @@ export function read(raft: Raft, token: number): void {
     return refuse(raft, token, 'busy')
   }
   if (role === 'leader') return take(raft, { kind: 'local', token })
-  if (leader === '') return refuse(raft, token, 'not-leader')
+  // Who is halted never gets to the index that it would be told.
+  if (leader === '' || raft.isHalted) return refuse(raft, token, 'not-leader')
   const serial = reading.nextSerial++
   reading.forwarded.set(serial, token)
   ask(raft, serial)

@@ -54,7 +54,7 @@ export function followMembers(raft: Raft, next: number, heard: boolean): void {
   }
   const own = progress.get(config.self)
   if (own?.state === 'probe') flow.becomeReplicate(own)
-  if (own !== undefined) own.recentActive = true
+  if (own !== undefined) Object.assign(own, { recentActive: true, level: config.level ?? 0 })
   countOwn(raft)
 }
 
@@ -182,10 +182,12 @@ function hearRejection(raft: Raft, progress: flow.Progress, message: MessageOf<'
   sendAppend(raft, from)
 }
 
-export function hearHeartbeatResponse(raft: Raft, { from, read }: MessageOf<'MsgHeartbeatResp'>): void {
+export function hearHeartbeatResponse(raft: Raft, message: MessageOf<'MsgHeartbeatResp'>): void {
+  const { from, read, level = 0 } = message
   const progress = raft.progress.get(from)
   if (progress === undefined) return
   progress.recentActive = true
+  progress.level = level
   progress.paused = false
   if (progress.transfer !== undefined) resumeTransfer(raft, from, progress.transfer)
   // Appends that were lost on the way to an otherwise silent follower are found out by this one.

@@ -52,6 +52,9 @@ export type Raft = {
   /** Of the entries that this leader has appended and its state machine has not applied. */
   uncommittedBytes: number
 
+  /** Its host can apply nothing more. */
+  isHalted: boolean
+
   readonly reading: Reading
   readonly writing: Writing
   incoming: Incoming | undefined

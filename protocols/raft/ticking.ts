@@ -67,7 +67,7 @@ export function dueInTicks(raft: Raft): number {
     return atLeastOne(Math.min(nextBeat, timing.electionTicks - electionElapsed))
   }
   const asks = raft.reading.forwarded.size > 0 ? nextBeat : Infinity
-  if (!isVoter(configuration, config.self)) return atLeastOne(asks)
+  if (!isVoter(configuration, config.self) || raft.isHalted) return atLeastOne(asks)
   // Who decides alone campaigns at once; while its vote is on the way to disk, time changes nothing.
   if (isSoleVoter(configuration, config.self)) return role === 'candidate' ? Infinity : 1
   return atLeastOne(Math.min(asks, electionTimeout - electionElapsed))

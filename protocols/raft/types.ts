@@ -86,6 +86,8 @@ export type RaftEvent =
   | { readonly kind: 'forget-leader' }
   /** As if the election timeout had passed. */
   | { readonly kind: 'campaign' }
+  /** Nothing more can be applied in this life (features.ts): it stores and votes on, and never leads or answers a read. */
+  | { readonly kind: 'halt' }
   /** What the group has agreed on; in force from now on. */
   | ({ readonly kind: 'timing' } & Timing)
 
@@ -165,6 +167,8 @@ export type RaftConfig = {
   readonly electionTicks: number
   readonly heartbeatTicks: number
   readonly staggerTicks?: number
+  /** The newest feature that this version knows. 0. */
+  readonly level?: number
   /** In [0, 1); seeded by the host. */
   readonly dice: Dice
   /** A sole voter with a learner in sight commits only what it holds too (DESIGN section 3, two hosts). Off. */

@@ -35,6 +35,7 @@ const LISTS: Readonly<Record<string | symbol, string>> = {
   vms: '<vm>',
   missing: '<peer>',
   groups: '<group>',
+  lacking: '<peer>',
 }
 
 /** A value of every field of a failure that reads as the field's name. */

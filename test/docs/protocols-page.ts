@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Conversation, CONVERSATIONS } from '../../protocols/catalogue.ts'
+import { FEATURE_LEVEL, FEATURES } from '../../protocols/features.ts'
 import { headOf, inline, prose, recordRows, type Row, taggedRows } from './source.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -40,7 +41,16 @@ ${spoken.map((each, index) => section(each, spoken.slice(0, index))).join('\n')}
 
 The entries of their logs.
 
-${groups.join('\n')}`
+${groups.join('\n')}
+## Features
+
+${prose(headOf(read('protocols/features.ts')))}
+
+Source: [protocols/features.ts](../protocols/features.ts). This version knows levels up to ${FEATURE_LEVEL}.
+
+| level | feature | not there below it | until then |
+|---|---|---|---|
+${FEATURES.map(({ level, name, gates, until }) => `| ${level} | ${name} | ${gates} | ${until} |\n`).join('')}`
 }
 
 function overview({ name, id, over, between, what, frames, source }: Conversation): string {

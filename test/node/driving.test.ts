@@ -22,7 +22,7 @@ function driven(hear: (effect: HostEffect) => readonly RaftEvent[]): {
   const recovered = genesis([member])
   const seen = { effects: [] as HostEffect[], nested: 0, rests: 0 }
   let performing = false
-  const terms = { group: GROUP, cluster: 'cluster', timing: DEFAULT_TIMING }
+  const terms = { group: GROUP, cluster: 'cluster', timing: DEFAULT_TIMING, level: 1 }
   const found = { owner, recovered, first: beginOps(GROUP, owner, recovered) }
   const store = new SimStore(world, member, new Map())
   const ports = { clock: world.clock(), dice: world.random('dice'), store, send: () => {} }

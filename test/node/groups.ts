@@ -11,7 +11,7 @@ import type { Machine } from '../../protocols/raft/envelope.ts'
 import { genesis } from '../../protocols/raft/genesis.ts'
 import { memberOf, peerOf } from '../../protocols/raft/member.ts'
 import { message as codecOf, type Message } from '../../protocols/raft/messages.ts'
-import { list, record, text } from '../../protocols/shape.ts'
+import { list, optional, record, since, text } from '../../protocols/shape.ts'
 import type { Random } from '../../simulator/random.ts'
 import { SimStore } from '../../simulator/store.ts'
 import { World } from '../../simulator/world.ts'
@@ -22,12 +22,14 @@ export const GROUP = 'mesh'
 const CLUSTER = '01JTESTTESTTESTTESTTESTTES'
 export const peer = (n: number): string => `peer${n}`.repeat(4)
 
+type Word = { word: string; mark?: string | undefined }
 type Words = { words: string[] }
-export const words: Machine<Words, { word: string }> = {
+export const words: Machine<Words, Word> = {
   empty: () => ({ words: [] }),
   state: codec('words', record({ words: list(text(64), 1_000_000) }), 64 * 1024 ** 2),
-  command: codec('word', record({ word: text(64) })),
-  apply: (state, { word }) => ok(state.words.push(word)),
+  /** `mark` stands for what came with the first feature. */
+  command: codec('word', record({ word: text(64), mark: since(1, optional(text(8))) })),
+  apply: (state, { word, mark = '' }) => ok(state.words.push(word + mark)),
 }
 
 /** A store that may hang: writes neither fail nor finish until it goes on. */
@@ -62,12 +64,15 @@ export class Host {
   readonly id: string
   readonly groups: Groups
   store: Hanging
-  group!: Group<Words, { word: string }>
+  group!: Group<Words, Word>
   proposing!: Proposing
   up = false
   lives = 0
   /** What this host can say of a state whose newest entries are lost. */
   mend: Mend<Words> = () => undefined
+  /** Feature level of the version that it runs. */
+  known: number | undefined
+  halts = 0
 
   constructor(groups: Groups, id: string, first: readonly Op[]) {
     this.groups = groups
@@ -87,7 +92,13 @@ export class Host {
       after: (ms: number, run: () => void) => clock.after(ms, () => this.lives === life && this.up && run()),
     }
     const group: Host['group'] = new Group(
-      { name: GROUP, cluster: CLUSTER, peer: this.id, mend: (...lost) => this.mend(...lost) },
+      {
+        name: GROUP,
+        cluster: CLUSTER,
+        peer: this.id,
+        mend: (...lost) => this.mend(...lost),
+        ...(this.known !== undefined && { known: this.known }),
+      },
       words,
       {
         clock: alive,
@@ -99,6 +110,7 @@ export class Host {
         applied: () => {},
         restored: () => {},
         putAside: () => {},
+        halted: () => void this.halts++,
         moved: () => {},
         role: (_role, leader) => alive.after(0, () => leader !== '' && this.proposing.leaderChanged()),
       },
@@ -122,8 +134,8 @@ export class Host {
     this.start()
   }
 
-  propose(word: string, done: (outcome: Outcome<unknown>) => void): void {
-    this.proposing.propose(words.command.encode({ word }), done)
+  propose(word: string, done: (outcome: Outcome<unknown>) => void, mark?: string): void {
+    this.proposing.propose(words.command.encode({ word, ...(mark !== undefined && { mark }) }), done)
   }
 
   get words(): readonly string[] {

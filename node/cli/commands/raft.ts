@@ -130,16 +130,19 @@ async function health(session: Session): Promise<number> {
   return 4
 }
 
+/** Who stores what is agreed on; whether it can apply it is another matter. */
+const isCounted = ({ verdict }: HealthView): boolean => verdict !== 'silent' && verdict !== 'unreachable'
+
 /** The same rule as the peer's own, on what it answered: each half of a joint configuration needs its majority. */
 function quorumLost(members: readonly HealthView[]) {
   const lost = (kind: HealthView['kind']): boolean => {
     const half = members.filter((each) => each.kind === kind)
-    const well = half.filter(({ verdict }) => verdict === 'well' || verdict === 'behind').length
+    const well = half.filter(isCounted).length
     return half.length > 0 && well < Math.floor(half.length / 2) + 1
   }
   if (!lost('voter') && !lost('outgoing')) return undefined
   const voters = members.filter(({ kind }) => kind !== 'learner')
-  const gone = voters.filter(({ verdict }) => verdict !== 'well' && verdict !== 'behind')
+  const gone = voters.filter((each) => !isCounted(each))
   return {
     code: 'NO_QUORUM' as const,
     group: members[0]?.group ?? '',

@@ -89,6 +89,7 @@ const group: Group<State, Command> = new Group(
     restored() {},
     moved() {},
     putAside() {},
+    halted() {},
     role: (role) => role === 'leader' && say({ leads: true }),
   },
 )

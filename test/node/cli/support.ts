@@ -160,6 +160,8 @@ const groupView: GroupView = {
   lastIndex: 42,
   snapshotIndex: 0,
   damaged: '',
+  level: 1,
+  halted: '',
 }
 const tokenView: TokenView = {
   id: '01JD0000000000000000TOKEN1',
@@ -217,6 +219,7 @@ export const health: [HealthView, HealthView] = [
     lag: 0,
     lastContactMs: 0,
     rttMs: 0,
+    level: 1,
     verdict: 'well',
     ageMs: 0,
     stale: false,
@@ -233,6 +236,7 @@ export const health: [HealthView, HealthView] = [
     lag: 12,
     lastContactMs: 3_100,
     rttMs: 41.3,
+    level: null,
     verdict: 'behind',
     ageMs: 0,
     stale: false,

@@ -86,6 +86,7 @@ const examples: readonly EnvelopeCommand[] = [
   { kind: 'open', nowMs: 1_800_000_000_123 },
   doing(41, 7, 'heron', 5, 1_800_000_000_124),
   { kind: 'timing', timing: { heartbeatTicks: 10, electionTicks: 45 }, nowMs: 1_800_000_000_125 },
+  { kind: 'feature', level: 1, nowMs: 1_800_000_000_126 },
 ]
 for (const example of examples) {
   golden(`envelope-${example.kind}`, envelopeCommand, example)
@@ -324,7 +325,7 @@ test('a command that the machine cannot read is refused, and stays refused', (t)
   const log = new Log()
   const session = log.open()
   const bad = { ...doing(session, 0, 'heron'), command: Uint8Array.of(0xc1) } as EnvelopeCommand
-  t.like(log.add(bad), { outcome: { ok: false, failure: { code: 'FRAME_INVALID' } } })
-  t.like(log.do(session, 0, 'heron'), { outcome: { ok: false, failure: { code: 'FRAME_INVALID' } } })
+  t.like(log.add(bad), { outcome: { ok: false, failure: { code: 'COMMAND_UNREADABLE' } } })
+  t.like(log.do(session, 0, 'heron'), { outcome: { ok: false, failure: { code: 'COMMAND_UNREADABLE' } } })
   t.deepEqual(log.envelope.state, [])
 })

@@ -72,6 +72,13 @@ const examples: Message[] = [
 ]
 
 for (const example of examples) golden(`raft-${example.kind}`, message, example)
+golden('raft-MsgHeartbeatResp-level', message, {
+  kind: 'MsgHeartbeatResp',
+  ...header,
+  read: 2,
+  beat: 17,
+  level: 1,
+})
 
 const { kind: _, ...app } = examples[4] as Message & { kind: 'MsgApp' }
 const refused: [what: string, value: object, at: string][] = [
