@@ -17,6 +17,7 @@ import type { Transport } from '../protocols/transport.ts'
 import type { Identity } from '../storage/records.ts'
 import type { Store } from '../storage/store.ts'
 import { answered } from './asking.ts'
+import { outranks } from './catalog/generations.ts'
 import {
   applyMesh,
   emptyMesh,
@@ -35,7 +36,7 @@ import {
 } from './catalog/site.ts'
 import { Contact, type Freshness } from './contact.ts'
 import { MESH_GROUP, siteGroupOf } from './founding.ts'
-import { Group } from './group.ts'
+import { Group, type GroupTerms } from './group.ts'
 import { mendMesh, mendSite } from './mending.ts'
 import { type Mend, recoveredState } from './opening.ts'
 import { Pacing } from './pacing.ts'
@@ -131,10 +132,10 @@ export class Agreement {
     const group = <State, Command>(
       name: string,
       machine: Machine<State, Command>,
-      mend: Mend<State>,
+      terms: Pick<GroupTerms<State>, 'mend' | 'outranks'>,
       agreed: (command: Command | undefined) => void,
     ): Group<State, Command> =>
-      new Group({ name, cluster: identity.mesh, peer: identity.peer, mend }, machine, groupPorts, {
+      new Group({ name, cluster: identity.mesh, peer: identity.peer, ...terms }, machine, groupPorts, {
         applied: (command) => {
           agreed(command)
           events.changed()
@@ -156,12 +157,15 @@ export class Agreement {
       })
     const { store } = ports
     const { peer, site } = identity
-    const mended = (state: MeshState, generation: number): ReturnType<Mend<MeshState>> =>
+    const mend = (state: MeshState, generation: number): ReturnType<Mend<MeshState>> =>
       mendMesh(store, peer, state, generation)
-    this.mesh = group(MESH_GROUP, MESH, mended, (command) => events.agreed(command))
-    const mendedSite = (state: SiteState, generation: number): ReturnType<Mend<SiteState>> =>
-      mendSite(store, { peer, site, mesh: recoveredState(store, MESH_GROUP, MESH) }, state, generation)
-    this.site = group(this.siteGroup, SITE, mendedSite, () => {})
+    this.mesh = group(MESH_GROUP, MESH, { mend }, (command) => events.agreed(command))
+    const ofSite: Pick<GroupTerms<SiteState>, 'mend' | 'outranks'> = {
+      mend: (state, generation) =>
+        mendSite(store, { peer, site, mesh: recoveredState(store, MESH_GROUP, MESH) }, state, generation),
+      outranks: (heard, own) => outranks(this.mesh.state.generations?.[site], heard, own),
+    }
+    this.site = group(this.siteGroup, SITE, ofSite, () => {})
     this.#proposing = { mesh: this.#proposingTo(this.mesh), site: this.#proposingTo(this.site) }
     this.#raising = { mesh: new Raising(this.mesh), site: new Raising(this.site) }
     this.#pacing = { mesh: new Pacing(this.mesh, ports.clock), site: new Pacing(this.site, ports.clock) }

@@ -11,6 +11,7 @@ import { Agreement } from './agreement.ts'
 import { Asking } from './asking.ts'
 import { blaming } from './blaming.ts'
 import type { Epoch } from '../protocols/epoch.ts'
+import { outranks } from './catalog/generations.ts'
 import { homeOf, type MeshCommand, siteNamed } from './catalog/mesh.ts'
 import type { Context, NodeConfig, Ports } from './context.ts'
 import { Copies } from './copies.ts'
@@ -28,6 +29,7 @@ import { Observation } from './observation.ts'
 import { describeDamage, describeHalt } from './opening.ts'
 import { Presenting } from './presenting.ts'
 import { Pulling } from './pulling.ts'
+import { Registering } from './registering.ts'
 import { Vms } from './reconcile/vms.ts'
 import { mindDoor } from './tokens.ts'
 
@@ -88,6 +90,9 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
       context.moves.look()
       context.vms.reconcile()
       presenting.look()
+      registering.lookAtMesh()
+      registering.look(agreement.site, identity.site)
+      for (const group of copies.all()) registering.look(group, siteOf(group.name) ?? '')
     })
   }
 
@@ -121,7 +126,10 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
       role: () => changed(),
       inSight: (peer) =>
         transport.connected().includes(peer) && SEEN.has(context?.observation.peerState(peer) ?? 'unknown'),
-      putAside: (group) => noteDamage(group === agreement.site.name ? agreement.site : agreement.mesh),
+      putAside: (group) => {
+        noteDamage(group === agreement.site.name ? agreement.site : agreement.mesh)
+        if (group === agreement.site.name) presenting.again()
+      },
       halted: (group) => noteHalt(group === agreement.site.name ? agreement.site : agreement.mesh),
       moved: (group) => following.moved(group),
       followedMs: (group) => following.followed(group).ageMs,
@@ -161,6 +169,8 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
   noteDamage(agreement.site)
   const copies = new Copies(identity, { ...ports, transport }, () => ({
     own,
+    outranks: (group, heard, of) =>
+      outranks(agreement.mesh.state.generations?.[siteOf(group) ?? ''], heard, of),
     isOfGroup,
     following,
     opened: (group) => electing.add('site', group),
@@ -238,6 +248,7 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     pull: pulling.pull,
   })
   const presenting = new Presenting(identity.peer, identity.site, agreement, vms)
+  const registering = new Registering(agreement, ports)
   const observation = new Observation(() => context, identity.peer, { ...ports, transport })
   const own = { ...config.raft, power: () => ports.host.power() }
   const peersWhere = (are: (peer: string) => boolean): ReturnType<Knowledge['peersOf']> =>
@@ -288,12 +299,17 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     startedMs: clock.nowMs(),
   }
 
+  /** The site that a group is of; undefined for the mesh's, and for one that is not known. */
+  function siteOf(group: string): string | undefined {
+    if (group === agreement.siteGroup) return identity.site
+    return siteNamed(agreement.mesh.state, group.slice('site/'.length))?.id
+  }
+
   /** The mesh's group is everybody's, a site's its peers'. */
   function isOfGroup(group: string, peer: string): boolean {
-    const { state } = agreement.mesh
     if (group === agreement.mesh.name) return true
-    const site = group === agreement.siteGroup ? identity.site : siteNamed(state, group.slice(5))?.id
-    return site !== undefined && state.peers[peer]?.site === site
+    const site = siteOf(group)
+    return site !== undefined && agreement.mesh.state.peers[peer]?.site === site
   }
 
   function elsewhere(vm: string): Epoch | undefined {

@@ -34,6 +34,8 @@ export type SiteGroup = Group<SiteState, SiteCommand>
 
 type Around = {
   readonly own: Own
+  /** Whether a log of one generation takes the place of another's. */
+  outranks(group: string, heard: number, own: number): boolean
   /** Whether a peer is of the site that a group is the group of. */
   isOfGroup(group: string, peer: PeerId): boolean
   readonly following: Pick<Following, 'add' | 'drop' | 'followed' | 'moved'>
@@ -134,10 +136,11 @@ export class Copies {
     const send = (message: Message): void =>
       transport.send(peerOf(message.to), RAFT, raftMessage.encode(message))
     const ports = { clock, dice, store, send }
+    const outranks = (heard: number, of: number): boolean => around.outranks(name, heard, of)
     const aside = (): void => void this.#timers.after(0, () => around.putAside(group))
     const halted = (): void => void this.#timers.after(0, () => around.halted(group))
     const events = { applied: () => {}, restored: () => {}, moved, role: moved, putAside: aside, halted }
-    const group: SiteGroup = new Group({ name, cluster, peer }, SITE, ports, events)
+    const group: SiteGroup = new Group({ name, cluster, peer, outranks }, SITE, ports, events)
     this.#groups.set(name, group)
     group.start()
     following.add(group)

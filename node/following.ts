@@ -29,6 +29,8 @@ export type Followable = {
   /** Both return why it cannot be read, if so. What is held already changes nothing. */
   learn(entries: readonly Entry[]): string | undefined
   install(generation: number, snapshot: Snapshot): string | undefined
+  /** Whether a log of that generation is none to go on with. */
+  declines(generation: number): boolean
   /** Who leads, by what others say. */
   hint(leader: PeerId): void
 }
@@ -203,6 +205,7 @@ class Part {
       case 'entries':
         return this.#took(this.#group.learn(effect.entries))
       case 'snapshot':
+        if (this.#group.declines(effect.generation)) return this.#feed({ kind: 'declined' })
         return this.#took(this.#group.install(effect.generation, effect.snapshot))
       case 'blame':
         return this.#ports.transport.blame(effect.peer, effect.why)

@@ -6,6 +6,7 @@
  *   - who proposes is answered once that is applied, or told why it is not known (node/answers.ts);
  *   - while the disk takes no writes nothing new is proposed; what was proposed may still be carried out later.
  */
+import { partsOf } from '../protocols/epoch.ts'
 import type { Failure } from '../protocols/errors.ts'
 import { FEATURE_LEVEL, featureName, levelOf } from '../protocols/features.ts'
 import type { PeerId } from '../protocols/ids.ts'
@@ -40,6 +41,8 @@ export type GroupTerms<State> = {
   readonly mend?: Mend<State>
   /** Feature level of this version; others for tests of upgrades. */
   readonly known?: number
+  /** Whether a log of one generation takes the place of another's; by their numbers unless told. */
+  readonly outranks?: (heard: number, own: number) => boolean
 }
 
 export type GroupEvents<Command> = {
@@ -67,16 +70,26 @@ export class Group<State, Command> implements Followable {
   readonly #cluster: string
   readonly #known: number
   readonly #machine: Machine<State, Command>
+  readonly #outranks: (heard: number, own: number) => boolean
   readonly #ports: GroupPorts
   readonly #events: GroupEvents<Command>
   readonly #answers: Answers
   readonly #agreed: Agreed<State, Command>
+  /** The newest rival that was heard of in this life: a log of its own that was begun from the same one. */
+  rival: { readonly generation: number; readonly member: MemberId } | undefined
   #log: Driving
   #hasMoved = false
   #stopped = false
 
   constructor(
-    { name, cluster, peer, mend = () => undefined, known = FEATURE_LEVEL }: GroupTerms<State>,
+    {
+      name,
+      cluster,
+      peer,
+      mend = () => undefined,
+      known = FEATURE_LEVEL,
+      outranks = (heard, own) => heard > own,
+    }: GroupTerms<State>,
     machine: Machine<State, Command>,
     ports: GroupPorts,
     events: GroupEvents<Command>,
@@ -85,6 +98,7 @@ export class Group<State, Command> implements Followable {
     this.#cluster = cluster
     this.#known = known
     this.#machine = machine
+    this.#outranks = outranks
     this.#ports = ports
     this.#events = events
     this.#answers = new Answers(name, ports.clock)
@@ -119,7 +133,24 @@ export class Group<State, Command> implements Followable {
   }
 
   hear(message: Message): void {
-    this.#log.feed({ kind: 'message', message })
+    if (this.#stopped) return
+    const { cluster, generation, from } = message
+    if (cluster !== this.#cluster) return
+    if (generation === this.generation) return this.#log.feed({ kind: 'message', message })
+    // Of one ordinal: two that were begun from one log.
+    if (partsOf(generation).ordinal === partsOf(this.generation).ordinal)
+      this.rival = { generation, member: from }
+    if (this.#outranks(generation, this.generation)) this.#beginAnew(generation)
+  }
+
+  /** Another log of the same generation is the group's: this one goes. */
+  giveWay(): void {
+    if (!this.#stopped) this.#beginAnew(this.generation)
+  }
+
+  /** Whether a log of that generation is one to go on with. */
+  declines(generation: number): boolean {
+    return generation !== this.generation && !this.#outranks(generation, this.generation)
   }
 
   unreachable(peer: PeerId): void {
@@ -251,7 +282,7 @@ export class Group<State, Command> implements Followable {
     if (why !== undefined) return why
     // No fault of its source. What is here can be read by this version: it is kept.
     if (this.#agreed.haltsAt(snapshot)) return undefined
-    if (generation > this.#log.raft.config.generation) this.#beginAnew(generation)
+    if (this.#outranks(generation, this.generation)) this.#beginAnew(generation)
     if (generation === this.#log.raft.config.generation) this.#log.feed({ kind: 'learn-snapshot', snapshot })
     return undefined
   }

@@ -17,6 +17,11 @@ export class Presenting {
   readonly #agreement: Agreement
   readonly #vms: Vms
   #busy = { mesh: false, site: false }
+  /**
+   * The site's log was put aside for another generation's, or may have been in the life before: what was held under it is shown
+   * once more, for that group may have heard this host out before.
+   */
+  #again = true
 
   constructor(self: PeerId, site: string, agreement: Agreement, vms: Vms) {
     this.#self = self
@@ -30,7 +35,12 @@ export class Presenting {
     const { mesh, site } = this.#agreement
     if (!this.#vms.settled) return
     if (!this.#busy.mesh && isUnheard(mesh.state, this.#self)) this.#present('mesh', this.#unknownToMesh())
-    if (!this.#busy.site && isUnheard(site.state, this.#self)) this.#present('site', this.#unknownToSite())
+    const isAsked = isUnheard(site.state, this.#self) || (this.#again && generationOf(site.state) > 0)
+    if (!this.#busy.site && isAsked) this.#present('site', this.#unknownToSite())
+  }
+
+  again(): void {
+    this.#again = true
   }
 
   #unknownToMesh(): Grant[] {
@@ -79,6 +89,11 @@ export class Presenting {
   #sayAll(which: 'mesh' | 'site', generation: number, done: () => void): void {
     if (which === 'mesh')
       this.#agreement.proposeMesh({ kind: 'presented', peer: this.#self, generation }, done)
-    else this.#agreement.proposeSite({ kind: 'presented', host: this.#self, generation }, done)
+    else {
+      this.#agreement.proposeSite({ kind: 'presented', host: this.#self, generation }, (outcome) => {
+        if (outcome.ok && generation === generationOf(this.#agreement.site.state)) this.#again = false
+        done()
+      })
+    }
   }
 }

@@ -129,13 +129,19 @@ export function successor(
   { mesh, floor, kind, wallMs, isAside = false }: Around,
   dice: Dice,
 ): Successor {
-  const generation = nextGeneration(Math.max(remains.owner?.generation ?? 0, floor), dice)
+  const of = siteOf(group, mesh, site)
+  // Begun with knowledge of it: the mesh takes it for its successor, and for no rival.
+  const over = mesh?.generations?.[of ?? '']?.generation ?? 0
+  const generation = nextGeneration(Math.max(remains.owner?.generation ?? 0, floor, over), dice)
   const member = memberOf(peer, newIncarnation(dice))
   const index = firstIndex(generation)
   const term = remains.term + 1
   const { envelope } = remains
   const state = envelope.state
-  state.recovery = recovering(generation, hostsOf(group, envelope.state, mesh, site), state.recovery)
+  state.recovery = recovering(generation, hostsOf(group, envelope.state, mesh, of), state.recovery, {
+    by: member,
+    over,
+  })
   if ('tokens' in state)
     for (const token of Object.values(state.tokens)) if (token.state === 'open') token.state = 'revoked'
   const configuration = { ...NOBODY, voters: [member] }
@@ -163,11 +169,15 @@ export function successor(
   return { generation, index, member, lost, ops: [...aside, ...begin] }
 }
 
+/** The site whose group it is, this peer's own or one of which it keeps a copy; undefined for the mesh's. */
+function siteOf(group: string, mesh: MeshState | undefined, own: string): string | undefined {
+  if (group === MESH_GROUP) return undefined
+  return (mesh && siteNamed(mesh, group.slice('site/'.length))?.id) ?? own
+}
+
 /** Everybody who may hold a grant that the lost log gave. */
-function hostsOf(group: string, state: State, mesh: MeshState | undefined, site: string): PeerId[] {
+function hostsOf(group: string, state: State, mesh: MeshState | undefined, site = ''): PeerId[] {
   if (group === MESH_GROUP) return Object.keys((state as MeshState).peers)
-  // Of another site where this peer keeps a copy of its log.
-  const of = mesh === undefined ? undefined : (siteNamed(mesh, group.slice('site/'.length))?.id ?? site)
-  const admitted = mesh === undefined || of === undefined ? [] : peersOfSite(mesh, of)
+  const admitted = mesh === undefined ? [] : peersOfSite(mesh, site)
   return [...new Set([...Object.keys((state as SiteState).hosts), ...admitted])].toSorted()
 }

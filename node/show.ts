@@ -4,12 +4,13 @@ import type { PeerId } from '../protocols/ids.ts'
 import { FOLLOW_ADRIFT_MS, STALE_MS } from '../protocols/limits.ts'
 import { isVoter, votersOf } from '../protocols/raft/configuration.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
-import { peersOfSite } from './catalog/mesh.ts'
+import { peersOfSite, siteNamed } from './catalog/mesh.ts'
 import { hostsForPlacement, type SiteVm, specOf } from './catalog/site.ts'
 import type { Group } from './group.ts'
 import type { Context } from './context.ts'
 import { nameOfPeer } from './lookup.ts'
 import { describeHalt } from './opening.ts'
+import { rivalsOf } from './registering.ts'
 import type { GroupView, JobView, PeerView, SiteView, StatusView, TokenView, VmView } from './views.ts'
 
 export function showPeer(context: Context, id: PeerId): PeerView {
@@ -198,13 +199,14 @@ function showGroup(
   context: Context,
   group: Pick<
     Group<unknown, never>,
-    'name' | 'generation' | 'leader' | 'level' | 'halted' | 'opened' | 'status'
+    'name' | 'generation' | 'rival' | 'leader' | 'level' | 'halted' | 'opened' | 'status'
   >,
   { ageMs, stale }: { readonly ageMs: number; readonly stale: boolean },
 ): Omit<GroupView, 'role' | 'missing'> {
   const names = (ids: readonly MemberId[]): string[] => ids.map((id) => nameOfPeer(context, peerOf(id)))
   const { term, configuration, commit, applied, lastIndex, snapshotIndex } = group.status()
   const { source } = context.following.followed(group.name)
+  const mesh = context.agreement.mesh.state
   return {
     group: group.name,
     generation: group.generation,
@@ -220,6 +222,7 @@ function showGroup(
     damaged: showDamage(group.opened),
     level: group.level,
     halted: group.halted === undefined ? '' : describeHalt(group.name, group.halted),
+    rivals: rivalsOf(mesh, group, siteNamed(mesh, group.name.slice('site/'.length))?.id ?? ''),
     lag: Math.max(0, commit - applied),
     ageMs: Math.round(ageMs),
     stale,

@@ -146,6 +146,9 @@ export const groupView = z.object({
   halted: z
     .string()
     .describe('why nothing more of it can be applied by this version of godwit; empty while all is well'),
+  rivals: z
+    .string()
+    .describe('other generations that were begun from the same log, and what comes of them; empty when none'),
   lag: z.number().describe('entries agreed on, as far as this peer knows, and not applied here'),
   missing: z
     .array(z.string())

@@ -49,6 +49,8 @@ export type Feature = {
 }
 
 export const STAGGERED_ELECTIONS = 1
+export const SITE_COPIES = 2
+export const SITE_GENERATIONS = 3
 
 /** docs/PROTOCOLS.md is printed from this table. */
 export const FEATURES: readonly Feature[] = [
@@ -57,6 +59,18 @@ export const FEATURES: readonly Feature[] = [
     name: 'staggered elections',
     gates: 'field `staggerTicks` of the envelope command `timing`',
     until: 'each follower waits for a random time before it stands for election',
+  },
+  {
+    level: SITE_COPIES,
+    name: 'copies of a site',
+    gates: 'command `copies` of a site group',
+    until: 'no peer of another site keeps a copy of the log',
+  },
+  {
+    level: SITE_GENERATIONS,
+    name: 'registered generations',
+    gates: 'command `site-generation` of the mesh group',
+    until: 'of two recoveries of one log the higher number wins',
   },
 ]
 

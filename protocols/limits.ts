@@ -125,6 +125,10 @@ export const ROLES_ROUND_TRIPS_MAX = 32
 export const CANDIDATES_MAX = 64
 /** Candidates asked at once: few enough that two hundred that join together cost the leader no more than twenty. */
 export const CANDIDATES_ASKED_MAX = 8
+/** Generations before its own that a group remembers: more recoveries of one group than anybody has seen. */
+export const LINEAGE_MAX = 16
+/** Rivals of a site's registered generation that the mesh remembers: each is an operator's mistake. */
+export const RIVALS_MAX = 4
 /** Logs of other sites that one peer keeps copies of: states in memory, of which few are large. */
 export const COPIES_KEPT_MAX = 32
 /** Peers of other sites that a leader asks whether they would keep a copy: one each of as many sites. */

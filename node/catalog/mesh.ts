@@ -11,6 +11,7 @@
 import { codec } from '../../protocols/codec.ts'
 import { compareEpochs, compareHomes, epoch, type Epoch, nextHome } from '../../protocols/epoch.ts'
 import { type Failure, GodwitError } from '../../protocols/errors.ts'
+import { SITE_GENERATIONS } from '../../protocols/features.ts'
 import {
   imageId,
   name,
@@ -46,9 +47,11 @@ import {
   optional,
   record,
   type Shape,
+  since,
   tagged,
   text,
 } from '../../protocols/shape.ts'
+import { generations, register, siteGeneration } from './generations.ts'
 import { generation, generationOf, heard, isUncertain, recovery } from './recovery.ts'
 
 /**
@@ -142,6 +145,8 @@ const commandShape = tagged({
   /** After a recovery: a grant that its holder has and this log may have lost (recovery.ts). */
   'present-grant': record({ peer: peerId, generation, vm: vmId, epoch, disks }),
   presented: record({ peer: peerId, generation }),
+  /** A site's group was recovered (generations.ts). STALE: another successor is registered, and this one gives way. */
+  'site-generation': since(SITE_GENERATIONS, siteGeneration),
 })
 
 export type MeshCommand = Of<typeof commandShape>
@@ -193,6 +198,7 @@ const stateShape = record({
   /** The newest hand-over of each VM. */
   moves: dictionary(moveShape, 2 ** 20),
   recovery,
+  generations,
 })
 
 /** Plain data; dictionaries by id. Owned by its group, changed by `applyMesh` only. */
@@ -279,6 +285,8 @@ export function applyMesh(state: MeshState, command: MeshCommand): Outcome<Admis
     case 'presented':
       heard(state, command.peer, command.generation)
       return ok(undefined)
+    case 'site-generation':
+      return register(state, command)
   }
 }
 

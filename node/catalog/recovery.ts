@@ -9,13 +9,20 @@
  * A lost take ran the VM there; its source, told that the move is cancelled, would run it a second time.
  */
 import type { PeerId } from '../../protocols/ids.ts'
-import { PEERS_MAX } from '../../protocols/limits.ts'
-import { boolean, dictionary, integer, type Of, optional, record } from '../../protocols/shape.ts'
+import { LINEAGE_MAX, MEMBER_ID_LENGTH_MAX, PEERS_MAX } from '../../protocols/limits.ts'
+import { boolean, dictionary, integer, list, type Of, optional, record, text } from '../../protocols/shape.ts'
 
 export const generation = integer(0, 2 ** 40)
 
+/** Who began one; empty when a host's own records rebuilt it. */
+export const member = text(MEMBER_ID_LENGTH_MAX, 0)
+/** Generations that one takes the place of, oldest first. */
+export const lineage = list(generation, LINEAGE_MAX)
+
 const recoveryShape = record({
   generation,
+  by: optional(member),
+  before: optional(lineage),
   /** Hosts that have not said yet, in this generation, what they hold: those that were removed, too. */
   unheard: dictionary(boolean, 2 * PEERS_MAX),
 })
@@ -46,8 +53,18 @@ export function isUncertain(state: Recovering, begun: number, host: PeerId | und
   return host === undefined || isUnheard(state, host)
 }
 
-/** A group that begins a generation: everybody it knows is asked, and who was still silent in the one `before`, removed or not. */
-export const recovered = (next: number, hosts: readonly PeerId[], before?: Recovery): Recovery => ({
+/**
+ * A group that begins a generation: everybody it knows is asked, and who was still silent in the one `before`, removed or not.
+ * `by`: the member that begins it; `over`: a generation that it is to take the place of besides (generations.ts).
+ */
+export const recovered = (
+  next: number,
+  hosts: readonly PeerId[],
+  before?: Recovery,
+  { by = '', over = 0 }: { readonly by?: string; readonly over?: number } = {},
+): Recovery => ({
   generation: next,
+  by,
+  before: [...new Set([...(before?.before ?? []), before?.generation ?? 0, over])].slice(-LINEAGE_MAX),
   unheard: { ...before?.unheard, ...Object.fromEntries(hosts.map((host) => [host, true])) },
 })

@@ -17,6 +17,7 @@ import {
   nextPlacement,
 } from '../../protocols/epoch.ts'
 import type { Failure } from '../../protocols/errors.ts'
+import { SITE_COPIES } from '../../protocols/features.ts'
 import { imageId, name, type PeerId, peerId, siteId, ulid, vmId } from '../../protocols/ids.ts'
 import {
   COMMAND_BYTES_MAX,
@@ -36,6 +37,7 @@ import {
   oneOf,
   optional,
   record,
+  since,
   tagged,
   text,
 } from '../../protocols/shape.ts'
@@ -96,7 +98,7 @@ const commandShape = tagged({
   }),
   presented: record({ host: peerId, generation }),
   /** Who keeps a copy of this log outside the site (protocols/roles/copies.ts). */
-  copies: record({ peers: list(peerId, COPIES) }),
+  copies: since(SITE_COPIES, record({ peers: list(peerId, COPIES) })),
 })
 
 export type SiteCommand = Of<typeof commandShape>

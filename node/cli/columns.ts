@@ -243,6 +243,15 @@ export const VIEWS: Readonly<Record<string, View>> = {
             .map(({ halted }) => halted)
             .join('; ') || 'none',
       },
+      {
+        key: 'rivals',
+        value: (v) => list(v.groups.filter(({ rivals }) => rivals !== '').map(({ group }) => group)),
+        text: (v) =>
+          v.groups
+            .filter(({ rivals }) => rivals !== '')
+            .map(({ group, rivals }) => `${group}: ${rivals}`)
+            .join('; ') || 'none',
+      },
       { key: 'driver', value: (v) => v.driver },
       { key: 'http', value: (v) => v.http, text: (v) => v.http || 'off' },
       { key: 'up-for', value: (v) => v.uptimeMs, text: (v) => humanDuration(v.uptimeMs) },
@@ -318,6 +327,7 @@ export const VIEWS: Readonly<Record<string, View>> = {
         value: (v) => v.generation,
         text: (v) => printGeneration(v.generation),
       },
+      { key: 'rivals', wide: true, value: (v) => v.rivals },
       { key: 'last', wide: true, right: true, value: (v) => v.lastIndex },
       { key: 'snapshot', wide: true, right: true, value: (v) => v.snapshotIndex },
       { key: 'level', wide: true, right: true, value: (v) => v.level },

@@ -64,6 +64,8 @@ export type Event =
   | { readonly kind: 'position'; readonly position: Position }
   /** What was delivered cannot be read: its source's fault. */
   | { readonly kind: 'refused'; readonly why: string }
+  /** What was delivered is of a generation that the host does not go on with: nobody's fault. */
+  | { readonly kind: 'declined' }
   | { readonly kind: 'answer'; readonly serial: number; readonly answer: Answer }
   /** No answer, or none that could be read. */
   | { readonly kind: 'failed'; readonly serial: number }
@@ -143,6 +145,9 @@ function hear(f: Follower, event: Event, nowMs: number, out: Effect[]): void {
     case 'refused':
       f.delivering = undefined
       return blame(f, f.source, event.why, nowMs, out)
+    case 'declined':
+      f.delivering = undefined
+      return giveUp(f, f.source, nowMs)
     case 'answer': {
       const asked = takeAsked(f, event.serial)
       return asked && hearAnswer(f, asked, event.answer, nowMs, out)

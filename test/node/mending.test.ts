@@ -94,7 +94,7 @@ for (const [what, grants, before, after] of rows) {
       GENERATION,
     )
     t.deepEqual(Object.values(mended?.vms ?? {}), after)
-    t.deepEqual(mended?.recovery, { generation: GENERATION, unheard: { [anna]: true } })
+    t.deepEqual(mended?.recovery, { generation: GENERATION, by: '', before: [0], unheard: { [anna]: true } })
   })
 }
 

@@ -162,6 +162,7 @@ const groupView: GroupView = {
   damaged: '',
   level: 1,
   halted: '',
+  rivals: '',
 }
 const tokenView: TokenView = {
   id: '01JD0000000000000000TOKEN1',
