@@ -65,52 +65,65 @@ export class SimBroadcast implements Broadcast {
     message.seen.add(self)
     const handler = this.#handlers.get(message.topic)
     if (handler === undefined || !this.#transport.allows(message.author)) return
-    const verdict = handler(message.author, Uint8Array.from(message.frame))
+    // One frame for all who hear it: decoders copy what they keep.
+    const verdict = handler(message.author, message.frame)
     if (verdict === 'accept') this.#pass(message, from)
     else if (verdict === 'reject') this.#transport.blame(from, `gossip on ${message.topic}`)
   }
 }
 
-/** Who passes on to whom, for all topics; made anew when subscriptions or connections have changed. */
+/** Who passes on to whom, for all topics. Made anew when it is asked for and subscriptions or connections have changed. */
 export class Topics {
   readonly #network: SimNetwork
-  readonly #subscribers = new Map<string, Set<PeerId>>()
-  readonly #graphs = new Map<string, Map<PeerId, PeerId[]>>()
+  readonly #topics = new Map<string, Topic>()
 
   constructor(network: SimNetwork) {
     this.#network = network
   }
 
-  changed(): void {
-    this.#graphs.clear()
+  /** Connections of `peer` have changed; of anybody, when nobody is named. */
+  changed(peer?: PeerId): void {
+    for (const topic of this.#topics.values()) {
+      if (peer === undefined) topic.nearest.clear()
+      else topic.nearest.delete(peer)
+      topic.links = undefined
+    }
   }
 
-  subscribed(topic: string, peer: PeerId): void {
-    let peers = this.#subscribers.get(topic)
-    if (peers === undefined) this.#subscribers.set(topic, (peers = new Set()))
-    peers.add(peer)
-    this.#graphs.delete(topic)
+  subscribed(name: string, peer: PeerId): void {
+    const topic = this.#topic(name)
+    topic.subscribers.add(peer)
+    // Whoever is connected with it may tell it from now on.
+    topic.nearest.clear()
+    topic.links = undefined
   }
 
   /** Whom `peer` tells. One that publishes without hearing tells a few subscribers (gossipsub's fan-out). */
-  neighbours(topic: string, peer: PeerId): readonly PeerId[] {
-    let graph = this.#graphs.get(topic)
-    if (graph === undefined) this.#graphs.set(topic, (graph = this.#graph(topic)))
-    let found = graph.get(peer)
-    if (found === undefined) graph.set(peer, (found = this.#nearest(topic, peer)))
-    return found
+  neighbours(name: string, peer: PeerId): readonly PeerId[] {
+    const topic = this.#topic(name)
+    topic.links ??= this.#links(name, topic)
+    return topic.links.get(peer) ?? this.#nearest(name, topic, peer)
+  }
+
+  #topic(name: string): Topic {
+    let topic = this.#topics.get(name)
+    if (topic === undefined) {
+      topic = { subscribers: new Set(), nearest: new Map(), links: undefined }
+      this.#topics.set(name, topic)
+    }
+    return topic
   }
 
   /** A link is there when either end chose it, so nobody is left without one. */
-  #graph(topic: string): Map<PeerId, PeerId[]> {
+  #links(name: string, topic: Topic): Map<PeerId, PeerId[]> {
     const links = new Map<PeerId, Set<PeerId>>()
     const link = (a: PeerId, b: PeerId): void => {
       let known = links.get(a)
       if (known === undefined) links.set(a, (known = new Set()))
       known.add(b)
     }
-    for (const peer of this.#subscribers.get(topic) ?? []) {
-      for (const near of this.#hears(topic, peer) ? this.#nearest(topic, peer) : []) {
+    for (const peer of topic.subscribers) {
+      for (const near of this.#hears(name, peer) ? this.#nearest(name, topic, peer) : []) {
         link(peer, near)
         link(near, peer)
       }
@@ -119,26 +132,38 @@ export class Topics {
   }
 
   /** The first few of the connected subscribers in an order that is every peer's own. */
-  #nearest(topic: string, peer: PeerId): PeerId[] {
-    const subscribers = this.#subscribers.get(topic)
+  #nearest(name: string, topic: Topic, peer: PeerId): readonly PeerId[] {
+    const known = topic.nearest.get(peer)
+    if (known !== undefined) return known
     const connected = this.#network.peer(peer)?.transport.connected() ?? []
-    const others = connected.filter((other) => subscribers?.has(other) && this.#hears(topic, other))
-    if (others.length <= DEGREE) return others
+    const others = connected.filter((other) => topic.subscribers.has(other) && this.#hears(name, other))
     const distance = (other: PeerId): number => mix(this.#indexOf(peer) ^ mix(this.#indexOf(other)))
-    return others
-      .map((other): [number, PeerId] => [distance(other), other])
-      .sort(([a], [b]) => a - b)
-      .slice(0, DEGREE)
-      .map(([, other]) => other)
+    const nearest =
+      others.length <= DEGREE
+        ? others
+        : others
+            .map((other): [number, PeerId] => [distance(other), other])
+            .sort(([a], [b]) => a - b)
+            .slice(0, DEGREE)
+            .map(([, other]) => other)
+    topic.nearest.set(peer, nearest)
+    return nearest
   }
 
-  #hears(topic: string, peer: PeerId): boolean {
-    return this.#network.peer(peer)?.broadcast.hears(topic) ?? false
+  #hears(name: string, peer: PeerId): boolean {
+    return this.#network.peer(peer)?.broadcast.hears(name) ?? false
   }
 
   #indexOf(peer: PeerId): number {
     return this.#network.peer(peer)?.port.index ?? 0
   }
+}
+
+type Topic = {
+  readonly subscribers: Set<PeerId>
+  /** Whom each would tell by itself. */
+  readonly nearest: Map<PeerId, readonly PeerId[]>
+  links: ReadonlyMap<PeerId, readonly PeerId[]> | undefined
 }
 
 /** murmur3's finaliser. */

@@ -64,8 +64,6 @@ type Host = {
   life: number
   hear: ((event: MachineEvent) => void) | undefined
   pids: number
-  /** Guests that began or ended, in all. */
-  changes: number
 }
 
 const newHost = (): Host => ({
@@ -76,7 +74,6 @@ const newHost = (): Host => ({
   life: 0,
   hear: undefined,
   pids: 1_000,
-  changes: 0,
 })
 
 export type RunningGuest = {
@@ -162,7 +159,7 @@ export class SimHypervisor implements Hypervisor {
   #boot(guest: Guest): void {
     const { vm, epoch } = guest.machine
     guest.state = 'running'
-    this.#host.changes++
+    this.#world.changes++
     guest.bootedMs = this.#world.nowMs + this.#ms(this.#times.bootMs)
     guest.base = countOf(this.#disks.readChunk(vm, COUNTER_CHUNK))
     const sessions = this.#host.logs.get(vm) ?? []
@@ -233,11 +230,6 @@ export class SimHypervisor implements Hypervisor {
 
   // For checkers and nemeses -------------------------------------------------------------------------------------
 
-  /** Changes whenever `runningGuests` does. */
-  get changes(): number {
-    return this.#host.changes
-  }
-
   /** The guests whose processes run now, whatever any peer believes. */
   runningGuests(): RunningGuest[] {
     return [...this.#host.guests.values()]
@@ -286,7 +278,7 @@ export class SimHypervisor implements Hypervisor {
     const { vm, epoch } = guest.machine
     const count = this.#count(guest)
     this.#host.guests.delete(vm)
-    this.#host.changes++
+    this.#world.changes++
     if (guest.state === 'running') {
       const session = this.#host.logs.get(vm)?.at(-1)
       if (session !== undefined) Object.assign(session, { to: count, off: why === 'shutdown' })

@@ -16,6 +16,7 @@ export class Standing {
   readonly #refusedUntilMs = new Map<PeerId, number>()
   readonly #failures = new Map<PeerId, { count: number; atMs: number }>()
   #allowed: ReadonlySet<PeerId> = new Set()
+  #kept: ReadonlySet<PeerId> | undefined
 
   constructor(world: World, self: PeerId) {
     this.#world = world
@@ -24,6 +25,7 @@ export class Standing {
 
   allow(peers: Iterable<PeerId>): void {
     this.#allowed = new Set([...peers].filter((peer) => peer !== this.#self))
+    this.#kept = undefined
   }
 
   isAllowed(peer: PeerId): boolean {
@@ -66,11 +68,16 @@ export class Standing {
   }
 
   /** Peers with whom a connection is kept: all, or those that follow in the circle of ids. */
-  kept(): PeerId[] {
+  kept(): ReadonlySet<PeerId> {
+    this.#kept ??= this.#chosen()
+    return this.#kept
+  }
+
+  #chosen(): Set<PeerId> {
     const peers = [...this.#allowed].sort()
     const next = peers.findIndex((peer) => peer > this.#self)
     const circle = next < 0 ? peers : [...peers.slice(next), ...peers.slice(0, next)]
-    return circle.slice(0, PEERS_KEPT_MAX)
+    return new Set(circle.slice(0, PEERS_KEPT_MAX))
   }
 
   #dialAgainMs(peer: PeerId, most: number): number {

@@ -24,6 +24,8 @@ type Abort = () => void
 
 /** Stream id, protocol and length of a frame, with what the encrypter adds. */
 const HEADER_BYTES = 40
+const NOBODY: ReadonlySet<PeerId> = new Set()
+
 export class SimTransport implements Transport {
   readonly self: PeerId
   readonly #network: SimNetwork
@@ -278,7 +280,7 @@ export class SimTransport implements Transport {
     this.#connections.set(peer, connection)
     this.#standing.reached(peer)
     this.#network.world.say(`net ${this.self} up ${peer}`)
-    this.#changed()
+    this.#changed(peer, true)
     // A dial of our own that is still on its way has found what it was for.
     this.#end.life.run(() => {
       this.#dialled(peer, connection)
@@ -290,16 +292,18 @@ export class SimTransport implements Transport {
     if (this.#connections.get(peer) !== connection) return
     this.#connections.delete(peer)
     this.#network.world.say(`net ${this.self} down ${peer}`)
-    this.#changed()
+    this.#changed(peer, false)
     this.#answering.delete(peer)
     for (const abort of Array.from(this.#asked.get(peer) ?? [])) abort()
     for (const watcher of this.#watchers) watcher(peer, false)
-    if (this.#kept().includes(peer)) this.#keep(peer)
+    if (this.#kept().has(peer)) this.#keep(peer)
   }
 
-  #changed(): void {
-    this.#connected = [...this.#connections.keys()].sort()
-    this.#network.topics.changed()
+  #changed(peer: PeerId, up: boolean): void {
+    const others = this.#connected.filter((each) => each !== peer)
+    const at = others.findIndex((each) => each > peer)
+    this.#connected = up ? others.toSpliced(at === -1 ? others.length : at, 0, peer) : others
+    this.#network.topics.changed(this.self)
   }
 
   /** Keeps the connection of a channel in mind, so that it ends when the peer is no longer allowed. */
@@ -318,8 +322,8 @@ export class SimTransport implements Transport {
     for (const connection of Array.from(this.#channels.get(peer) ?? [])) connection.close()
   }
 
-  #kept(): PeerId[] {
-    return this.#network.keep ? this.#standing.kept() : []
+  #kept(): ReadonlySet<PeerId> {
+    return this.#network.keep ? this.#standing.kept() : NOBODY
   }
 
   /** Dials until there is a connection. Of two, the one with the lesser id goes first. */

@@ -13,6 +13,8 @@ export class World {
   nowMs = 0
   /** Events that have run. */
   steps = 0
+  /** Guests that began or ended, on all hosts: whoever looks at them after every event sees here whether to. */
+  changes = 0
   /** The newest lines said, oldest first; what a failing seed prints. */
   readonly trace: string[] = []
   readonly #traceMax: number

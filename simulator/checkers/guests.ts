@@ -14,8 +14,10 @@ export class Guests {
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster
-    const changes = (): number => cluster.hosts.reduce((sum, { hypervisor }) => sum + hypervisor.changes, 0)
-    this.#owner = new OneOwner(() => this.running(), changes)
+    this.#owner = new OneOwner(
+      () => this.running(),
+      () => cluster.world.changes,
+    )
   }
 
   running(): RunningGuest[] {

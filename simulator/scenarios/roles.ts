@@ -191,6 +191,10 @@ const oneOfEachSite = scenario({
   },
 })
 
+/** When nobody writes any more, and what a peer hears of all others then, in frames: half of it telemetry, a third Raft. */
+const QUIET_MS = 86_000
+const QUIET_FRAMES_PER_S_MAX = 40
+
 const joinStorm = scenario({
   name: 'join-storm-200',
   summary: 'two hundred peers join at once; voters are chosen in a few changes all the same',
@@ -202,6 +206,14 @@ const joinStorm = scenario({
   run(world, cluster, moment) {
     world.after(80_000, () => {
       if (votersOf(cluster).length === 7) moment('seven vote')
+    })
+    world.after(QUIET_MS, () => {
+      const { frames } = cluster.network.counts
+      world.after(3_500, () => {
+        const perSecond = (cluster.network.counts.frames - frames) / 3.5 / cluster.hosts.length
+        if (perSecond > QUIET_FRAMES_PER_S_MAX)
+          throw new Violation('a quiet mesh', `each peer hears ${perSecond.toFixed(1)} frames a second`)
+      })
     })
   },
   end: (cluster) => void expectVoters(cluster, 7, 1),

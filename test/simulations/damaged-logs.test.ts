@@ -38,7 +38,7 @@ function hostile(seed: number, seen: Seen): void {
   const mesh = new Mesh(SITES.map((name) => ({ name, peers: 1 })))
   const owner = new OneOwner(
     () => mesh.guests(),
-    () => mesh.cluster.hosts.reduce((sum, { hypervisor }) => sum + hypervisor.changes, 0),
+    () => mesh.world.changes,
   )
   const run = (ms: number): void => mesh.world.run(mesh.world.nowMs + ms, () => owner.check())
   const ids = ['web', 'mail'].map((name) => ({ name, id: mesh.running(name, 'aa-1') }))
