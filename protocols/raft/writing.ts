@@ -77,10 +77,15 @@ const promises = ({ writing }: Raft): Message[] => writing.promised.map(({ messa
 const handedTo = ({ log, writing }: Raft): number =>
   Math.max(log.stable, ...writing.inFlight.map(({ upTo }) => upTo))
 
-/** A change of `commit` alone is not worth an fsync: a restart learns it again. It rides along with the next write. */
+/**
+ * A change of `commit` alone is not worth an fsync: a restart learns it again. It rides along with the next write. Unless it
+ * is of a change of members: who was replaced by it may be gone for good, and a restart that goes by the members of before
+ * could need it to learn anything at all.
+ */
 function isDue(raft: Raft): boolean {
-  const { term, vote, log, writing } = raft
+  const { term, vote, log, writing, configurations } = raft
   return (
+    (configurations.at(-1)?.index ?? 0) > writing.handed.commit ||
     term !== writing.handed.term ||
     vote !== writing.handed.vote ||
     writing.snapshot !== undefined ||

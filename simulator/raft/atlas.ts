@@ -5,24 +5,42 @@
 import { decodeChange } from '../../protocols/raft/configuration.ts'
 import { changed } from '../../protocols/raft/confchange.ts'
 import type { MemberId } from '../../protocols/raft/member.ts'
-import type { Configuration } from '../../protocols/raft/types.ts'
+import type { Configuration, Entry } from '../../protocols/raft/types.ts'
 import type { Member } from './member.ts'
 
-/** Every configuration that a member has, or would have if what its log holds were committed. */
+/**
+ * Every configuration that a member has, or would have if what its log holds were committed; and that it would have after a
+ * restart, which knows of less that is committed.
+ */
 export function configurations(members: Iterable<Member>): Configuration[] {
   const found = new Set<Configuration>()
-  for (const { raft, gone } of members) {
+  for (const { raft, durable, gone } of members) {
     if (gone) continue
-    found.add(raft.configuration)
-    let last = raft.configuration
-    for (const entry of raft.log.entries) {
-      if (entry.kind !== 'configuration' || entry.index <= raft.log.applying) continue
-      const outcome = changed(last, decodeChange(entry.data))
-      if ('configuration' in outcome) last = outcome.configuration
-      found.add(last)
-    }
+    for (const each of made(raft.configuration, raft.log.entries, raft.log.applying, raft.log.applying))
+      found.add(each)
+    const { snapshot, entries, hardState } = durable
+    for (const each of made(snapshot.configuration, entries, snapshot.index, hardState.commit))
+      found.add(each)
   }
   return [...found]
+}
+
+/** What the entries behind `from` make of a configuration, one after the other: as of `commit`, and of each after that. */
+function made(
+  from: Configuration,
+  entries: readonly Entry[],
+  index: number,
+  commit: number,
+): Configuration[] {
+  let last = from
+  const open: Configuration[] = []
+  for (const entry of entries) {
+    if (entry.kind !== 'configuration' || entry.index <= index) continue
+    if (entry.index > commit) open.push(last)
+    const outcome = changed(last, decodeChange(entry.data))
+    if ('configuration' in outcome) last = outcome.configuration
+  }
+  return [...open, last]
 }
 
 /** Whether `able` members are enough in each half. */

@@ -143,6 +143,30 @@ test('a leader that is far goes to one of several that are equally near, whichev
   t.true(['0#1', '1#1', '2#1'].includes(moved[300] ?? ''))
 })
 
+// A voter whose log was lost was replaced, and everybody had left the joint configuration. Then another voter lost its log and
+// all restarted: none of them had on its disk that the change is agreed, so they needed the first one's vote (seed 501176).
+test('that a change of members is agreed goes to the disk once it is applied, though nothing else does', (t) => {
+  const change = encodeChange({ transition: 'auto', changes: [{ kind: 'add-learner-node', peer: '4#1' }] })
+  const voters = ['1#1', '2#1', '3#1']
+  const first = genesis(voters)
+  const entries: Entry[] = [
+    ...first.entries,
+    { index: 2, term: 2, kind: 'normal', data: new Uint8Array() },
+    { index: 3, term: 2, kind: 'configuration', data: change },
+  ]
+  const hardState = { term: 2, vote: '1#1', commit: 1 }
+  const config = { cluster: 'c', group: 'g', generation: 0, self: '3#1', heartbeatTicks: 2 }
+  const raft = create({ ...config, electionTicks: 10, dice: () => 0 }, { ...first, hardState, entries })
+  step(raft, { kind: 'tick' })
+  const beat: Message = { ...header, kind: 'MsgHeartbeat', from: '1#1', term: 2, commit: 2, read: 0, beat: 1 }
+  const writes = (effects: readonly RaftEffect[]): unknown[] =>
+    effects.flatMap((effect) => (effect.kind === 'store' ? [effect.hardState] : []))
+  t.deepEqual(writes(step(raft, { kind: 'message', message: beat })), [])
+  t.deepEqual(writes(step(raft, { kind: 'message', message: { ...beat, commit: 3, beat: 2 } })), [
+    { ...hardState, commit: 3 },
+  ])
+})
+
 const messagesOf = (effects: readonly RaftEffect[]): Message[] =>
   effects.flatMap((effect) => (effect.kind === 'send' ? [effect.message] : []))
 
