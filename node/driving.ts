@@ -9,11 +9,12 @@
 import type { Clock, Dice } from '../protocols/clock.ts'
 import type { Failure } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
-import { isVoter, membersOf } from '../protocols/raft/configuration.ts'
+import { membersOf } from '../protocols/raft/configuration.ts'
 import type { Timing } from '../protocols/raft/envelope.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import type { Message } from '../protocols/raft/messages.ts'
 import { create, dueInTicks, type Raft, type Status, status, step } from '../protocols/raft/raft.ts'
+import { successorOf } from '../protocols/raft/standing-aside.ts'
 import type { RaftEffect, RaftEvent, Snapshot } from '../protocols/raft/types.ts'
 import { type LogOwner, storeOps } from '../storage/raft-log.ts'
 import type { Store } from '../storage/store.ts'
@@ -214,12 +215,4 @@ export class Driving {
     const to = this.raft.role === 'leader' ? successorOf(this.status()) : undefined
     if (to !== undefined) this.feed({ kind: 'transfer', to })
   }
-}
-
-/** The voter that is heard and holds most. */
-function successorOf({ configuration, progress, leader }: Status): MemberId | undefined {
-  const heard = progress.filter(
-    ({ peer, recentActive }) => peer !== leader && recentActive && isVoter(configuration, peer),
-  )
-  return heard.toSorted((a, b) => b.match - a.match)[0]?.peer
 }

@@ -3,9 +3,10 @@
  * again until it comes through, and nothing that depends on it leaves before. What is left of a log that was given up
  * (`end`) is neither tried again nor sent.
  */
-import { STUCK_WRITE_MS, WRITE_AGAIN_MS } from '../protocols/limits.ts'
 import type { Failure } from '../protocols/errors.ts'
+import { WRITE_AGAIN_MS } from '../protocols/limits.ts'
 import type { Message } from '../protocols/raft/messages.ts'
+import { isStuck, newWatch, STUCK_LOOK_MS } from '../protocols/raft/standing-aside.ts'
 import type { Op, Store } from '../storage/store.ts'
 
 type Hooks = {
@@ -18,9 +19,6 @@ type Hooks = {
   stuck(): void
 }
 
-/** A stuck write is found out a fifth of STUCK_WRITE_MS late at most. */
-const LOOKS = 5
-
 export class LogWriter {
   readonly #store: Store
   readonly #hooks: Hooks
@@ -28,6 +26,7 @@ export class LogWriter {
   #first: readonly Op[]
   /** By the token of the write that they wait for; a token is here until its write is durable. */
   readonly #waiting = new Map<number, Message[]>()
+  readonly #watch = newWatch()
   #looking = false
   #ended = false
   /** Why the newest try failed; undefined once one came through. */
@@ -64,7 +63,7 @@ export class LogWriter {
     const first = this.#first
     this.#first = []
     this.#waiting.set(token, [])
-    if (!this.#looking) this.#look(undefined, 0)
+    if (!this.#looking) this.#look()
     this.#try(token, [...first, ...ops])
   }
 
@@ -85,15 +84,13 @@ export class LogWriter {
   }
 
   /** While anything is under way: one look after another, so that a busy log needs no timer for each write. */
-  #look(last: number | undefined, looks: number): void {
+  #look(): void {
     this.#looking = true
-    this.#hooks.later(STUCK_WRITE_MS / LOOKS, () => {
+    this.#hooks.later(STUCK_LOOK_MS, () => {
       this.#looking = false
       const [oldest] = this.#waiting.keys()
-      if (oldest === undefined) return
-      const seen = oldest === last ? looks + 1 : 1
-      if (seen > LOOKS) this.#hooks.stuck()
-      this.#look(oldest, seen)
+      if (isStuck(this.#watch, oldest)) this.#hooks.stuck()
+      if (oldest !== undefined) this.#look()
     })
   }
 }
