@@ -103,6 +103,14 @@ export const PLANTED: readonly Planted[] = [
     edits: [inFile('storage/raft-log.ts', `if (!isWhole) throw`, `if (value.length < 4) throw`)],
   },
   {
+    id: 'J6b',
+    name: 'misdirected-write',
+    seenIn: 'disks, as TigerBeetle simulates them',
+    what: 'a record is believed wherever it lies: its checksum is not over its key',
+    by: 'raft',
+    edits: [inFile('storage/raft-log.ts', `crc32(body, crc32(at))`, `crc32(body)`)],
+  },
+  {
     id: 'J7',
     name: 'wiped-node-same-id',
     seenIn: 'openraft, RethinkDB 2.2.3',
@@ -217,25 +225,20 @@ export const PLANTED: readonly Planted[] = [
     id: 'J14',
     name: 'two-in-a-row',
     seenIn: 'etcd #18055',
-    what: 'parts of a snapshot go on from those of the one before it, and the whole is believed',
+    what: 'when the first of two snapshots is on disk, it is the newest that is carried out',
     by: 'raft',
     edits: [
       inFile(
-        `${RAFT}/snapshot.ts`,
-        `if (known !== undefined && isSame && known.total === total) return known`,
-        `if (known !== undefined && (isSame || known.index < index)) return known`,
+        `${RAFT}/writing.ts`,
+        `function isDone({ writing, log, out }: Raft,`,
+        `function isDone({ writing, log, out, snapshot }: Raft,`,
       ),
       inFile(
-        `${RAFT}/snapshot.ts`,
-        `offset === total && parts.reduce((sum, part) => crc32(part, sum), 0) === checksum`,
-        `parts.length > 0 && offset >= Math.min(total, checksum)`,
-      ),
-      inFile(
-        `${RAFT}/snapshot.ts`,
-        `const data = new Uint8Array(total)
-`,
-        `const data = new Uint8Array(Math.max(total, parts.reduce((sum, part) => sum + part.length, 0)))
-`,
+        `${RAFT}/writing.ts`,
+        `out.restore = installs
+  log.applying = log.applied = installs.index`,
+        `out.restore = snapshot
+  log.applying = log.applied = snapshot.index`,
       ),
     ],
   },
@@ -328,7 +331,7 @@ export const PLANTED: readonly Planted[] = [
     what: 'entries are applied, and kept in snapshots, before they are on this disk',
     by: 'raft',
     edits: [
-      inFile(`${RAFT}/raft.ts`, `const to = Math.min(log.commit, log.stable)`, `const to = log.commit`),
+      inFile(`${RAFT}/raft.ts`, `Math.min(log.commit, log.stable, upTo)`, `Math.min(log.commit, upTo)`),
     ],
   },
   {

@@ -19,6 +19,8 @@ const OPERATION_US = 6_000_000
 /** Between two attempts. */
 const AGAIN_US = 50_000
 const TRAVEL_US = 500
+/** What a client may wait for one operation at most, once it is answered at all: a session, the attempts, the last of them. */
+export const WAITS_US = ATTEMPT_US + OPERATION_US + ATTEMPT_US
 
 type End = (type: 'ok' | 'fail' | 'info', found: number | undefined) => void
 

@@ -11,6 +11,7 @@ import assert from 'node:assert/strict'
 import type { Entry, HardState, RaftEffect, Recovered, Snapshot } from '../../protocols/raft/types.ts'
 import type { MemberId } from '../../protocols/raft/member.ts'
 import { beginOps, recover, recoverOwner, storeOps } from '../../storage/raft-log.ts'
+import { key } from '../../storage/keyspace.ts'
 import type { Op } from '../../storage/store.ts'
 import type { Random } from '../random.ts'
 import type { Timeline } from './timeline.ts'
@@ -26,6 +27,8 @@ export type Durable = {
 
 type Slot = {
   readonly bytes: Map<string, Uint8Array>
+  /** Under a record, what it took the place of. */
+  readonly under: Map<string, Uint8Array>
   readonly first: readonly Op[]
   readonly truth: Durable
 }
@@ -51,7 +54,8 @@ export class RaftDisk {
   readonly #slots = new Map<string, Slot>()
   #waiting: Write[] = []
   #flying: Write[] = []
-  #life = 0
+  /** Raised by each write, and by a crash: what a raised one would have ended is over. */
+  #flight = 0
 
   constructor(timeline: Timeline, dice: Random, rates: DiskRates) {
     this.#timeline = timeline
@@ -62,12 +66,20 @@ export class RaftDisk {
   /** A log begins; its first records go to the disk with its first write, and until then cost nothing to lose. */
   begin(group: string, member: MemberId, { hardState, snapshot, entries }: Recovered): void {
     const first = beginOps(group, { member, generation: 0 }, { hardState, snapshot, entries })
-    this.#slots.set(group, { bytes: new Map(), first, truth: { hardState, snapshot, entries: [...entries] } })
+    const truth = { hardState, snapshot, entries: [...entries] }
+    this.#slots.set(group, { bytes: new Map(), under: new Map(), first, truth })
   }
 
   write(group: string, effect: StoreEffect, done: (ok: boolean) => void): void {
     this.#waiting.push({ group, effect, ops: storeOps(group, effect), done })
     if (this.#flying.length === 0) this.#fly()
+  }
+
+  /** Faults end: it is as good as new, and a write that was slow is not any more. */
+  calm(rates: DiskRates): void {
+    this.failing = false
+    Object.assign(this.rates, rates)
+    if (this.#flying.length > 0) this.#landLater()
   }
 
   /** How many records a group has. */
@@ -85,7 +97,7 @@ export class RaftDisk {
 
   /** The power goes. @returns How many pending writes were lost. */
   crash(tear: boolean): number {
-    this.#life++
+    this.#flight++
     const pending = [...this.#flying, ...this.#waiting]
     this.#flying = []
     this.#waiting = []
@@ -108,20 +120,42 @@ export class RaftDisk {
   flip(group: string): string | undefined {
     const { bytes } = this.#slot(group)
     if (bytes.size === 0) return undefined
-    const key = this.#dice.pick([...bytes.keys()])
-    const value = Uint8Array.from(bytes.get(key) as Uint8Array)
+    const place = this.#dice.pick([...bytes.keys()])
+    const value = Uint8Array.from(bytes.get(place) as Uint8Array)
     const at = this.#dice.below(value.length)
     value[at] = (value[at] as number) ^ (1 << this.#dice.below(8))
-    bytes.set(key, value)
-    return key
+    bytes.set(place, value)
+    return place
   }
 
   /** One record is not there any more. */
   cut(group: string): string | undefined {
     const { bytes } = this.#slot(group)
-    const key = this.#dice.pick([...bytes.keys()])
-    bytes.delete(key)
-    return key
+    const place = this.#dice.pick([...bytes.keys()])
+    bytes.delete(place)
+    return place
+  }
+
+  /**
+   * A record was written where another is: that one is gone, and where the record should be is what was there before. On
+   * another group's log only an entry goes: nothing but the entries around it says that it should be here.
+   * @returns The two places, if there are two.
+   */
+  misdirect(group: string, onto: string): string | undefined {
+    const [here, there] = [this.#slot(group), this.#slot(onto)]
+    const strays = [...here.bytes.keys()].filter((place) => group === onto || isEntry(place))
+    if (strays.length === 0) return undefined
+    const from = this.#dice.pick(strays)
+    const places = [...there.bytes.keys()].filter(
+      (place) => place !== from && (group === onto || isEntry(place)),
+    )
+    if (places.length === 0) return undefined
+    const to = this.#dice.pick(places)
+    there.bytes.set(to, here.bytes.get(from) as Uint8Array)
+    const before = here.under.get(from)
+    if (before === undefined) here.bytes.delete(from)
+    else here.bytes.set(from, before)
+    return `${from} written to ${to}`
   }
 
   #slot(group: string): Slot {
@@ -131,12 +165,16 @@ export class RaftDisk {
   }
 
   #fly(): void {
-    const life = this.#life
     this.#flying = this.#waiting
     this.#waiting = []
+    this.#landLater()
+  }
+
+  #landLater(): void {
     const { minUs, meanUs } = this.rates
+    const flight = ++this.#flight
     this.#timeline.after(minUs + meanUs * -Math.log(1 - this.#dice()), () => {
-      if (life === this.#life) this.#land()
+      if (flight === this.#flight) this.#land()
     })
   }
 
@@ -155,9 +193,10 @@ export class RaftDisk {
   }
 
   #make({ group, effect, ops }: Write): void {
-    const { bytes, first, truth } = this.#slot(group)
-    if (bytes.size === 0) for (const op of first) apply(bytes, op)
-    for (const op of ops) apply(bytes, op)
+    const slot = this.#slot(group)
+    const { first, truth } = slot
+    if (slot.bytes.size === 0) for (const op of first) apply(slot, op)
+    for (const op of ops) apply(slot, op)
     const { hardState, snapshot, entries, compactTo, dropFrom } = effect
     if (compactTo !== undefined) truth.entries = truth.entries.filter(({ index }) => index > compactTo)
     if (dropFrom !== undefined) truth.entries = truth.entries.filter(({ index }) => index < dropFrom)
@@ -176,11 +215,17 @@ export class RaftDisk {
   }
 }
 
-function apply(bytes: Map<string, Uint8Array>, op: Op): void {
-  if (op.kind === 'put') bytes.set(op.key, op.value)
-  else if (op.kind === 'del') bytes.delete(op.key)
+function apply({ bytes, under }: Pick<Slot, 'bytes' | 'under'>, op: Op): void {
+  if (op.kind === 'put') {
+    const before = bytes.get(op.key)
+    if (before === undefined) under.delete(op.key)
+    else under.set(op.key, before)
+    bytes.set(op.key, op.value)
+  } else if (op.kind === 'del') bytes.delete(op.key)
   else for (const key of bytes.keys()) if (key >= op.gte && key < op.lt) bytes.delete(key)
 }
+
+const isEntry = (at: string): boolean => at.startsWith(key('raftEntry', ''))
 
 /** Whether a disk holds the entry: as an entry, or inside its snapshot. `term` undefined: whatever its term. */
 export function holds({ snapshot, entries }: Durable, index: number, term: number | undefined): boolean {

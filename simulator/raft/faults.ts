@@ -136,6 +136,23 @@ const rows = [
     strike: (stage, dice) => damage(stage, dice, 'cut'),
   },
   {
+    name: 'misdirected-write',
+    what: 'a record was written where another is, of the same log or of another on that disk, and is not where it should be',
+    everySeconds: [10, 100],
+    strike(stage, dice) {
+      const member = aLoss(stage, dice)
+      if (member === undefined) return undefined
+      const { host, group } = member
+      const onto = dice.pick([...host.members.values()].filter(({ id, group: { able } }) => able(id)))
+      if (!onto.group.survives([onto.id])) return undefined
+      const places = host.disk.misdirect(group.name, onto.group.name)
+      if (places === undefined) return undefined
+      for (const each of [member, onto]) each.group.damaged.add(each.id)
+      const found = host.up ? crashFor(stage, host, false, seconds(dice, 5)) : 'it is down'
+      return `${places} on host ${host.number}; ${found}`
+    },
+  },
+  {
     name: 'reformat',
     what: 'a host loses all its logs and comes back empty under the same peer id',
     everySeconds: [10, 100],
@@ -329,6 +346,35 @@ const rows = [
       const member = dice.pick(members)
       member.compact()
       return `${member.id} makes a snapshot`
+    },
+  },
+  {
+    name: 'snapshot-again',
+    what: 'a follower that was cut off and has a slow disk is sent a snapshot, then another leader’s newer one',
+    everySeconds: [10, 100],
+    strike(stage, dice) {
+      const group = aGroup(stage, dice)
+      const [leader] = group.leaders()
+      const [behind, heir] = dice.shuffle(awake(group).filter((member) => member !== leader))
+      if (leader === undefined || behind === undefined || heir === undefined) return undefined
+      const { number, disk } = behind.host
+      const { minUs } = disk.rates
+      const [awayUs, againUs] = [seconds(dice, 3), seconds(dice, 1.5)]
+      const compact = (): void => awake(group).forEach((member) => member.compact())
+      const all = numbers(stage.hosts)
+      stage.network.partition(all, (a, b) => a === number || b === number)
+      stage.later(awayUs, () => {
+        disk.rates.minUs = SECOND + againUs
+        compact()
+        stage.network.partition(all, () => false)
+      })
+      stage.later(awayUs + againUs, () => {
+        const via = awake(group).find(({ raft }) => raft.role === 'leader')
+        via?.feed({ kind: 'transfer', to: heir.id })
+      })
+      stage.later(awayUs + againUs + seconds(dice, 0.5), compact)
+      stage.later(awayUs + 3 * SECOND, () => (disk.rates.minUs = minUs))
+      return `${behind.id} is cut off ${inS(awayUs)}, then ${heir.id} leads after ${inS(againUs)}`
     },
   },
   {

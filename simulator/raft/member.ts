@@ -7,7 +7,8 @@ import { applyEntry, type Asked, envelopeCommand, type Timing } from '../../prot
 import { emptyLog, genesis } from '../../protocols/raft/genesis.ts'
 import { type MemberId, peerOf } from '../../protocols/raft/member.ts'
 import type { Message } from '../../protocols/raft/messages.ts'
-import { create, dueInTicks, type Raft, step } from '../../protocols/raft/raft.ts'
+import { create, dueInTicks, type Raft, status, step } from '../../protocols/raft/raft.ts'
+import { successorOf } from '../../protocols/raft/standing-aside.ts'
 import type {
   ConfigurationChange,
   Entry,
@@ -19,11 +20,12 @@ import type {
 import type { Pacing } from '../../node/pacing.ts'
 import { random } from '../random.ts'
 import { before, type Before } from './checkers/look.ts'
-import type { Durable, StoreEffect } from './disk.ts'
+import type { Durable } from './disk.ts'
 import type { Group } from './group.ts'
 import type { Host } from './host.ts'
 import { pacingOf } from './pacing.ts'
 import { emptyState, registers, stateCodec } from './register.ts'
+import { Writes } from './writes.ts'
 
 /** What became of a request, as its asker may know it. */
 export type Answer =
@@ -36,8 +38,6 @@ export type Answer =
 type Waiting = { readonly done: (answer: Answer) => void; readonly committed: number; readonly key: string }
 type Pending = { readonly term: number; readonly done: (answer: Answer) => void }
 
-/** A failed write is tried again; the product waits a second. */
-const WRITE_AGAIN_US = 300_000
 /** How often the links are looked at. */
 const LOOK_US = 500_000
 
@@ -60,7 +60,8 @@ export class Member {
   readonly before: Before
   readonly asked = new Map<number, Waiting>()
   readonly #founders: readonly MemberId[] | undefined
-  readonly #held = new Map<number, Message[]>()
+  /** Of this life. */
+  #writes: Writes
   readonly #pending = new Map<number, Pending>()
   #lost: Durable | undefined
   #token = 1
@@ -72,6 +73,7 @@ export class Member {
     this.host = host
     this.group = group
     this.#founders = founders
+    this.#writes = this.#written()
     this.raft = this.#born(this.#begun())
     this.before = before(this)
   }
@@ -89,13 +91,15 @@ export class Member {
   lose(): void {
     this.#lost = this.durable
     this.gone = true
+    this.#writes.end()
   }
 
   /** A new life, from what is on the disk. @throws GodwitError DATA_CORRUPT */
   restart(): void {
     const recovered = this.host.disk.recover(this.group.name)
     this.life++
-    this.#held.clear()
+    this.#writes.end()
+    this.#writes = this.#written()
     this.asked.clear()
     this.#pending.clear()
     this.raft = this.#born(recovered ?? this.#begun())
@@ -193,7 +197,7 @@ export class Member {
   }
 
   propose(asked: Asked, done: (answer: Answer) => void): void {
-    if (this.host.disk.failing) return done(refused('disk', this.raft.leader))
+    if (this.#writes.failing) return done(refused('disk', this.raft.leader))
     const token = this.#ask(done, '')
     const data = envelopeCommand.encode({ ...asked, nowMs: this.host.wallMs })
     this.feed({ kind: 'propose', token, data })
@@ -228,14 +232,9 @@ export class Member {
   #perform(effect: RaftEffect): void {
     switch (effect.kind) {
       case 'send':
-        if (effect.after === undefined) return this.group.post(this, effect.message)
-        const held = this.#held.get(effect.after)
-        if (held === undefined) return this.group.post(this, effect.message)
-        held.push(effect.message)
-        return
+        return this.#writes.send(effect.message, effect.after)
       case 'store':
-        this.#held.set(effect.token, [])
-        return this.#write(effect)
+        return this.#writes.write(effect)
       case 'apply':
         for (const entry of effect.entries) this.#apply(entry)
         this.feed({ kind: 'applied', index: this.machineIndex })
@@ -279,19 +278,22 @@ export class Member {
     return asked
   }
 
-  #write(effect: StoreEffect): void {
-    const { life } = this
-    this.host.disk.write(this.group.name, effect, (ok) => {
-      if (life !== this.life || this.gone) return
-      if (!ok) return this.group.after(this, WRITE_AGAIN_US, () => this.#write(effect))
-      const held = this.#held.get(effect.token) ?? []
-      this.#held.delete(effect.token)
-      this.host.whenAwake(() => {
-        if (life !== this.life || this.gone) return
-        for (const message of held) this.group.post(this, message)
-        this.feed({ kind: 'stored', token: effect.token })
-      })
+  #written(): Writes {
+    const { host, group } = this
+    return new Writes({
+      write: (effect, done) => host.disk.write(group.name, effect, done),
+      after: (delayUs, run) => group.after(this, delayUs, run),
+      whenAwake: (run) => host.whenAwake(run),
+      send: (message) => group.post(this, message),
+      stored: (token) => this.feed({ kind: 'stored', token }),
+      stuck: () => this.#handOver(),
     })
+  }
+
+  /** As node/group.ts does it. */
+  #handOver(): void {
+    const to = this.raft.role === 'leader' ? successorOf(status(this.raft)) : undefined
+    if (to !== undefined) this.feed({ kind: 'transfer', to })
   }
 
   #restore({ index, data }: Snapshot): void {

@@ -78,6 +78,7 @@ function reportOf(simulation: Simulation, why: string, cpuMs: number): RaftRepor
       info: sum('info'),
       committed: groups.reduce((total, { truth }) => total + truth.committedTo, 0),
       terms: Math.max(0, ...members.map(({ raft }) => raft.term)),
+      overlaps: groups.reduce((total, { truth }) => total + truth.overlaps, 0),
       lost: members.filter(({ gone }) => gone).length,
       messages: network.sent,
       dropped: network.lost,

@@ -7,7 +7,6 @@
  *
  * Then what the clients saw has to be linearizable.
  */
-import { isVoter, membersOf } from '../../protocols/raft/configuration.ts'
 import * as logs from '../../protocols/raft/log.ts'
 import { random, type Random } from '../random.ts'
 import { Violation } from '../scenario.ts'
@@ -19,14 +18,13 @@ import { History } from './history.ts'
 import { Host } from './host.ts'
 import { linearizable } from './linearizable.ts'
 import { RaftNetwork } from './network.ts'
+import { becomeWell, type Recovery } from './recovery.ts'
 import type { Setup } from './setup.ts'
 import { Timeline } from './timeline.ts'
 
 const SECOND = 1_000_000
 /** Lines kept for a seed that fails. */
 const LINES_MAX = 400
-/** How often it is looked whether all is well again. */
-const LOOK_US = 20_000
 
 export class Simulation {
   readonly setup: Setup
@@ -38,8 +36,7 @@ export class Simulation {
   readonly history = new History()
   /** How often each kind of fault struck. */
   readonly struck: Record<string, number> = {}
-  /** From the end of faults until each group had a leader, and until all was well, in µs. */
-  recovery: { readonly leaderUs: number; readonly wellUs: number } | undefined
+  recovery: Recovery | undefined
   /** Registers whose history was too wide to be searched. */
   unjudged = 0
   /** What a scenario measured. */
@@ -66,7 +63,7 @@ export class Simulation {
     this.clients = setup.groups.flatMap(({ name, clients }, at) =>
       Array.from({ length: clients }, (_, n) => {
         const dice = random(seed, `client ${name} ${n}`)
-        return new Client(this.groups[at] as Group, timeline, this.history, dice, () => this.#value++)
+        return new Client(this.groups[at] as Group, timeline, this.history, dice, () => this.nextValue())
       }),
     )
   }
@@ -80,7 +77,7 @@ export class Simulation {
     play?.(this)
     this.timeline.run(this.setup.safetyUs)
     this.#calm()
-    this.#becomeWell()
+    this.recovery = becomeWell(this)
     for (const { checks } of this.groups) checks.full()
     this.#judge()
   }
@@ -106,6 +103,11 @@ export class Simulation {
     this.timeline.mix(FAULTS.indexOf(row), this.struck[name])
     this.say(() => `fault ${name}: ${said}`)
     for (const { checks } of this.groups) checks.full()
+  }
+
+  /** Each value is written once. */
+  nextValue(): number {
+    return this.#value++
   }
 
   dice(purpose: string): Random {
@@ -195,62 +197,11 @@ export class Simulation {
         host.crash(false)
         continue
       }
-      host.disk.failing = false
-      Object.assign(host.disk.rates, this.setup.disk)
+      host.disk.calm(this.setup.disk)
       host.setRate(1)
       host.resume(true)
       this.start(host)
     }
-  }
-
-  #becomeWell(): void {
-    const { timeline, setup } = this
-    const startUs = timeline.nowUs
-    const electionUs = setup.timing.electionTicks * setup.tickUs
-    const travelUs =
-      2 * (setup.network.delay.minUs + setup.network.delay.meanUs) + setup.disk.minUs + setup.disk.meanUs
-    // A few elections that collide, and then every entry, one round trip each at worst, with a snapshot in small parts.
-    const boundUs = startUs + 20 * electionUs + 60 * SECOND + 400 * travelUs
-    let leaderUs = Infinity
-    const asked = new Set<Group>()
-    const answered = new Set<Group>()
-    for (;;) {
-      timeline.run(timeline.nowUs + LOOK_US)
-      const leaderless = this.groups.filter((group) => leaderOf(group) === undefined)
-      if (leaderless.length === 0) leaderUs = Math.min(leaderUs, timeline.nowUs - startUs)
-      if (leaderUs < Infinity) for (const client of this.clients) client.stopped = true
-      for (const group of this.groups) this.#finish(group, asked, answered)
-      const sick = this.groups.map((group) =>
-        answered.has(group) ? sickness(group) : 'a last write is not answered',
-      )
-      const busy = this.clients.some((client) => client.busy)
-      if (!busy && sick.every((why) => why === undefined)) break
-      if (timeline.nowUs > boundUs) {
-        const why = this.groups.map((group, at) => `${group.name}: ${sick[at] ?? 'well'}`).join('; ')
-        throw new Violation(
-          'I20 Liveness',
-          `not well ${((boundUs - startUs) / SECOND).toFixed(0)} s after faults ended: ${why}`,
-        )
-      }
-    }
-    this.recovery = { leaderUs, wellUs: timeline.nowUs - startUs }
-  }
-
-  /** Leaves a joint configuration that waits to be left, and asks for one last write. */
-  #finish(group: Group, asked: Set<Group>, answered: Set<Group>): void {
-    const leader = leaderOf(group)
-    if (leader === undefined) return
-    const { votersOutgoing, autoLeave } = leader.raft.configuration
-    if (votersOutgoing.length > 0 && !autoLeave) leader.change({ transition: 'auto', changes: [] })
-    if (asked.has(group)) return
-    asked.add(group)
-    const dice = random(this.setup.seed, `last ${group.name}`)
-    const client = new Client(group, this.timeline, this.history, dice, () => this.#value++)
-    const ask = (): void =>
-      client.ask({ kind: 'put', key: 'last', value: this.#value++ }, (type) =>
-        type === 'ok' ? void answered.add(group) : ask(),
-      )
-    ask()
   }
 
   #judge(): void {
@@ -264,27 +215,4 @@ export class Simulation {
       )
     }
   }
-}
-
-/** Who leads now: of those who believe it, who is in the newest term and is followed by itself at least. */
-const leaderOf = (group: Group): ReturnType<Group['leaders']>[number] | undefined => {
-  const [leader] = group.leaders()
-  return leader !== undefined && isVoter(leader.raft.configuration, leader.id) ? leader : undefined
-}
-
-/** What is not well with a group, if anything. */
-function sickness(group: Group): string | undefined {
-  const leader = leaderOf(group)
-  if (leader === undefined) return 'nobody leads'
-  const { log, configuration } = leader.raft
-  if (configuration.votersOutgoing.length > 0) return 'its configuration is joint'
-  if (log.commit !== logs.lastIndex(log)) return `${leader.id} has not committed all that it has`
-  for (const id of membersOf(configuration)) {
-    const member = group.members.get(id)
-    if (member === undefined || member.gone || !member.host.up) continue
-    if (member.raft.leader !== leader.id) return `${id} follows ${member.raft.leader || 'nobody'}`
-    if (member.machineIndex !== log.commit) return `${id} is at ${member.machineIndex} of ${log.commit}`
-    if (member.digest !== leader.digest) return `${id} has another state`
-  }
-  return undefined
 }

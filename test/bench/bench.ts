@@ -18,7 +18,7 @@ type Run = {
   readonly rows: Row[]
   /** What a reader has to know of this run: its setting, what was shrunk. */
   readonly note: string
-  /** The run could not be made: no rows, and `note` says why. */
+  /** The run could not be made, or only what needs nothing of this machine: `note` says why. */
   readonly impossible?: true
 }
 

@@ -4,7 +4,9 @@ import type { Message } from '../../../protocols/raft/messages.ts'
 import type { Entry, Recovered } from '../../../protocols/raft/types.ts'
 import type { Look } from './look.ts'
 import { before } from './look.ts'
-import { broken, type Checker, CHECKERS, type Hooks } from './rows.ts'
+import { broken, type Checker, type Hooks } from './checker.ts'
+import type { Healing } from './liveness.ts'
+import { CHECKERS } from './rows.ts'
 import { type Scene } from './truth.ts'
 
 type Named = { readonly [K in keyof Hooks]-?: NonNullable<Hooks[K]>[] }
@@ -36,6 +38,7 @@ export class Checks {
       restarted: of('restarted'),
       answers: of('answers'),
       full: of('full'),
+      healing: of('healing'),
     }
   }
 
@@ -44,6 +47,7 @@ export class Checks {
     const { raft } = m
     const { before: was } = m
     const { log } = raft
+    const { base } = was
     const hooks = this.#hooks
     const ballot = raft.term !== was.term || raft.vote !== was.vote
     const role = raft.role !== was.role || raft.term !== was.term || raft.leader !== was.leader
@@ -61,7 +65,11 @@ export class Checks {
       for (const hook of hooks.role) hook(m)
       this.#due ||= raft.role === 'leader'
     }
-    if (raft.snapshot.index !== was.snapshotIndex) for (const hook of hooks.snapshot) hook(m)
+    if (raft.snapshot.index !== was.snapshotIndex) {
+      // What was installed before is not on the disk yet: nothing behind it can have been applied.
+      if (was.applying < base && log.base.index > base) this.#scene.truth.overlaps++
+      for (const hook of hooks.snapshot) hook(m)
+    }
     if (raft.term !== was.term) m.heardInTerm = 0
     was.term = raft.term
     was.vote = raft.vote
@@ -100,6 +108,10 @@ export class Checks {
     Object.assign(m.before, before(m))
     // A new life may know less of what is committed than the one before.
     this.#due = true
+  }
+
+  healing(look: Healing): void {
+    for (const hook of this.#hooks.healing) hook(look)
   }
 
   full(): void {

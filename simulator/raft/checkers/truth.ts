@@ -8,9 +8,16 @@ export type Truth = {
   /** The term of the leader that committed it. */
   readonly committedIn: Map<number, number>
   committedTo: number
+  /** Snapshots that were taken from others while an earlier one was still on its way to the disk. */
+  overlaps: number
 }
 
-export const newTruth = (): Truth => ({ committed: new Map(), committedIn: new Map(), committedTo: 0 })
+export const newTruth = (): Truth => ({
+  committed: new Map(),
+  committedIn: new Map(),
+  committedTo: 0,
+  overlaps: 0,
+})
 
 /** All that checkers may look at. */
 export type Scene = { readonly truth: Truth; readonly members: () => readonly Look[] }

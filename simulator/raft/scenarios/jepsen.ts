@@ -2,6 +2,8 @@
  * What Jepsen, robustness tests and deterministic simulation found in other systems (J1-J22 of the check-list), as
  * situations. Most need no expectation of their own: the invariants and the histories of clients say what is wrong.
  */
+import { STUCK_WRITE_MS } from '../../../protocols/limits.ts'
+import { STUCK_LOOK_MS } from '../../../protocols/raft/standing-aside.ts'
 import type { Member } from '../member.ts'
 import type { RaftScenario, Script } from '../scenario.ts'
 
@@ -33,12 +35,14 @@ function strikeLeaders(script: Script, seconds: number, times: number): void {
 }
 
 const damageMinority =
-  (how: 'flip' | 'cut'): RaftScenario['play'] =>
+  (how: 'flip' | 'cut' | 'misdirect'): RaftScenario['play'] =>
   (script) => {
     script.at(8, () => {
       for (const member of script.followers().slice(0, 2)) {
         member.group.damaged.add(member.id)
-        member.host.disk[how](member.group.name)
+        const { name } = member.group
+        if (how === 'misdirect') member.host.disk.misdirect(name, name)
+        else member.host.disk[how](name)
         script.crash(member.host, 1)
       }
     })
@@ -141,6 +145,11 @@ export const JEPSEN: readonly RaftScenario[] = [
     name: 'disk/truncate-minority',
     summary: 'J6: two of five logs have lost a record',
     play: damageMinority('cut'),
+  },
+  {
+    name: 'disk/misdirected-write-minority',
+    summary: 'J6: in two of five logs a record was written over another one',
+    play: damageMinority('misdirect'),
   },
   {
     name: 'disk/corrupt-snapshot-meta',
@@ -278,18 +287,28 @@ export const JEPSEN: readonly RaftScenario[] = [
   },
   {
     name: 'snapshot/two-in-a-row',
-    summary: 'J14: a second snapshot is made while the first is on its way to a follower',
+    summary: 'J14: a second snapshot is there before the first is on the follower’s disk',
     world: () => ({ bounds: { entriesKept: 0, snapshotPartBytes: 16, maxInflightMsgs: 8 } }),
     play(script) {
-      script.every(3, 6, 5, () => {
-        const [behind] = script.followers() as [Member]
+      script.every(3, 7, 6, () => {
+        const [behind, heir] = script.followers() as [Member, Member]
+        const rates = { ...behind.host.disk.rates }
         script.isolate(behind.host)
-        script.after(3 * SECOND, () => {
-          script.leader().compact()
+        const all = (): void => script.group.alive().forEach((member) => member.host.up && member.compact())
+        script.after(2 * SECOND, () => {
+          all()
+          Object.assign(behind.host.disk.rates, { minUs: 2 * SECOND })
           script.cut(undefined)
-          for (const ms of [20, 40, 60, 80, 100])
-            script.after(ms * MS, () => script.group.leaders()[0]?.compact())
         })
+        // The leader waits until the first is acknowledged. Another one does not know of it.
+        script.after(2.9 * SECOND, () => script.leader().feed({ kind: 'transfer', to: heir.id }))
+        script.after(3.2 * SECOND, all)
+        script.after(5 * SECOND, () => Object.assign(behind.host.disk.rates, rates))
+      })
+      script.at(46, () => {
+        const { overlaps } = script.group.truth
+        script.figure('overlaps', overlaps)
+        script.must(overlaps > 0, 'no two snapshots overlapped')
       })
     },
   },
@@ -317,12 +336,22 @@ export const JEPSEN: readonly RaftScenario[] = [
   },
   {
     name: 'disk/enospc-one',
-    summary: 'J18: one disk is full, the leader’s too; the group goes on without it',
+    summary: 'J18: the leader’s disk is full: it hands over to one that can write, and the group goes on',
     play(script) {
-      script.every(4, 8, 3, () => {
-        const { disk } = script.leader().host
-        disk.failing = true
-        script.after(5 * SECOND, () => (disk.failing = false))
+      script.every(4, 14, 3, () => {
+        const full = script.leader()
+        const before = script.group.truth.committedTo
+        full.host.disk.failing = true
+        // Looked at, found out, handed over; then others are asked for what clients could not have.
+        const otherUs = STUCK_WRITE_MS * MS + 2 * STUCK_LOOK_MS * MS + script.electionUs
+        script.after(otherUs, () =>
+          script.must(script.leader() !== full, `${full.id} leads, and cannot write`),
+        )
+        script.after(otherUs + 2 * SECOND, () => {
+          const after = script.group.truth.committedTo
+          script.must(after > before + 5, `${after - before} entries while a disk was full`)
+        })
+        script.after(10 * SECOND, () => (full.host.disk.failing = false))
       })
     },
   },

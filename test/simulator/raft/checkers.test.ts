@@ -5,8 +5,10 @@ import { envelopeCommand } from '../../../protocols/raft/envelope.ts'
 import type { Message } from '../../../protocols/raft/messages.ts'
 import { create, type Raft } from '../../../protocols/raft/raft.ts'
 import type { Entry } from '../../../protocols/raft/types.ts'
+import { broken, type Hooks } from '../../../simulator/raft/checkers/checker.ts'
 import { before, type Look } from '../../../simulator/raft/checkers/look.ts'
-import { broken, CHECKERS, type Hooks } from '../../../simulator/raft/checkers/rows.ts'
+import { boundsOf } from '../../../simulator/raft/checkers/liveness.ts'
+import { CHECKERS } from '../../../simulator/raft/checkers/rows.ts'
 import { newTruth, type Truth } from '../../../simulator/raft/checkers/truth.ts'
 import type { Durable } from '../../../simulator/raft/disk.ts'
 import { Violation } from '../../../simulator/scenario.ts'
@@ -276,6 +278,14 @@ const PLANTS: Record<string, { readonly fine: Plant; readonly wrong: Plant }> = 
       does(hooks, 3, 11, command(1))
     },
   },
+  I20: {
+    fine: (hooks) => {
+      hooks.healing?.({ ...healing, forUs: bounds.leaderUs, led: false, sick: 'nobody leads' })
+      hooks.healing?.({ ...healing, forUs: bounds.wellUs, led: true, sick: '1#1 is at 3 of 4' })
+    },
+    wrong: (hooks) =>
+      hooks.healing?.({ ...healing, forUs: bounds.leaderUs + 1, led: false, sick: 'nobody leads' }),
+  },
   D1: {
     fine: (hooks) => {
       const m = member('1#1', entry(2, 2))
@@ -287,6 +297,30 @@ const PLANTS: Record<string, { readonly fine: Plant; readonly wrong: Plant }> = 
     },
   },
 }
+
+const bounds = boundsOf({
+  electionUs: 1_000_000,
+  heartbeatUs: 250_000,
+  delay: { minUs: 10_000, meanUs: 1_000 },
+  disk: { minUs: 1_000, meanUs: 1_000 },
+  stateBytes: 1_000,
+  partBytes: 100,
+  clientUs: 8_000_000,
+})
+const healing = { group: 'mesh', bounds }
+
+test('a leader is due within three election timeouts of up to twice the least, and all the rest within seconds', (t) => {
+  t.is(Math.round(bounds.leaderUs / 1_000), 6_078)
+  t.is(Math.round(bounds.wellUs / 1_000), 27_491)
+  t.throws(
+    () => {
+      const [row] = CHECKERS.filter(({ id }) => id === 'I20')
+      const hooks = row?.make({ truth: newTruth(), members: () => [] }, broken(row))
+      hooks?.healing?.({ ...healing, forUs: bounds.wellUs + 1, led: true, sick: '1#1 is at 3 of 4' })
+    },
+    { message: /^I20 Liveness: mesh is not well/ },
+  )
+})
 
 /** A leader of term 3 that has just committed an entry of `term` by counting. */
 function counted(term: number): Fake {

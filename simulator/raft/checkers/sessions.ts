@@ -1,11 +1,22 @@
-/** What those who ask may count on: rows like those of rows.ts. */
+/** Rows about what those who ask may count on: reads, sessions, answers. */
 import { envelopeCommand } from '../../../protocols/raft/envelope.ts'
 import type { Asker } from '../../../protocols/raft/state.ts'
 import type { Entry } from '../../../protocols/raft/types.ts'
 import type { Look } from './look.ts'
-import type { Checker } from './rows.ts'
+import type { Checker } from './checker.ts'
 
-export const ASKING: readonly Checker[] = [
+export const SESSIONS: readonly Checker[] = [
+  {
+    id: 'I14',
+    name: 'LinearizableReads',
+    what: 'a read shows everything that was committed before it was asked, on true time',
+    make: (_, broken) => ({
+      answers({ id, machineIndex }, committed) {
+        if (machineIndex < committed)
+          broken(`${id} answered a read at ${machineIndex}: ${committed} was committed before`)
+      },
+    }),
+  },
   {
     id: 'A1',
     name: 'NobodyIsForgotten',

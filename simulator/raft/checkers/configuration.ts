@@ -1,27 +1,45 @@
-/** A row like those of rows.ts: who counts for whom. */
+/** Rows about configurations: who counts for whom. */
 import { changed } from '../../../protocols/raft/confchange.ts'
 import { decodeChange, NOBODY } from '../../../protocols/raft/configuration.ts'
+import * as logs from '../../../protocols/raft/log.ts'
 import type { Configuration } from '../../../protocols/raft/types.ts'
-import type { Checker } from './rows.ts'
+import { type Checker, isChange } from './checker.ts'
 import type { Truth } from './truth.ts'
 
-export const AGREED_CONFIGURATION: Checker = {
-  id: 'C1',
-  name: 'AgreedConfiguration',
-  what: 'the configuration in force is what the committed entries up to there make of it, on every member',
-  make: ({ truth }, broken) => {
-    const known = new Known(truth)
-    return {
-      applying({ id, raft: { log, configuration } }) {
-        // A snapshot stands for all entries up to the base, also while it is being installed.
-        const index = Math.max(log.applying, log.base.index)
-        const agreed = known.at(index)
-        if (agreed !== undefined && textOf(configuration) !== agreed)
-          broken(`${id} goes by ${textOf(configuration)} at ${index}, where ${agreed} is agreed`)
+export const CONFIGURATION: readonly Checker[] = [
+  {
+    id: 'I12',
+    name: 'OneChangeAtATime',
+    what: 'at most one change of configuration in a log is not committed',
+    make: (_, broken) => ({
+      log(m, from) {
+        const { log } = m.raft
+        if (!logs.slice(log, Math.max(from, log.base.index + 1), logs.lastIndex(log)).some(isChange)) return
+        const open = logs
+          .slice(log, Math.max(log.commit, log.base.index) + 1, logs.lastIndex(log))
+          .filter(isChange)
+        if (open.length > 1) broken(`${m.id} has ${open.length} changes that are not committed`)
       },
-    }
+    }),
   },
-}
+  {
+    id: 'C1',
+    name: 'AgreedConfiguration',
+    what: 'the configuration in force is what the committed entries up to there make of it, on every member',
+    make: ({ truth }, broken) => {
+      const known = new Known(truth)
+      return {
+        applying({ id, raft: { log, configuration } }) {
+          // A snapshot stands for all entries up to the base, also while it is being installed.
+          const index = Math.max(log.applying, log.base.index)
+          const agreed = known.at(index)
+          if (agreed !== undefined && textOf(configuration) !== agreed)
+            broken(`${id} goes by ${textOf(configuration)} at ${index}, where ${agreed} is agreed`)
+        },
+      }
+    },
+  },
+]
 
 /** The configurations that the committed entries make, by the index from which on each is in force. */
 class Known {
