@@ -9,13 +9,15 @@
 import type { Clock, Dice } from '../protocols/clock.ts'
 import type { Failure } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
+import { APPEND_BYTES_MAX } from '../protocols/limits.ts'
 import { membersOf } from '../protocols/raft/configuration.ts'
 import type { Timing } from '../protocols/raft/envelope.ts'
+import { entryBytes } from '../protocols/raft/log.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import type { Message } from '../protocols/raft/messages.ts'
 import { create, dueInTicks, type Raft, type Status, status, step } from '../protocols/raft/raft.ts'
 import { successorOf } from '../protocols/raft/standing-aside.ts'
-import type { RaftEffect, RaftEvent, Snapshot } from '../protocols/raft/types.ts'
+import type { Proposal, RaftEffect, RaftEvent, Snapshot } from '../protocols/raft/types.ts'
 import { type LogOwner, storeOps } from '../storage/raft-log.ts'
 import type { Store } from '../storage/store.ts'
 import { Copying } from './copying.ts'
@@ -69,6 +71,8 @@ export class Driving {
    */
   #queue: RaftEvent[] = []
   #feeding = false
+  /** As many as may wait for commitment at the most. */
+  #gathered: Proposal[] = []
   #ended = false
   #peers: { readonly of: readonly MemberId[]; readonly peers: ReadonlySet<PeerId> } = {
     of: [],
@@ -138,6 +142,16 @@ export class Driving {
     return supersede(terms, this.owner, held, generation)
   }
 
+  /**
+   * Proposals of one turn of the event loop go together: in one message to each follower, and in one write. Of whoever does
+   * not lead they are refused at once.
+   */
+  propose(proposal: Proposal): void {
+    if (this.raft.role !== 'leader') return this.feed({ kind: 'propose', proposals: [proposal] })
+    if (this.#gathered.length === 0) this.#timers.after(0, () => this.#proposeGathered())
+    this.#gathered.push(proposal)
+  }
+
   feed(event: RaftEvent): void {
     if (this.#ended) return
     this.#queue.push(event)
@@ -193,6 +207,12 @@ export class Driving {
     return this.#peers.peers.has(peer)
   }
 
+  #proposeGathered(): void {
+    const gathered = this.#gathered
+    this.#gathered = []
+    for (const proposals of pagesOf(gathered)) this.feed({ kind: 'propose', proposals })
+  }
+
   /** From the ticker: by itself, or because it catches up before something else is heard. */
   #tick(count: number): void {
     if (this.#feeding) this.#step({ kind: 'tick', count })
@@ -215,4 +235,20 @@ export class Driving {
     const to = this.raft.role === 'leader' ? successorOf(this.status()) : undefined
     if (to !== undefined) this.feed({ kind: 'transfer', to })
   }
+}
+
+/** What the core says in one message each. */
+function pagesOf(proposals: readonly Proposal[]): Proposal[][] {
+  const pages: Proposal[][] = []
+  let room = 0
+  for (const proposal of proposals) {
+    const bytes = entryBytes(proposal)
+    if (bytes > room) {
+      pages.push([])
+      room = APPEND_BYTES_MAX
+    }
+    room -= bytes
+    pages.at(-1)?.push(proposal)
+  }
+  return pages
 }

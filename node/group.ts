@@ -24,7 +24,7 @@ import type { Message } from '../protocols/raft/messages.ts'
 import { lacking } from '../protocols/raft/raising.ts'
 import type { Status } from '../protocols/raft/raft.ts'
 import { DEFAULT_TIMING } from '../protocols/raft/timing.ts'
-import type { ConfigurationChange, Entry, RaftEvent, Role, Snapshot } from '../protocols/raft/types.ts'
+import type { ConfigurationChange, Entry, Role, Snapshot } from '../protocols/raft/types.ts'
 import { type Reason, recoverReason } from '../storage/raft-salvage.ts'
 import { Agreed } from './agreed.ts'
 import { type Answer, Answers } from './answers.ts'
@@ -186,7 +186,9 @@ export class Group<State, Command> implements Followable {
     if (off !== undefined) return done(failed(off))
     const command = { ...asked, nowMs: this.#ports.clock.wallMs() } as EnvelopeCommand
     const { level } = this
-    this.#ask(done, (token) => ({ kind: 'propose', token, data: envelopeCommand.encode(command, level) }))
+    this.#ask(done, (token) =>
+      this.#log.propose({ token, data: envelopeCommand.encode(command, level) }),
+    )
   }
 
   /** What a proposal asks for that the group does not have yet. */
@@ -201,7 +203,7 @@ export class Group<State, Command> implements Followable {
   change(change: ConfigurationChange, done: Done<void>): void {
     this.#ask(
       (outcome) => done(outcome.ok ? ok(undefined) : outcome),
-      (token) => ({ kind: 'propose-change', token, change }),
+      (token) => this.#log.feed({ kind: 'propose-change', token, change }),
     )
   }
 
@@ -287,13 +289,13 @@ export class Group<State, Command> implements Followable {
     return undefined
   }
 
-  #ask(done: Answer, event: (token: number) => RaftEvent): void {
+  #ask(done: Answer, propose: (token: number) => void): void {
     if (this.#stopped) return done(failed({ code: 'STOPPING', peer: 'this peer' }))
     const { unwritable } = this.#log
     if (unwritable !== undefined) return done(failed(unwritable))
     if (this.#answers.isFull)
       return done(failed({ code: 'PROPOSAL_DROPPED', group: this.name, why: 'too many proposals wait' }))
-    this.#log.feed(event(this.#answers.proposal(done)))
+    propose(this.#answers.proposal(done))
   }
 
   #perform(effect: HostEffect): void {

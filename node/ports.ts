@@ -8,7 +8,7 @@ import { mkdir } from 'node:fs/promises'
 import { uptime } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import type { Clock } from '../protocols/clock.ts'
+import type { Clock, Timer } from '../protocols/clock.ts'
 import { failureOf, GodwitError } from '../protocols/errors.ts'
 import { openDoor } from '../protocols/libp2p/door.ts'
 import { newPrivateKey, seedOf } from '../protocols/libp2p/identity.ts'
@@ -154,10 +154,17 @@ function systemClock(log: Log): Clock {
     },
     wallMs: () => Date.now(),
     after(delayMs, run) {
+      if (delayMs <= 0) return nextTurn(run)
       const timer = setTimeout(run, Math.min(delayMs, 2 ** 31 - 1))
       return { cancel: () => clearTimeout(timer) }
     },
   }
+}
+
+/** A timer of 0 ms takes one at least. */
+function nextTurn(run: () => void): Timer {
+  const immediate = setImmediate(run)
+  return { cancel: () => clearImmediate(immediate) }
 }
 
 /** The door of an announced address is one port higher, as it is where it listens by default. */

@@ -6,7 +6,7 @@ export type Clock = {
   nowMs(): number
   /** Whole milliseconds since 1970 by the wall clock: for people and records, never for safety. */
   wallMs(): number
-  /** Runs `run` once, not before `delayMs` from now. A cancelled timer never runs. */
+  /** Runs `run` once, not before `delayMs` from now; 0 is after what has arrived by now. A cancelled timer never runs. */
   after(delayMs: number, run: () => void): Timer
 }
 

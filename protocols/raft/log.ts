@@ -69,14 +69,14 @@ export function page(log: Log, from: number, bytesMax = APPEND_BYTES_MAX): Entry
   let end = start
   let bytes = 0
   for (; end < most; end++) {
-    bytes += bytesOf(log.entries[end] as Entry)
+    bytes += entryBytes(log.entries[end] as Entry)
     if (bytes > bytesMax && end > start) break
   }
   return log.entries.slice(start, end)
 }
 
 /** What an entry costs on the wire and on disk, its frame included. */
-const bytesOf = ({ data }: Entry): number => data.length + 64
+export const entryBytes = ({ data }: Pick<Entry, 'data'>): number => data.length + 64
 
 /**
  * The largest index ≤ `index` whose term is ≤ `term`: no entry past it can match a log that has `term` at `index`. Its term is

@@ -112,7 +112,7 @@ export function hear(raft: Raft, event: RaftEvent): void {
     case 'message':
       return hearMessage(raft, event.message)
     case 'propose':
-      return replication.propose(raft, event.token, event.data)
+      return replication.propose(raft, event.proposals)
     case 'propose-change':
       return proposeChange(raft, event.token, event.change)
     case 'read':

@@ -32,6 +32,7 @@ export function proposeChange(raft: Raft, token: number, change: ConfigurationCh
     if (fault !== undefined) return refuse(raft, token, 'change-invalid', fault)
   }
   raft.lastChangeIndex = accept(raft, token, 'configuration', data)
+  broadcastAppend(raft)
 }
 
 function faultOf({ configuration }: Raft, change: ConfigurationChange): string | undefined {

@@ -23,7 +23,7 @@ import { acknowledgePosition, releasePostponed } from './reading.ts'
 import { enter } from './roles.ts'
 import { resumeTransfer, startTransfer } from './snapshot.ts'
 import { type Raft, refuse, send } from './state.ts'
-import type { Entry } from './types.ts'
+import type { Entry, Proposal } from './types.ts'
 import { appendToLog } from './writing.ts'
 
 export function becomeLeader(raft: Raft): void {
@@ -58,8 +58,15 @@ export function followMembers(raft: Raft, next: number, heard: boolean): void {
   countOwn(raft)
 }
 
-export function propose(raft: Raft, token: number, data: Uint8Array): void {
-  if (mayPropose(raft, token, data)) accept(raft, token, 'normal', data)
+/** Those that may be taken become one message to each follower, as far as one holds them; the rest goes as they answer. */
+export function propose(raft: Raft, proposals: readonly Proposal[]): void {
+  let taken = 0
+  for (const { token, data } of proposals) {
+    if (!mayPropose(raft, token, data)) continue
+    accept(raft, token, 'normal', data)
+    taken++
+  }
+  if (taken > 0) broadcastAppend(raft)
 }
 
 /** Refuses what a leader cannot take now, or ever. */
@@ -90,11 +97,10 @@ function isBusy({ log, uncommittedBytes, config }: Raft, bytes: number): boolean
   return uncommittedBytes > 0 && bytes > 0 && uncommittedBytes + bytes > most
 }
 
-/** Takes a proposal that may be taken. @returns Its index. */
+/** Takes a proposal that may be taken; it has yet to be sent. @returns Its index. */
 export function accept(raft: Raft, token: number, kind: Entry['kind'], data: Uint8Array): number {
   const index = append(raft, kind, data)
   raft.out.answers.push({ kind: 'proposed', token, index, term: raft.term })
-  broadcastAppend(raft)
   return index
 }
 

@@ -58,12 +58,15 @@ export type Timing = {
   readonly staggerTicks?: number
 }
 
+/** `token` names the asker; comes back in `proposed` or `refused`. */
+export type Proposal = { readonly token: number; readonly data: Uint8Array }
+
 export type RaftEvent =
   /** `count` ticks at once (1 unless told): those in which nothing was due may be slept through, see `dueInTicks`. */
   | { readonly kind: 'tick'; readonly count?: number }
   | { readonly kind: 'message'; readonly message: Message }
-  /** `token` names the asker; comes back in `proposed` or `refused`. */
-  | { readonly kind: 'propose'; readonly token: number; readonly data: Uint8Array }
+  /** Those of one turn of the host (etcd's MsgProp): they go out together. */
+  | { readonly kind: 'propose'; readonly proposals: readonly Proposal[] }
   | { readonly kind: 'propose-change'; readonly token: number; readonly change: ConfigurationChange }
   /** A linearizable read; comes back in `read-ready` or `refused`. */
   | { readonly kind: 'read'; readonly token: number }

@@ -200,7 +200,7 @@ export class Member {
     if (this.#writes.failing) return done(refused('disk', this.raft.leader))
     const token = this.#ask(done, '')
     const data = envelopeCommand.encode({ ...asked, nowMs: this.host.wallMs })
-    this.feed({ kind: 'propose', token, data })
+    this.feed({ kind: 'propose', proposals: [{ token, data }] })
   }
 
   change(change: ConfigurationChange, done: (answer: Answer) => void = () => {}): void {

@@ -43,7 +43,10 @@ function driven(hear: (effect: HostEffect) => readonly RaftEvent[]): {
   return { driving, world, seen }
 }
 
-const propose = (token: number): RaftEvent => ({ kind: 'propose', token, data: new Uint8Array([token]) })
+const propose = (token: number): RaftEvent => ({
+  kind: 'propose',
+  proposals: [{ token, data: new Uint8Array([token]) }],
+})
 
 test('what effects bring up is heard once all of them are performed, in order', (t) => {
   const { driving, world, seen } = driven((effect) => {

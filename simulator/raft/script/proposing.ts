@@ -38,7 +38,7 @@ export function propose(environment: Environment, command: Command): void {
 
 /** `by`: who was asked first; a proposal that is passed on twice still comes from there. */
 function proposeData(environment: Environment, each: ScriptNode, data: Uint8Array, by = each): void {
-  const refused = offer(each, { kind: 'propose', token: TOKEN, data })
+  const refused = offer(each, { kind: 'propose', proposals: [{ token: TOKEN, data }] })
   if (refused === undefined) return
   const entry = { term: 0, index: 0, kind: 'normal' as const, data }
   if (!passOn(each, { entry, by, isV1: false }, (leader) => proposeData(environment, leader, data, by))) {

@@ -41,6 +41,10 @@ const clock: Clock = {
   nowMs: () => performance.now(),
   wallMs: () => Date.now(),
   after(delayMs, run) {
+    if (delayMs <= 0) {
+      const immediate = setImmediate(run)
+      return { cancel: () => clearImmediate(immediate) }
+    }
     const timer = setTimeout(run, delayMs)
     return { cancel: () => clearTimeout(timer) }
   },

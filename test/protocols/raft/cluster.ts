@@ -145,7 +145,7 @@ export class Member {
   }
 
   propose(text: string, token = 0): RaftEffect[] {
-    return this.feed({ kind: 'propose', token, data: Uint8Array.from(Buffer.from(text)) })
+    return this.feed({ kind: 'propose', proposals: [{ token, data: Uint8Array.from(Buffer.from(text)) }] })
   }
 
   /** Lets the disk finish what it has, oldest first. */

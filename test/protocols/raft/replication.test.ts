@@ -144,13 +144,37 @@ test('lagging_commit: a follower that missed the news of a commit has it by the 
   t.deepEqual(cluster.member(3).texts(), ['a'])
 })
 
+test('proposals of one turn go out in one message to each follower, and are answered one by one', (t) => {
+  const cluster = Cluster.of([1, 2, 3])
+  const leader = cluster.elect(1)
+  cluster.settle()
+  const sizes = [1, PROPOSAL_BYTES_MAX + 1, 2, 3]
+  const proposals = sizes.map((size, token) => ({ token, data: new Uint8Array(size) }))
+  const effects = leader.feed({ kind: 'propose', proposals })
+  const answers = effects.flatMap((each): (number | string)[] =>
+    each.kind === 'proposed' ? [each.token] : each.kind === 'refused' ? [each.why] : [],
+  )
+  t.deepEqual(answers, [0, 'too-large', 2, 3])
+  const sent = effects.flatMap((each) => (each.kind === 'send' ? [each.message] : []))
+  t.deepEqual(
+    sent.map((message) => message.kind === 'MsgApp' && message.entries.map(({ data }) => data.length)),
+    [
+      [1, 2, 3],
+      [1, 2, 3],
+    ],
+  )
+  t.is(effects.filter(({ kind }) => kind === 'store').length, 1)
+  cluster.settle()
+  for (const n of [1, 2, 3]) t.is(cluster.member(n).raft.log.commit, leader.raft.log.commit)
+})
+
 test('UncommittedEntryLimit: more than its bytes is refused as busy; what is applied makes room', (t) => {
   const cluster = Cluster.of([1, 2, 3])
   const leader = cluster.elect(1)
   const data = new Uint8Array(PROPOSAL_BYTES_MAX)
   const most = UNCOMMITTED_BYTES_MAX / PROPOSAL_BYTES_MAX
   const proposed = (): boolean =>
-    leader.feed({ kind: 'propose', token: 1, data }).some(({ kind }) => kind === 'proposed')
+    leader.feed({ kind: 'propose', proposals: [{ token: 1, data }] }).some(({ kind }) => kind === 'proposed')
   for (let i = 0; i < most; i++) t.true(proposed())
   t.false(proposed())
   cluster.settle()
@@ -169,7 +193,10 @@ test('RawNodeBoundedLogGrowthWithPartition: PROPOSALS_MAX, then busy; a proposal
   }
   t.like(leader.propose('b', 9)[0], { kind: 'refused', token: 9, why: 'busy' })
   const data = new Uint8Array(PROPOSAL_BYTES_MAX + 1)
-  t.like(leader.feed({ kind: 'propose', token: 10, data })[0], { kind: 'refused', why: 'too-large' })
+  t.like(leader.feed({ kind: 'propose', proposals: [{ token: 10, data }] })[0], {
+    kind: 'refused',
+    why: 'too-large',
+  })
 })
 
 test('a proposal to a follower is refused with the name of its leader', (t) => {
@@ -415,7 +442,7 @@ test('a leader of 49 learners ticks in microseconds, whatever the length of its 
   leader.tick()
   leader.autoSync = false
   for (let i = 0; i < PROPOSALS_MAX - 1; i++)
-    step(leader.raft, { kind: 'propose', token: i, data: new Uint8Array([1]) })
+    step(leader.raft, { kind: 'propose', proposals: [{ token: i, data: new Uint8Array([1]) }] })
   t.is(status(leader.raft).progress.length, 50)
   let touched = 0
   const { entries } = leader.raft.log

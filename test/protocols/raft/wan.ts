@@ -142,7 +142,7 @@ class Member {
   submit(asked: Asked, done: (outcome: Outcome<Outcome<unknown>>) => void): void {
     if (asked.kind !== 'timing') return
     const data = Buffer.from(JSON.stringify(asked.timing))
-    this.#feed({ kind: 'propose', token: 1, data })
+    this.#feed({ kind: 'propose', proposals: [{ token: 1, data }] })
     done(ok(ok(null)))
   }
 
