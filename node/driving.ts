@@ -23,6 +23,7 @@ import type { Store } from '../storage/store.ts'
 import { Copying } from './copying.ts'
 import { LogWriter } from './log-writer.ts'
 import { type Opened, supersede } from './opening.ts'
+import { Outbox } from './outbox.ts'
 import { Ticker } from './ticker.ts'
 import { Timers } from './timers.ts'
 
@@ -99,9 +100,11 @@ export class Driving {
     )
     this.raft = raft
     this.#timers = new Timers(clock)
+    const later = (delayMs: number, run: () => void): void => void this.#timers.after(delayMs, run)
+    const outbox = new Outbox({ send: (message) => ports.send(message), later })
     this.#writer = new LogWriter(store, first, {
-      send: (message) => ports.send(message),
-      later: (delayMs, run) => void this.#timers.after(delayMs, run),
+      send: (message) => outbox.send(message),
+      later,
       stored: (token) => this.feed({ kind: 'stored', token }),
       failed: (failure) => hooks.unwritable(failure),
       stuck: () => this.#handOver(),

@@ -186,9 +186,7 @@ export class Group<State, Command> implements Followable {
     if (off !== undefined) return done(failed(off))
     const command = { ...asked, nowMs: this.#ports.clock.wallMs() } as EnvelopeCommand
     const { level } = this
-    this.#ask(done, (token) =>
-      this.#log.propose({ token, data: envelopeCommand.encode(command, level) }),
-    )
+    this.#ask(done, (token) => this.#log.propose({ token, data: envelopeCommand.encode(command, level) }))
   }
 
   /** What a proposal asks for that the group does not have yet. */

@@ -69,9 +69,8 @@ export class Ticker {
   #wakeAt(wakesMs: number): void {
     this.#timer?.cancel()
     this.#wakesMs = wakesMs
-    // Rounded up: a timer that is early by a fraction of a millisecond would be set again and again for nothing. A whole
-    // one at least: what has arrived by then is heard before.
-    const delayMs = Math.max(1, Math.ceil(wakesMs - this.#clock.nowMs()))
+    // Rounded up: a timer that is early by a fraction of a millisecond would be set again and again for nothing.
+    const delayMs = Math.max(0, Math.ceil(wakesMs - this.#clock.nowMs()))
     this.#timer = this.#clock.after(delayMs, () => this.#wake(wakesMs))
   }
 

@@ -9,7 +9,10 @@ export type Codec<T> = {
   readonly bytesMax: number
   /** `level`: leaves out, or refuses, what came with a later feature (shape.ts, `since`); nothing unless told. */
   encode(message: T, level?: number): Uint8Array
-  /** @throws GodwitError FRAME_TOO_LARGE or FRAME_INVALID, and nothing else, whatever the peer sent. */
+  /**
+   * Bytes in what it returns are views into `frame`.
+   * @throws GodwitError FRAME_TOO_LARGE or FRAME_INVALID, and nothing else, whatever the peer sent.
+   */
   decode(frame: Uint8Array, level?: number): T
 }
 
@@ -22,8 +25,8 @@ export function codec<T>(name: string, shape: Shape<T>, bytesMax: number = MESSA
     name,
     bytesMax,
     // The sender checks too: a message that our own shape refuses is our bug, and should show here. The copy is
-    // because msgpackr hands out views into a buffer that it will reuse.
-    encode: (message, level) => within(bytesMax, Uint8Array.from(packr.pack(shape(message, name, level)))),
+    // because msgpackr hands out views into a larger buffer, which each would keep alive.
+    encode: (message, level) => within(bytesMax, new Uint8Array(packr.pack(shape(message, name, level)))),
     decode: (frame, level) => shape(unpack(within(bytesMax, frame), name), name, level),
   }
 }

@@ -137,6 +137,9 @@ export const COPIES_ASKED_MAX = 8
 export const APPEND_BYTES_MAX = 256 * 1024
 export const APPEND_ENTRIES_MAX = 1_024
 assert(APPEND_BYTES_MAX + PROPOSAL_BYTES_MAX + 4_096 < MESSAGE_BYTES_MAX)
+/** A commit index waits this long for entries to go along with: longer than a busy group takes to its next ones on a LAN. */
+export const COMMIT_WAIT_MS = 5
+assert(COMMIT_WAIT_MS < TICK_MS)
 /** MsgApps under way to one follower: 4 MiB fill 100 Mbit/s at 300 ms; fewer than a transport's queue holds. */
 export const INFLIGHT_APPENDS_MAX = 64
 export const INFLIGHT_APPEND_BYTES_MAX = 4 * 1024 ** 2

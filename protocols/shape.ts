@@ -51,12 +51,15 @@ export const oneOf =
   (value, at) =>
     allowed.find((candidate) => candidate === value) ?? refuse(at, allowed.join(' | '))
 
-/** Copies: the bytes that the unpacker returns are a view into the frame, which its sender may reuse. */
+/**
+ * A view: the bytes stay in the frame, which is its reader's to keep. To copy them would cost more than all else that is
+ * done with them, as many small buffers do. Never a Buffer, whatever the frame was.
+ */
 export const bytes =
   (lengthMax: number, lengthMin = 0): Shape<Uint8Array> =>
   (value, at) =>
     value instanceof Uint8Array && value.length >= lengthMin && value.length <= lengthMax
-      ? Uint8Array.from(value)
+      ? plain(value)
       : refuse(at, `${lengthMin}..${lengthMax} bytes`)
 
 export const list =
@@ -141,6 +144,9 @@ export function tagged<V extends Variants>(variants: V): Shape<TaggedOf<V>> {
     return { kind, ...read } as TaggedOf<V>
   }
 }
+
+const plain = (value: Uint8Array): Uint8Array =>
+  value.constructor === Uint8Array ? value : new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
 
 function isPlain(value: unknown): value is Record<string, unknown> {
   return value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype

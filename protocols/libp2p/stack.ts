@@ -1,10 +1,10 @@
 /** What every connection of ours is made of: TCP, TLS 1.3, yamux. Why TLS: docs/decisions/0005-encrypter.md. */
 import { tcp } from '@libp2p/tcp'
-import { tls } from '@libp2p/tls'
 import { yamux } from '@libp2p/yamux'
 import type { ComponentLogger, Logger } from '@libp2p/interface'
 import type { Libp2pOptions } from 'libp2p'
 import { DIAL_MS_MAX, FRAME_BYTES_MAX, IN_FLIGHT_BYTES_MAX } from '../limits.ts'
+import { joiningTls } from './encrypter.ts'
 
 /** The window of one stream grows to this: 1 Gbit/s at 130 ms. */
 const WINDOW_BYTES_MAX = IN_FLIGHT_BYTES_MAX
@@ -30,7 +30,7 @@ const logger: ComponentLogger = { forComponent: () => silent }
 export const stack = {
   logger,
   transports: [tcp()],
-  connectionEncrypters: [tls()],
+  connectionEncrypters: [joiningTls()],
   streamMuxers: [
     yamux({
       streamOptions: {
