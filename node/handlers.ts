@@ -79,9 +79,10 @@ export function handlers(context: () => Context, ready: () => boolean): Record<s
       done(ok(showPeer(context(), must(findPeer(context(), name)).id))),
     'site.list': read(showSites),
     'job.list': read(showJobs),
-    'job.show': ({ name }: { name: string }, done, hops) => findJob(context(), name, 'job.show', done, hops),
-    'job.cancel': ({ name }: { name: string }, done, hops) =>
-      findJob(context(), name, 'job.cancel', done, hops),
+    'job.show': ({ name }: { name: string }, done, hops) =>
+      findJob(context(), { name, method: 'job.show', rest: {} }, done, hops),
+    'job.cancel': ({ name, force }: Params<'job.cancel'>, done, hops) =>
+      findJob(context(), { name, method: 'job.cancel', rest: force ? { force } : {} }, done, hops),
     ...vmHandlers(context),
     ...imageHandlers(context),
     ...tokenHandlers(context),
@@ -373,8 +374,15 @@ function moveVm(
 /** A job here, or one that a peer of this or another site has: they are asked in turn, nearest first. */
 function findJob(
   context: Context,
-  name: string,
-  method: 'job.show' | 'job.cancel',
+  {
+    name,
+    method,
+    rest,
+  }: {
+    readonly name: string
+    readonly method: 'job.show' | 'job.cancel'
+    readonly rest: { readonly force?: boolean }
+  },
   done: Done<JobView>,
   hops: number,
 ): void {
@@ -386,7 +394,12 @@ function findJob(
     refuse({ code: 'AMBIGUOUS', what: 'job', name, choices: own.slice(0, 8).map(({ id }) => short(id)) })
   const [job] = own
   if (job !== undefined) {
-    if (method === 'job.cancel' && !jobs.cancel(job.id)) {
+    const forced = rest.force === true && context.moves.force(job.id)
+    if (forced) {
+      const text = 'cancelled by force: an operator says that its destination never runs again'
+      ports.journal.append({ atMs: ports.clock.wallMs(), kind: 'unsafe', subject: job.id, text })
+    }
+    if (method === 'job.cancel' && !forced && !jobs.cancel(job.id)) {
       refuse({ code: 'ILLEGAL_STATE', vm: `job ${short(job.id)}`, state: job.state, wanted: 'cancelled' })
     }
     return done(ok(job))
@@ -397,7 +410,7 @@ function findJob(
   const ask = (index: number): void => {
     const peer = peers[index]
     if (peer === undefined) return done(failed({ code: 'NOT_FOUND', what: 'job', name }))
-    asking.there(peer, method, { name }, (outcome) =>
+    asking.there(peer, method, { name, ...rest }, (outcome) =>
       outcome.ok ? done(outcome as Outcome<JobView>) : ask(index + 1),
     )
   }

@@ -85,7 +85,11 @@ const rows = {
   'image.verify': { changes: true, params: named, answer: job },
   'job.list': { changes: false, params: nothing, answer: z.array(jobView), path: '/v1/jobs' },
   'job.show': { changes: false, params: named, answer: jobView },
-  'job.cancel': { changes: true, params: named, answer: jobView },
+  'job.cancel': {
+    changes: true,
+    params: named.extend({ force: z.boolean().default(false) }),
+    answer: jobView,
+  },
   'raft.list': { changes: false, params: nothing, answer: z.array(groupView) },
   'raft.health': { changes: false, params: z.strictObject({ group }), answer: z.array(healthView) },
   'raft.transfer': {

@@ -211,7 +211,7 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     exit: 4,
     say: (f) =>
       `${f.vm} may have been taken by ${f.host || 'a host'} before group ${f.group} was recovered, and that host has not said`,
-    next: () => 'godwit peer list',
+    next: () => 'godwit peer list; godwit job cancel JOB --force when that host is gone for good',
   },
   NOT_LEADER: { retry: true, exit: 4, say: (f) => `group ${f.group} is led by ${f.leader}` },
   PROPOSAL_DROPPED: {

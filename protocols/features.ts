@@ -51,6 +51,7 @@ export type Feature = {
 export const STAGGERED_ELECTIONS = 1
 export const SITE_COPIES = 2
 export const SITE_GENERATIONS = 3
+export const FORCED_CANCELS = 4
 
 /** docs/PROTOCOLS.md is printed from this table. */
 export const FEATURES: readonly Feature[] = [
@@ -71,6 +72,12 @@ export const FEATURES: readonly Feature[] = [
     name: 'registered generations',
     gates: 'command `site-generation` of the mesh group',
     until: 'of two recoveries of one log the higher number wins',
+  },
+  {
+    level: FORCED_CANCELS,
+    name: 'forced cancels',
+    gates: 'field `force` of `move-cancel` and `vm-move-cancel`, command `vm-raise` of a site group',
+    until: 'a move whose destination is gone for good after a recovery is not cancelled',
   },
 ]
 

@@ -11,7 +11,7 @@
 import { codec } from '../../protocols/codec.ts'
 import { compareEpochs, compareHomes, epoch, type Epoch, nextHome } from '../../protocols/epoch.ts'
 import { type Failure, GodwitError } from '../../protocols/errors.ts'
-import { SITE_GENERATIONS } from '../../protocols/features.ts'
+import { FORCED_CANCELS, SITE_GENERATIONS } from '../../protocols/features.ts'
 import {
   imageId,
   name,
@@ -139,7 +139,15 @@ const commandShape = tagged({
   }),
   'move-take': record({ m: ulid, vm: vmId, host: peerId, disks }),
   /** `epoch`: that of the intent, so that a cancel of what never came about, or is long over, has an answer too. */
-  'move-cancel': record({ m: ulid, vm: vmId, epoch, why: text(300), begun: optional(generation) }),
+  'move-cancel': record({
+    m: ulid,
+    vm: vmId,
+    epoch,
+    why: text(300),
+    begun: optional(generation),
+    /** An operator says that a destination that has not said is gone for good: DESIGN section 3, (d). */
+    force: since(FORCED_CANCELS, optional(boolean)),
+  }),
   /** Its home's log has deleted it under this epoch: nobody asks for its newest hand-over any more. The home stays. */
   'vm-deleted': record({ vm: vmId, epoch }),
   /** After a recovery: a grant that its holder has and this log may have lost (recovery.ts). */
@@ -194,7 +202,15 @@ const stateShape = record({
     TOKENS_MAX,
   ),
   /** VMs whose home is not their creating site at E 1. */
-  homes: dictionary(record({ site: siteId, epoch }), 2 ** 20),
+  homes: dictionary(
+    record({
+      site: siteId,
+      epoch,
+      /** By force: its epoch is above what a host that is said to be gone may hold (`vm-raise` of the site). */
+      unsafe: optional(boolean),
+    }),
+    2 ** 20,
+  ),
   /** The newest hand-over of each VM. */
   moves: dictionary(moveShape, 2 ** 20),
   recovery,
@@ -467,7 +483,7 @@ function intend(state: MeshState, command: MeshCommand & { kind: 'move-intend' }
 /** Ok: m does not stand, and never will under that epoch. MOVE_TAKEN: it was first. */
 function cancel(
   state: MeshState,
-  { m, vm, epoch: under, why, begun }: MeshCommand & { kind: 'move-cancel' },
+  { m, vm, epoch: under, why, begun, force = false }: MeshCommand & { kind: 'move-cancel' },
 ): Outcome<undefined> {
   const move = state.moves[vm]
   if (move?.m === m && move.state === 'taken')
@@ -478,6 +494,12 @@ function cancel(
     return failed({ code: 'MOVE_TAKEN', vm, by: home.site })
   const known = move?.m === m ? move : undefined
   if (known?.state !== 'cancelled' && isUncertain(state, begun ?? 0, known?.host)) {
+    if (force) {
+      // Whatever a lost take gave is below it, so on contact that copy is the one that ends.
+      state.homes[vm] = { site: home.site, epoch: nextHome(home.epoch, generationOf(state)), unsafe: true }
+      if (known !== undefined) Object.assign(known, { state: 'cancelled', why, spec: '' })
+      return ok(undefined)
+    }
     return failed({ code: 'UNCERTAIN', vm: known?.name ?? vm, group: 'mesh', host: known?.host ?? '' })
   }
   if (move?.m === m && move.state === 'intended') Object.assign(move, { state: 'cancelled', why, spec: '' })

@@ -17,7 +17,7 @@ import {
   nextPlacement,
 } from '../../protocols/epoch.ts'
 import type { Failure } from '../../protocols/errors.ts'
-import { SITE_COPIES } from '../../protocols/features.ts'
+import { FORCED_CANCELS, SITE_COPIES } from '../../protocols/features.ts'
 import { imageId, name, type PeerId, peerId, siteId, ulid, vmId } from '../../protocols/ids.ts'
 import {
   COMMAND_BYTES_MAX,
@@ -77,7 +77,17 @@ const commandShape = tagged({
   /** `epoch` and `wanted` as the move began with: what was changed meanwhile is not carried away by it. */
   'vm-move': record({ m: ulid, vm: vmId, to: siteId, host: peerId, epoch, wanted }),
   'vm-take': record({ m: ulid, vm: vmId, host: peerId, disks }),
-  'vm-move-cancel': record({ m: ulid, vm: vmId, epoch, why: text(300), begun: optional(generation) }),
+  'vm-move-cancel': record({
+    m: ulid,
+    vm: vmId,
+    epoch,
+    why: text(300),
+    begun: optional(generation),
+    /** As of the mesh's `move-cancel`. */
+    force: since(FORCED_CANCELS, optional(boolean)),
+  }),
+  /** The mesh's log has given the VM's home another epoch, by force: the VM stays, and goes on under it. */
+  'vm-raise': since(FORCED_CANCELS, record({ vm: vmId, epoch })),
   'vm-left': record({ m: ulid, vm: vmId }),
   reserve: record({ m: ulid, vm: vmId, name, spec, host: peerId, epoch }),
   unreserve: record({ m: ulid, vm: vmId }),
@@ -118,7 +128,9 @@ const vmShape = record({
   deleting: boolean,
   move: optional(moveShape),
   /** The newest move that ended here without the VM leaving: who repeats an old command is told. */
-  ended: optional(record({ m: ulid, how: oneOf('taken', 'cancelled'), why: text(300, 0) })),
+  ended: optional(
+    record({ m: ulid, how: oneOf('taken', 'cancelled'), why: text(300, 0), unsafe: optional(boolean) }),
+  ),
 })
 const reservationShape = record({ m: ulid, vm: vmId, name, spec, host: peerId, epoch })
 const imageShape = record({
@@ -201,7 +213,10 @@ function change(state: SiteState, command: ChangeCommand): Outcome<Epoch | undef
   const vm = state.vms[command.vm]
   // Said again after it was done: nothing is left to do.
   const repeated =
-    command.kind === 'vm-gone' || command.kind === 'vm-left' || command.kind === 'vm-move-cancel'
+    command.kind === 'vm-gone' ||
+    command.kind === 'vm-left' ||
+    command.kind === 'vm-move-cancel' ||
+    command.kind === 'vm-raise'
   if (vm === undefined && repeated) return ok(undefined)
   if (vm === undefined) return failed({ code: 'NOT_FOUND', what: 'vm', name: command.vm })
 
@@ -250,9 +265,17 @@ function change(state: SiteState, command: ChangeCommand): Outcome<Epoch | undef
       // Ok: m does not stand here, and never will under that epoch. MOVE_TAKEN: it was first.
       if (vm.ended?.m === command.m && vm.ended.how === 'taken') return failed(takenBy(vm))
       if (vm.move?.m !== command.m && compareEpochs(vm.epoch, command.epoch) > 0) return failed(takenBy(vm))
-      if (vm.ended?.m !== command.m && uncertain(state, vm, command))
+      if (vm.ended?.m !== command.m && uncertain(state, vm, command)) {
+        if (command.force === true) return forceHere(state, vm, command)
         return failed({ code: 'UNCERTAIN', vm: vm.name, group: 'site', host: vm.move?.host ?? '' })
+      }
       if (vm.move?.m === command.m) endMove(vm, 'cancelled', command.why)
+      return ok(vm.epoch)
+
+    case 'vm-raise':
+      if (compareEpochs(command.epoch, vm.epoch) <= 0) return ok(vm.epoch)
+      vm.epoch = command.epoch
+      endMove(vm, 'cancelled', 'by force')
       return ok(vm.epoch)
 
     case 'vm-left':
@@ -264,7 +287,17 @@ function change(state: SiteState, command: ChangeCommand): Outcome<Epoch | undef
 
 type ChangeCommand = Extract<
   SiteCommand,
-  { kind: 'vm-want' | 'vm-delete' | 'vm-gone' | 'vm-move' | 'vm-take' | 'vm-move-cancel' | 'vm-left' }
+  {
+    kind:
+      | 'vm-want'
+      | 'vm-delete'
+      | 'vm-gone'
+      | 'vm-move'
+      | 'vm-take'
+      | 'vm-move-cancel'
+      | 'vm-raise'
+      | 'vm-left'
+  }
 >
 
 function create(state: SiteState, command: SiteCommand & { kind: 'vm-create' }): Outcome<Epoch> {
@@ -345,6 +378,18 @@ function uncertain(
   if (marked !== undefined && state.hosts[marked.host] === undefined && !isUnheard(state, marked.host))
     return false
   return isUncertain(state, begun ?? 0, marked?.host)
+}
+
+/** Whatever a lost take gave is below the new epoch, so on contact that copy is the one that ends. */
+function forceHere(
+  state: SiteState,
+  vm: SiteVm,
+  { m, why }: SiteCommand & { kind: 'vm-move-cancel' },
+): Outcome<Epoch> {
+  vm.epoch = nextPlacement(vm.epoch, generationOf(state))
+  delete vm.move
+  vm.ended = { m, how: 'cancelled', why, unsafe: true }
+  return ok(vm.epoch)
 }
 
 function startMove(state: SiteState, vm: SiteVm, command: SiteCommand & { kind: 'vm-move' }): Outcome<Epoch> {

@@ -7,6 +7,7 @@ import type { Done } from '../../protocols/outcome.ts'
 import type { Transport } from '../../protocols/transport.ts'
 import type { Agreement } from '../agreement.ts'
 import type { Asking } from '../asking.ts'
+import type { SiteCommand } from '../catalog/site.ts'
 import type { Disks } from '../hypervisor.ts'
 import type { Jobs } from '../jobs.ts'
 import type { Vms } from '../reconcile/vms.ts'
@@ -45,6 +46,14 @@ export function endOf({ agreement }: Around, vm: string, m: string): 'taken' | '
   const home = homes[vm]
   const left = here?.move?.m === m && home !== undefined && compareHomes(home.epoch, here.epoch) > 0
   return left ? 'taken' : undefined
+}
+
+/** What brings the record of a VM of this site up to a home that was given to it by force; undefined when nothing has to. */
+export function raised({ agreement, site }: Around, vm: string): SiteCommand | undefined {
+  const home = agreement.mesh.state.homes[vm]
+  const here = agreement.site.state.vms[vm]
+  if (home?.unsafe !== true || home.site !== site || here === undefined) return undefined
+  return compareHomes(home.epoch, here.epoch) > 0 ? { kind: 'vm-raise', vm, epoch: home.epoch } : undefined
 }
 
 /** Things in hand, by name. */

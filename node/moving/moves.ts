@@ -8,7 +8,7 @@ import { message as moveMessage, type Message, PROTOCOL } from '../../protocols/
 import { type MeshMove, takenEpoch } from '../catalog/mesh.ts'
 import { generationOf } from '../catalog/recovery.ts'
 import type { SiteVm } from '../catalog/site.ts'
-import { type Around, endOf, InHand } from './around.ts'
+import { type Around, endOf, InHand, raised } from './around.ts'
 import { Inbound } from './inbound.ts'
 import { Outbound } from './outbound.ts'
 import { Reservations } from './reservations.ts'
@@ -118,8 +118,11 @@ export class Moves {
   #takeUp(): void {
     const { agreement, jobs, self, vms } = this.#around
     for (const vm of Object.values(agreement.site.state.vms)) {
-      if (vm.move === undefined || vm.host !== self) continue
+      if (vm.host !== self) continue
       const { id } = vm
+      const raise = raised(this.#around, id)
+      if (raise !== undefined) this.#once(`raise ${id}`, (done) => agreement.proposeSite(raise, done))
+      if (vm.move === undefined || raise !== undefined) continue
       const { m, to, host } = vm.move
       const how = this.ended(id, m)
       const known = this.#out.get(m)
@@ -136,6 +139,25 @@ export class Moves {
         this.#begin(new Outbound(this.#around, m, vm, { site: to, host }, { images }))
       }
     }
+  }
+
+  /** An operator's word that the destination of a move of this host is gone for good. @returns Whether there is such a move. */
+  force(m: string): boolean {
+    const known = this.#out.get(m)
+    if (known !== undefined) {
+      known.force()
+      return true
+    }
+    const { agreement, self } = this.#around
+    const move = Object.values(agreement.mesh.state.moves).find(
+      (each) => each.m === m && each.source === self,
+    )
+    if (move?.state !== 'intended') return false
+    const { vm, epoch } = move
+    const begun = this.#begun(vm, m, generationOf(agreement.mesh.state))
+    const cancel = { kind: 'move-cancel', m, vm, epoch, why: 'by force', begun, force: true } as const
+    this.#once(`withdraw ${m}`, (done) => agreement.proposeMesh(cancel, done))
+    return true
   }
 
   /** Intents of this host that no move stands behind any more: it was killed before its mark, or they came too late. */

@@ -16,7 +16,7 @@ import type { CapturedDisk } from '../hypervisor.ts'
 import { peersOfSite } from '../catalog/mesh.ts'
 import { generationOf } from '../catalog/recovery.ts'
 import type { SiteVm } from '../catalog/site.ts'
-import { type Around, endOf, InHand } from './around.ts'
+import { type Around, endOf, InHand, raised } from './around.ts'
 import type { ReserveParams } from './reservations.ts'
 
 /** A move that gets nowhere for this long is withdrawn: longer than a link mostly stays away, shorter than people forget. */
@@ -33,6 +33,10 @@ export class Outbound {
   #host: PeerId
   /** Generation of the owning group in which this host promised; before that nobody can have taken the VM. */
   #promisedIn: number | undefined
+  /** An operator said that the destination is gone for good. */
+  #forced = false
+  /** The owning log cannot tell, after a recovery, whether the destination took it. */
+  #uncertain = false
 
   /** `recovered`: the log says that it is under way; with `images` when this host has made its promise. */
   constructor(
@@ -70,6 +74,13 @@ export class Outbound {
     const effects = stepSource(this.source, event)
     this.#report()
     for (const effect of effects) this.#perform(effect)
+  }
+
+  /** Cancelled, though the destination may have taken the VM: it is said never to run again. */
+  force(): void {
+    this.#forced = true
+    this.feed({ kind: 'cancel', why: 'cancelled by the operator, by force' })
+    if (this.source.phase === 'cancelling') this.#cancel()
   }
 
   hear(from: PeerId, event: SourceEvent): void {
@@ -126,7 +137,7 @@ export class Outbound {
         )
       case 'resume':
         agreement.proposeSite(
-          {
+          raised(this.#around, vm) ?? {
             kind: 'vm-move-cancel',
             m,
             vm,
@@ -193,10 +204,11 @@ export class Outbound {
       const settle: Done<unknown> = (outcome) => {
         done()
         if (outcome.ok) this.feed({ kind: 'outcome', outcome: 'cancelled', why })
-        else if (outcome.failure.code === 'MOVE_TAKEN')
+        else this.#uncertain = outcome.failure.code === 'UNCERTAIN'
+        if (!outcome.ok && outcome.failure.code === 'MOVE_TAKEN')
           this.feed({ kind: 'outcome', outcome: 'taken', why: '' })
       }
-      const terms = { m, vm, epoch, why, ...this.#begun() }
+      const terms = { m, vm, epoch, why, ...this.#begun(), ...(this.#forced && { force: true }) }
       if (scope === 'mesh') agreement.proposeMesh({ kind: 'move-cancel', ...terms }, settle)
       else agreement.proposeSite({ kind: 'vm-move-cancel', ...terms }, settle)
     })
@@ -218,7 +230,7 @@ export class Outbound {
     const { m, name, phase, remote, cost, images, base, failure, why, standstillMs } = source
     const disks = images.length > 0 ? images : base
     const figures = {
-      phase: (phase === 'seeding' || phase === 'offering') && remote !== '' ? remote : phase,
+      phase: phaseShown(phase, remote, this.#uncertain),
       doneBytes: cost.doneBytes,
       totalBytes: cost.totalBytes,
       sources: cost.sources,
@@ -237,4 +249,10 @@ export class Outbound {
   #once(name: string, run: (done: () => void) => void): void {
     this.#inHand.once(name, run)
   }
+}
+
+/** What the other half says of itself, while it is its turn. */
+function phaseShown(phase: Source['phase'], remote: string, uncertain: boolean): string {
+  if (phase === 'cancelling' && uncertain) return 'uncertain'
+  return (phase === 'seeding' || phase === 'offering') && remote !== '' ? remote : phase
 }

@@ -3,7 +3,16 @@ import test from 'ava'
 import { applyMesh, emptyMesh, homeOf, type MeshCommand, type MeshState } from '../../../node/catalog/mesh.ts'
 import { recovered } from '../../../node/catalog/recovery.ts'
 import { applySite, emptySite, type SiteCommand, type SiteState } from '../../../node/catalog/site.ts'
-import { compareEpochs, type Epoch, nextGeneration, printEpoch } from '../../../protocols/epoch.ts'
+import {
+  compareEpochs,
+  compareHomes,
+  type Epoch,
+  firstEpoch,
+  nextGeneration,
+  nextPlacement,
+  printEpoch,
+} from '../../../protocols/epoch.ts'
+import { siteIdOfVm } from '../../../protocols/ids.ts'
 import type { Code } from '../../../protocols/errors.ts'
 
 const ulid = (n: number): string => `01J${String(n).padStart(23, '0')}`
@@ -335,4 +344,46 @@ test('a peer drains until it is told otherwise', (t) => {
   t.like(applyMesh(state, { kind: 'peer-drain', peer: 'dora11111111111111', draining: true }), {
     failure: { code: 'NOT_ADMITTED' },
   })
+})
+
+// DESIGN section 3, (d): typed, in the owning log, marked unsafe. What a lost take may have given is below what is given here.
+test('mesh: by force an uncertain hand-over is cancelled, and the home gets an epoch above what its destination may hold', (t) => {
+  const forced: MeshCommand = { ...(meshCancel(0) as MeshCommand & { kind: 'move-cancel' }), force: true }
+  for (const before of [[intend], []]) {
+    const state = mesh(before, [forced])
+    const home = homeOf(state, vm)
+    t.like(state.homes[vm], { site: siteIdOfVm(vm), unsafe: true })
+    t.true(compareHomes(home.epoch, holds.kind === 'present-grant' ? holds.epoch : home.epoch) > 0)
+    applyMesh(state, holds)
+    t.deepEqual(homeOf(state, vm), home)
+    t.is(state.moves[vm]?.state, before.length > 0 ? 'cancelled' : undefined)
+  }
+  // Where it can be told, force is a cancel like any other.
+  const told = mesh([intend], [said(bob), forced])
+  t.is(told.homes[vm], undefined)
+  t.false(applyMesh(mesh([intend], [holds]), forced).ok)
+})
+
+test('site: by force an uncertain move is cancelled, and the VM gets an epoch above what its destination may hold', (t) => {
+  const forced: SiteCommand = { ...(siteCancel(0) as SiteCommand & { kind: 'vm-move-cancel' }), force: true }
+  for (const before of [[mark], []]) {
+    const state = site(before, [forced])
+    const held = state.vms[vm]
+    t.like(held, { host: anna, ended: { how: 'cancelled', unsafe: true } })
+    t.is(held?.move, undefined)
+    const taken = nextPlacement(firstEpoch(0))
+    t.true(compareEpochs(held?.epoch ?? taken, taken) > 0)
+  }
+  const told = site([mark], [shown(bob), forced])
+  t.deepEqual(told.vms[vm]?.epoch, firstEpoch(0))
+})
+
+test('site: a VM is raised to the epoch that its home was given by force, and never lowered', (t) => {
+  const state = site([mark])
+  const raise: SiteCommand = { kind: 'vm-raise', vm, epoch: [GENERATION, 2, 0, 1] }
+  t.is(answers(state, raise), 'ok')
+  t.deepEqual(state.vms[vm]?.epoch, [GENERATION, 2, 0, 1])
+  t.is(state.vms[vm]?.move, undefined)
+  applySite(state, { ...raise, epoch: [0, 2, 0, 1] })
+  t.deepEqual(state.vms[vm]?.epoch, [GENERATION, 2, 0, 1])
 })
