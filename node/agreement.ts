@@ -125,6 +125,7 @@ export class Agreement {
       store: ports.store,
       send: (message: Message): void => {
         const to = peerOf(message.to)
+        if (message.kind === 'MsgPreVote') this.#askedVotes(message.group)
         this.#pacingOf(message.group)?.sent(message, ports.transport.path(to) !== undefined)
         ports.transport.send(to, RAFT, raftMessage.encode(message))
       },
@@ -252,15 +253,18 @@ export class Agreement {
     const which = this.#which(failure.group)
     const missing = which === undefined ? [] : this.missing(which)
     if (which === undefined || missing.length === 0) return failure
-    const { peers } = this.mesh.state
     return {
       code: 'NO_QUORUM',
       group: failure.group,
       voters: votersOf(this[which].status().configuration).length,
-      missing: missing.map((peer) => peers[peer]?.name ?? peer.slice(-8)).toSorted(),
+      missing: missing.map((peer) => this.#nameOf(peer)).toSorted(),
       afterMs: Math.round(this.freshness(which).ageMs),
       pending: open,
     }
+  }
+
+  #nameOf(peer: PeerId): string {
+    return this.mesh.state.peers[peer]?.name ?? peer.slice(-8)
   }
 
   #known(which: GroupName): Parameters<Contact['freshness']>[0] {
@@ -292,7 +296,7 @@ export class Agreement {
     const command = envelopeCommand.encode({ ...asked, nowMs: 0 })
     const frame = proposal.encode({ group: group.name, command, hops: hops + 1 })
     transport.request(to, PROPOSE, frame, timeoutMs, (outcome) =>
-      done(outcome.ok ? said(group.name, outcome.value) : outcome),
+      done(outcome.ok ? said(group.name, this.#nameOf(to), outcome.value) : outcome),
     )
   }
 
@@ -333,6 +337,11 @@ export class Agreement {
     this.#contact[which].heard(from, this[which].leader === from, this.#ports.clock.nowMs())
   }
 
+  #askedVotes(group: string): void {
+    const which = this.#which(group)
+    if (which !== undefined) this.#contact[which].asked(this.#ports.clock.nowMs())
+  }
+
   /** Undefined until both groups are there: a group may speak before that. */
   #pacingOf(group: string): Pacing | undefined {
     const which = this.#which(group)
@@ -368,9 +377,16 @@ export class Agreement {
 }
 
 /** The group's answer as the peer that leads it passed it on. */
-function said(group: string, frame: Uint8Array): Outcome<Outcome<unknown>> {
+function said(group: string, from: string, frame: Uint8Array): Outcome<Outcome<unknown>> {
   const read = answered(frame)
   const isOutcome = read.ok && typeof (read.value as { ok?: unknown } | null)?.ok === 'boolean'
-  if (isOutcome) return ok(read.value as Outcome<unknown>)
+  if (isOutcome) return ok(onDiskOf(from, read.value as Outcome<unknown>))
   return failed({ code: 'OUTCOME_UNKNOWN', group, why: 'its answer cannot be read' })
+}
+
+/** Whoever asked has a disk of his own to look at first: it is the leader's that is full, and is passed on as what it is. */
+function onDiskOf(peer: string, outcome: Outcome<unknown>): Outcome<unknown> {
+  if (outcome.ok || (outcome.failure.code !== 'DISK_FULL' && outcome.failure.code !== 'IO')) return outcome
+  const { path } = outcome.failure
+  return path.includes(':') ? outcome : failed({ ...outcome.failure, path: `${peer}:${path}` })
 }

@@ -30,6 +30,8 @@ export class Contact {
   readonly #startedMs: number
   readonly #heardMs = new Map<PeerId, number>()
   #freshMs: number | undefined
+  /** When this peer last asked for votes, and when before that: without a leader it asks ever more rarely (pacing.ts). */
+  #askedMs: { readonly last: number; readonly before: number | undefined } | undefined
 
   constructor(self: PeerId, nowMs: number) {
     this.#self = self
@@ -40,6 +42,11 @@ export class Contact {
   heard(from: PeerId, isLeader: boolean, nowMs: number): void {
     this.#heardMs.set(from, nowMs)
     if (isLeader) this.#freshMs = nowMs
+  }
+
+  /** This peer asks the voters whether it could win, each of which answers: called for each of them. */
+  asked(nowMs: number): void {
+    if (this.#askedMs?.last !== nowMs) this.#askedMs = { last: nowMs, before: this.#askedMs?.last }
   }
 
   /** Since this peer last heard of another in this group; undefined when it never did. */
@@ -78,10 +85,12 @@ export class Contact {
     const leads = known.role === 'leader'
     const patienceMs = leads ? HEARTBEATS_OWED * heartbeatMs(known) : 1.5 * electionMs(known)
     const hears = leads || (known.leader === '' && voters.includes(this.#self))
+    const askedMs = leads ? undefined : this.#overdueMs(patienceMs, nowMs)
     const isMissing = (peer: PeerId): boolean => {
       if (peer === this.#self) return false
       const owesMs = this.sinceMs(peer, nowMs) ?? nowMs - this.#startedMs
-      return !sees(peer) || (hears && owesMs > patienceMs)
+      const owes = askedMs === undefined ? owesMs > patienceMs : nowMs - owesMs < askedMs
+      return !sees(peer) || (hears && owes)
     }
     const gone = voters.filter(isMissing)
     const lost = halves(known.configuration).some((half) => {
@@ -89,6 +98,19 @@ export class Contact {
       return left < majority(half.length)
     })
     return lost ? gone : []
+  }
+
+  /**
+   * The newest election since there was a leader to which every voter in reach must have answered; undefined before there
+   * was one. Who is in reach and has been asked for nothing since is silent by right.
+   */
+  #overdueMs(patienceMs: number, nowMs: number): number | undefined {
+    const { last, before } = this.#askedMs ?? {}
+    const sinceLed = (at: number | undefined): number | undefined =>
+      at !== undefined && at > (this.#freshMs ?? -1) ? at : undefined
+    const waitMs = last === undefined || before === undefined ? 0 : (last - before) / 2
+    const isOver = last !== undefined && nowMs - last > Math.max(patienceMs, waitMs)
+    return sinceLed(isOver ? last : before)
   }
 
   /** Age of the oldest word in the freshest majority of `peers`. */

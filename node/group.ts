@@ -251,6 +251,11 @@ export class Group<State, Command> implements Followable {
     return { generation: config.generation, log, snapshot, term }
   }
 
+  /** Why this peer's disk does not take the log; undefined while it does. */
+  get unwritable(): Failure | undefined {
+    return this.#log.unwritable
+  }
+
   /** The leader, if this peer leads or has heard it within two election timeouts. */
   heardLeader(): PeerId {
     return this.#log.heardLeader()

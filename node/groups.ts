@@ -229,14 +229,8 @@ function transfer(
   const { configuration, term } = group.status()
   const member = votersOf(configuration).find((each) => peerOf(each) === found.value.id)
   if (member === undefined) {
-    return done(
-      failed({
-        code: 'ILLEGAL_STATE',
-        vm: found.value.name,
-        state: 'no voter',
-        wanted: `leader of ${group.name}`,
-      }),
-    )
+    const choices = votersOf(configuration).map((each) => nameOfPeer(context, peerOf(each)))
+    return done(failed({ code: 'NOT_VOTER', group: group.name, peer: found.value.name, choices }))
   }
   const from = nameOfPeer(context, config.identity.peer)
   const view = (): TransferView => ({
@@ -246,8 +240,14 @@ function transfer(
     term: group.status().term,
   })
   if (dryRun || found.value.id === config.identity.peer) return done(ok({ ...view(), term }))
+  // Writes would wait for it, for nothing.
+  if (agreement.isSilent(which, found.value.id)) {
+    const afterMs = Math.round(agreement.heardMs(which, found.value.id) ?? 0)
+    return done(failed({ code: 'PEER_UNREACHABLE', peer: found.value.name, afterMs }))
+  }
   group.transfer(member, (outcome) => {
-    if (!outcome.ok) return done(outcome)
+    if (!outcome.ok)
+      return done(outcome.failure.code === 'TIMEOUT' ? failed(noTransfer(found.value.name)) : outcome)
     // Another may have won the election that it came to.
     done(group.leader === found.value.id ? ok(view()) : failed(noTransfer(found.value.name)))
   })

@@ -5,6 +5,7 @@ import { chunkAt, chunkCount, type Manifest } from '../storage/images/manifest.t
 import type { SiteImage } from './catalog/site.ts'
 import type { Context } from './context.ts'
 import type { Params } from './operations.ts'
+import { agreedAge } from './show.ts'
 import type { ImageView, JobView } from './views.ts'
 
 /** What ids.ts asks of a name. */
@@ -160,6 +161,7 @@ function withManifest(
 
 function showImages(context: Context, images: readonly SiteImage[], done: Done<ImageView[]>): void {
   const { agreement, ports } = context
+  const agreed = agreedAge(context, 'site')
   const views: ImageView[] = []
   const next = (index: number): void => {
     const image = images[index]
@@ -167,7 +169,8 @@ function showImages(context: Context, images: readonly SiteImage[], done: Done<I
     const usedBy = Object.values(agreement.site.state.vms)
       .filter(({ disks }) => disks.some((disk) => disk.image === image.image))
       .map(({ name }) => name)
-    const view = { id: image.image, name: image.name, bytes: image.bytes, dataBytes: image.dataBytes, usedBy }
+    const { name, bytes, dataBytes } = image
+    const view = { id: image.image, name, bytes, dataBytes, usedBy, ...agreed }
     ports.manifests.get(image.image, (manifest) => {
       if (!manifest.ok) {
         views.push({ ...view, chunks: 0, missing: 0 })

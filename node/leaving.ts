@@ -109,14 +109,18 @@ function atSiteOf<T>(
 }
 
 /** Agrees on it, and waits until the votes that can go have gone. */
+/** It may have been removed while its votes were handed off. */
+const shown = (context: Context, { id, name }: FoundPeer): Outcome<PeerView> =>
+  context.agreement.mesh.state.peers[id] === undefined
+    ? failed({ code: 'NOT_FOUND', what: 'peer', name })
+    : ok(showPeer(context, id))
+
 function drain(context: Context, peer: FoundPeer, draining: boolean, done: Done<PeerView>): void {
   const { agreement } = context
   agreement.proposeMesh({ kind: 'peer-drain', peer: peer.id, draining }, (outcome) => {
     if (!outcome.ok) return done(outcome)
-    if (!draining) return done(ok(showPeer(context, peer.id)))
-    handedOff(context, peer, (left) =>
-      done(left === undefined ? ok(showPeer(context, peer.id)) : failed(left)),
-    )
+    if (!draining) return done(shown(context, peer))
+    handedOff(context, peer, (left) => done(left === undefined ? shown(context, peer) : failed(left)))
   })
 }
 

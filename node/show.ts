@@ -1,9 +1,11 @@
 /** What this peer knows, as the views of views.ts: agreed facts first hand, everything else with its age. */
 import { printEpoch } from '../protocols/epoch.ts'
+import { describeFailure } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { FOLLOW_ADRIFT_MS, STALE_MS } from '../protocols/limits.ts'
 import { isVoter, votersOf } from '../protocols/raft/configuration.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
+import type { GroupName } from './agreement.ts'
 import { peersOfSite, siteNamed } from './catalog/mesh.ts'
 import { hostsForPlacement, type SiteVm, specOf } from './catalog/site.ts'
 import type { Group } from './group.ts'
@@ -63,8 +65,7 @@ export function showSites(context: Context): SiteView[] {
     .map((site) => {
       const peers = peersOfSite(agreement.mesh.state, site.id)
       const self = site.id === config.identity.site
-      const { ageMs: sinceMs, stale } = agreement.freshness('site')
-      const agreed = { ageMs: stale ? Math.round(sinceMs) : 0, stale }
+      const agreed = agreedAge(context, 'site')
       const alive = peers.filter(
         (id) => id === config.identity.peer || observation.peerState(id) === 'alive',
       ).length
@@ -164,6 +165,12 @@ export function showVms(context: Context): VmView[] {
   return [...own, ...others].toSorted((a, b) => a.site.localeCompare(b.site) || a.name.localeCompare(b.name))
 }
 
+/** What a group agreed on is as it was agreed, until this peer hears no leader any more. */
+export function agreedAge({ agreement }: Context, which: GroupName): { ageMs: number; stale: boolean } {
+  const { ageMs, stale } = agreement.freshness(which)
+  return { ageMs: stale ? Math.round(ageMs) : 0, stale }
+}
+
 /** The groups that this peer is in. */
 export function showGroups(context: Context): GroupView[] {
   const { agreement } = context
@@ -199,7 +206,7 @@ function showGroup(
   context: Context,
   group: Pick<
     Group<unknown, never>,
-    'name' | 'generation' | 'rival' | 'leader' | 'level' | 'halted' | 'opened' | 'status'
+    'name' | 'generation' | 'rival' | 'leader' | 'level' | 'halted' | 'unwritable' | 'opened' | 'status'
   >,
   { ageMs, stale }: { readonly ageMs: number; readonly stale: boolean },
 ): Omit<GroupView, 'role' | 'missing'> {
@@ -219,6 +226,7 @@ function showGroup(
     applied,
     lastIndex,
     snapshotIndex,
+    unwritable: group.unwritable === undefined ? '' : describeFailure(group.unwritable),
     damaged: showDamage(group.opened),
     level: group.level,
     halted: group.halted === undefined ? '' : describeHalt(group.name, group.halted),
@@ -246,6 +254,7 @@ function rolesOf({ agreement }: Context, id: PeerId): string[] {
 
 export function showTokens(context: Context): TokenView[] {
   const { agreement, ports } = context
+  const agreed = agreedAge(context, 'mesh')
   return Object.values(agreement.mesh.state.tokens)
     .toSorted((a, b) => (a.id < b.id ? 1 : -1))
     .map((token) => ({
@@ -254,6 +263,7 @@ export function showTokens(context: Context): TokenView[] {
       expiresAt: new Date(token.expiresMs).toISOString(),
       state: token.state === 'open' && token.expiresMs < ports.clock.wallMs() ? 'expired' : token.state,
       usedBy: token.usedBy === '' ? '' : nameOfPeer(context, token.usedBy),
+      ...agreed,
     }))
 }
 

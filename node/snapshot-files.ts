@@ -1,7 +1,7 @@
 /** Port: where `raft snapshot save` puts a file. Real: a file that is there whole or not at all, for its owner's eyes. */
 import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { failureOf } from '../protocols/errors.ts'
+import { type Failure, failureOf } from '../protocols/errors.ts'
 import { type Done, failed, ok } from '../protocols/outcome.ts'
 
 export type SnapshotFiles = { save(path: string, bytes: Uint8Array, done: Done<void>): void }
@@ -13,10 +13,18 @@ export const snapshotFiles = (): SnapshotFiles => ({
   save(path, bytes, done) {
     write(path, bytes).then(
       () => done(ok(undefined)),
-      (error: unknown) => done(failed(failureOf(error))),
+      (error: unknown) => done(failed(at(path, failureOf(error)))),
     )
   },
 })
+
+/** As the operator typed it: what stands in its place until it is whole is nobody's business. */
+const at = (path: string, failure: Failure): Failure =>
+  failure.code === 'IO'
+    ? { ...failure, path, why: failure.why.split(`, `)[0] ?? failure.why }
+    : failure.code === 'DISK_FULL'
+      ? { ...failure, path }
+      : failure
 
 async function write(path: string, bytes: Uint8Array): Promise<void> {
   const partial = `${path}.partial`

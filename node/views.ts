@@ -97,6 +97,8 @@ export const imageView = z.object({
   chunks: z.number(),
   missing: z.number().describe('chunks that this peer does not hold'),
   usedBy: z.array(z.string()),
+  ageMs: age,
+  stale,
 })
 
 export const jobView = z.object({
@@ -139,6 +141,7 @@ export const groupView = z.object({
   applied: z.number(),
   lastIndex: z.number(),
   snapshotIndex: z.number(),
+  unwritable: z.string().describe('why this peer’s disk does not take the log; empty while it does'),
   damaged: z
     .string()
     .describe('when and how the newest damaged log was found, and what was done; empty when none was'),
@@ -209,6 +212,8 @@ export const tokenView = z.object({
   expiresAt: z.string(),
   state: z.enum(['open', 'used', 'expired', 'revoked']),
   usedBy: z.string(),
+  ageMs: age,
+  stale,
 })
 
 export const statusView = z.object({

@@ -47,6 +47,7 @@ export type Failure =
   // Agreement
   | { code: 'NO_LEADER'; group: string; afterMs: number }
   | { code: 'NOT_LEADER'; group: string; leader: string }
+  | { code: 'NOT_VOTER'; group: string; peer: string; choices: string[] }
   | { code: 'PROPOSAL_DROPPED'; group: string; why: string }
   | { code: 'OUTCOME_UNKNOWN'; group: string; why: string }
   | { code: 'SESSION_EXPIRED'; group: string; session: number }
@@ -88,6 +89,13 @@ type Rule<C extends Code> = {
 
 const later = (pending: boolean | undefined): string =>
   pending === true ? '; what was asked may still be carried out once it can be written' : ''
+/** A duration in words: operators reckon in no milliseconds. What is no number stands for one, in docs/ERRORS.md. */
+function span(ms: number): string {
+  if (!Number.isFinite(ms)) return String(ms)
+  if (ms < 1_000) return `${Math.round(ms)} ms`
+  if (ms < 120_000) return `${Math.round(ms / 100) / 10} s`
+  return ms < 7_200_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`
+}
 const at = (place: Place): string => `${place.file}:${place.line}:${place.column}: ${place.key}`
 
 export const RULES: { readonly [C in Code]: Rule<C> } = {
@@ -96,11 +104,11 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
   PEER_UNREACHABLE: {
     retry: true,
     exit: 5,
-    say: (f) => `no answer from ${f.peer} in ${f.afterMs} ms`,
+    say: (f) => `no answer from ${f.peer} in ${span(f.afterMs)}`,
     next: () => 'godwit peer list',
   },
   PEER_BUSY: { retry: true, exit: 1, say: (f) => `${f.peer} has too much in hand: ${f.what}` },
-  TIMEOUT: { retry: true, exit: 5, say: (f) => `${f.what} did not end in ${f.afterMs} ms` },
+  TIMEOUT: { retry: true, exit: 5, say: (f) => `${f.what} did not end in ${span(f.afterMs)}` },
   USAGE: { retry: false, exit: 2, say: (f) => f.why, next: (f) => f.next },
   CONFIG_INVALID: { retry: false, exit: 2, say: (f) => `${at(f)}: ${f.why}` },
   SPEC_INVALID: { retry: false, exit: 2, say: (f) => `${at(f)}: ${f.why}` },
@@ -108,7 +116,7 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     retry: false,
     exit: 8,
     say: (f) => `no ${f.what} named ${f.name}`,
-    next: (f) => `godwit ${f.what} list`,
+    next: (f) => `godwit ${f.what === 'group' ? 'raft' : f.what} list`,
   },
   AMBIGUOUS: {
     retry: false,
@@ -144,7 +152,7 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     retry: true,
     exit: 2,
     say: (f) => `another godwit runs on ${f.folder}`,
-    next: () => 'godwit status',
+    next: () => 'godwit status; for work on its folder, stop that peer first (systemctl stop godwit)',
   },
   DATA_LEFT: {
     retry: false,
@@ -188,13 +196,13 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     retry: true,
     exit: 4,
     say: (f) => `${f.peer} still votes in ${f.groups.join(', ')}: ${f.why}`,
-    next: () => 'godwit raft health',
+    next: (f) => `godwit raft health; if it never comes back: godwit peer remove ${f.peer} --force`,
   },
-  RATE_LIMITED: { retry: true, exit: 3, say: (f) => `too many ${f.what}; again in ${f.retryAfterMs} ms` },
+  RATE_LIMITED: { retry: true, exit: 3, say: (f) => `too many ${f.what}; again in ${span(f.retryAfterMs)}` },
   NO_LEADER: {
     retry: true,
     exit: 4,
-    say: (f) => `group ${f.group} has no leader in sight for ${f.afterMs} ms`,
+    say: (f) => `group ${f.group} has no leader in sight for ${span(f.afterMs)}`,
     next: () => 'godwit raft list',
   },
   NO_QUORUM: {
@@ -214,6 +222,12 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     next: () => 'godwit peer list; godwit job cancel JOB --force when that host is gone for good',
   },
   NOT_LEADER: { retry: true, exit: 4, say: (f) => `group ${f.group} is led by ${f.leader}` },
+  NOT_VOTER: {
+    retry: false,
+    exit: 4,
+    say: (f) => `${f.peer} has no vote in group ${f.group}: its voters are ${f.choices.join(', ')}`,
+    next: (f) => `godwit raft transfer --group ${f.group} --to ${f.choices[0] ?? 'VOTER'}`,
+  },
   PROPOSAL_DROPPED: {
     retry: true,
     exit: 4,

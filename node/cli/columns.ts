@@ -49,7 +49,7 @@ const age = {
   value: ({ ageMs }: { ageMs: number }) => ageMs,
   /** Stale from the first moment: nothing was heard of it yet. */
   text: ({ ageMs, stale }: { ageMs: number; stale?: boolean }) =>
-    stale === true && ageMs === 0 ? 'never' : humanAge(ageMs),
+    stale === true && ageMs === 0 ? 'never' : ageMs > 0 ? humanAge(ageMs) : 'now',
 }
 const memory = {
   key: 'memory',
@@ -58,6 +58,16 @@ const memory = {
   text: ({ memoryMiB }: { memoryMiB: number }) => humanBytes(memoryMiB * MIB),
 }
 const list = (texts: readonly string[]): string => texts.join(',')
+
+/**
+ * What an operator looks for first when something is wrong: who leads, or who is missed, and whether the log can be written
+ * (which an older peer does not say).
+ */
+function stateOfGroup({ ageMs, group, leader, missing, role, unwritable }: GroupView): string {
+  const led = leader === '' ? `led by nobody for ${humanDuration(ageMs)}` : `led by ${leader}`
+  const missed = missing.length === 0 ? '' : `, out of sight: ${missing.join(' ')}`
+  return `${group} ${role}, ${led}${missed}${unwritable ? `, CANNOT WRITE: ${unwritable}` : ''}`
+}
 
 const vm: View<VmView> = {
   name: ({ name, site }) => `${site}/${name}`,
@@ -220,10 +230,7 @@ export const VIEWS: Readonly<Record<string, View>> = {
       {
         key: 'groups',
         value: (v) => list(v.groups.map(({ group, role }) => `${group}:${role}`)),
-        text: (v) =>
-          v.groups
-            .map(({ group, role, leader }) => `${group} ${role}, led by ${leader || 'nobody'}`)
-            .join('; '),
+        text: (v) => v.groups.map(stateOfGroup).join('; '),
       },
       {
         key: 'damaged-logs',
@@ -301,6 +308,7 @@ export const VIEWS: Readonly<Record<string, View>> = {
         text: (v) => (v.missing === 0 ? 'all' : humanShare((v.chunks - v.missing) / Math.max(1, v.chunks))),
       },
       { key: 'used-by', value: (v) => list(v.usedBy) },
+      age,
       { key: 'chunks', wide: true, right: true, value: (v) => v.chunks },
       { key: 'missing', wide: true, right: true, value: (v) => v.missing },
     ],
@@ -408,6 +416,7 @@ export const VIEWS: Readonly<Record<string, View>> = {
       { key: 'state', value: (v) => v.state },
       { key: 'expires', value: (v) => v.expiresAt, text: (v, nowMs) => humanTime(v.expiresAt, nowMs) },
       { key: 'used-by', value: (v) => v.usedBy },
+      age,
     ],
   }),
   operation: view<{ vm: string; operation: string; why: string }>({

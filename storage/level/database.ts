@@ -182,5 +182,7 @@ function levelFailure(error: unknown, folder: string): Failure {
     return { code: 'DATA_CORRUPT', what: folder, why: String(message).slice(0, 300) }
   if (typeof code === 'string' && code.startsWith('LEVEL_'))
     return { code: 'IO', path: folder, why: String(message).slice(0, 300) }
-  return failureOf(error)
+  const failure = failureOf(error)
+  // A write to a file that is open fails without the file's name.
+  return failure.code === 'DISK_FULL' || failure.code === 'IO' ? { ...failure, path: folder } : failure
 }

@@ -54,6 +54,19 @@ test('a voter without a leader counts who answers its elections; others, whom me
   contact.heard('c', false, 9_000)
   t.deepEqual(contact.missing(lost, sees, 9_000 + ELECTION_MS), [], 'c answers: there is a quorum')
   t.deepEqual(contact.missing(lost, sees, 9_000 + 2 * ELECTION_MS), ['a', 'c'])
+  const rare = new Contact('b', 0)
+  rare.heard('a', true, 1_000)
+  for (const askedMs of [3_000, 5_000, 9_000]) {
+    rare.asked(askedMs)
+    rare.asked(askedMs)
+    rare.heard('c', false, askedMs + 50)
+  }
+  t.deepEqual(rare.missing(lost, sees, 16_900), [], 'who answers is there, however rarely it is asked')
+  rare.asked(17_000)
+  t.deepEqual(rare.missing(lost, sees, 17_100), [], 'it may still answer')
+  t.deepEqual(rare.missing(lost, sees, 21_100), ['a', 'c'], 'it did not')
+  rare.heard('a', true, 22_000)
+  t.deepEqual(rare.missing(lost, sees, 22_500), [], 'elections of before count no more')
   const outside = new Contact('z', 0)
   t.deepEqual(outside.missing(lost, sees, 9_000), [])
   t.deepEqual(

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { describeFailure } from '../../protocols/errors.ts'
 import type { Outcome } from '../../protocols/outcome.ts'
 import { openStore, type LevelStore } from '../../storage/level/store.ts'
 import { outcomeOf, realUntil } from '../contracts/until.ts'
@@ -39,7 +40,7 @@ for (let n = 0; refused.length < 5; n++) {
   const key = `a/${String(n).padStart(4, '0')}`
   const outcome = await write(store, key, 300_000)
   if (outcome.ok) acknowledged.push(key)
-  else refused.push(outcome.failure.code)
+  else refused.push(describeFailure(outcome.failure).replace(folder, 'FOLDER'))
 }
 await rm(ballast)
 const after: string[] = []

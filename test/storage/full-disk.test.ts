@@ -31,7 +31,7 @@ asRoot(
   'the store fails on a full disk, keeps what it acknowledged, and goes on with room again',
   async (t) => {
     t.deepEqual(await onSmallDisk(t, 'full-disk-store.ts', 24), {
-      refused: Array.from({ length: 5 }, () => 'DISK_FULL'),
+      refused: Array.from({ length: 5 }, () => 'no room left on the disk of FOLDER/store'),
       after: ['ok', 'ok', 'ok'],
       heldAfter: 6,
       some: true,

@@ -68,6 +68,10 @@ function explain(session: Session, begun: Begun, verb: string): void {
       ? 'Lost: nothing that another voter had.'
       : `Lost: what only ${lost.join(', ')} had, if they went on after that entry. They come back as new members.`,
   )
+  if (lost.length > 0)
+    session.note(
+      'Only when most of them are gone for good: from those that still run it takes what they agree on from now on.',
+    )
   session.note(
     'No grant ends by it: hosts show what they hold, and the highest epoch wins. Open join tokens are revoked.',
   )

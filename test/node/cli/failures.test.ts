@@ -1,5 +1,6 @@
 import test from 'ava'
 import { runCli } from '../../../node/cli/program.ts'
+import { errorEnvelope } from '../../../node/control/envelope.ts'
 import { exitOf, type Failure } from '../../../protocols/errors.ts'
 import { fakeIo, refusing, served, type } from './support.ts'
 
@@ -38,6 +39,35 @@ test('nobody on the socket is 6, with what to do', async (t) => {
   const io = fakeIo()
   t.is(await runCli(['status', '--socket', '/nonexistent/s'], io), 6)
   t.is(io.stderr, 'godwit: no peer answers on /nonexistent/s\n  try: godwit up\n')
+})
+
+// What is said, and what to type next, of failures that an operator of groups meets.
+const told: [failure: Failure, said: string][] = [
+  [{ code: 'NOT_FOUND', what: 'group', name: 'x' }, 'no group named x; godwit raft list'],
+  [
+    { code: 'NOT_VOTER', group: 'mesh', peer: 'heron', choices: ['crane', 'stork'] },
+    'heron has no vote in group mesh: its voters are crane, stork; godwit raft transfer --group mesh --to crane',
+  ],
+  [
+    { code: 'VOTES_HELD', peer: 'heron', groups: ['mesh'], why: 'heron is out of sight' },
+    'heron still votes in mesh: heron is out of sight; godwit raft health; if it never comes back: godwit peer remove heron --force',
+  ],
+  [{ code: 'TIMEOUT', what: 'the request', afterMs: 898.801_8 }, 'the request did not end in 899 ms; '],
+  [
+    { code: 'RATE_LIMITED', what: 'join tokens', retryAfterMs: 86_400_000 },
+    'too many join tokens; again in 24 h; ',
+  ],
+  [
+    { code: 'NO_LEADER', group: 'mesh', afterMs: 12_345 },
+    'group mesh has no leader in sight for 12.3 s; godwit raft list',
+  ],
+]
+
+test('failures are told in words, with a next step that exists', (t) => {
+  for (const [failure, said] of told) {
+    const { message, next } = errorEnvelope(failure, '')
+    t.is(`${message}; ${next}`, said)
+  }
 })
 
 test('no answer in time is 5', async (t) => {

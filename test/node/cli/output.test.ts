@@ -2,7 +2,7 @@ import test from 'ava'
 import { COMMANDS } from '../../../node/cli/commands.ts'
 import { KINDS } from '../../../node/control/envelope.ts'
 import { OPERATIONS } from '../../../node/operations.ts'
-import { fakeIo, refusing, served, type, vmView } from './support.ts'
+import { fakeIo, groupView, refusing, served, statusView, type, vmView } from './support.ts'
 
 // eslint-disable-next-line no-control-regex
 const ANSI = /\u001b/
@@ -50,11 +50,11 @@ test('tables look like this', async (t) => {
     ],
     [
       ['token', 'list'],
-      'ID                           SITE   STATE   EXPIRES   USED BY\n01JD0000000000000000TOKEN1   hill   open    in 3h\n',
+      'ID                           SITE   STATE   EXPIRES   USED BY   AGE\n01JD0000000000000000TOKEN1   hill   open    in 3h               now\n',
     ],
     [
       ['image', 'show', 'debian-12'],
-      'name:     debian-12\nid:       abababababab\nsize:     4 GiB\ndata:     900 MiB\nhere:     all\nused by:  web,db\nchunks:   3600\nmissing:  0\n',
+      'name:     debian-12\nid:       abababababab\nsize:     4 GiB\ndata:     900 MiB\nhere:     all\nused by:  web,db\nage:      now\nchunks:   3600\nmissing:  0\n',
     ],
     [['vm', 'plan'], 'VM   OPERATION   WHY\ndb   start       wanted running, is stopped\n'],
     [['vm', 'logs', 'web'], 'boot\ntick 1\n'],
@@ -194,6 +194,19 @@ test('stale values are marked and warned of, unless --quiet', async (t) => {
   t.regex(said.stdout, /failed \(stale\)/)
   t.is(said.stderr, 'warning: 1 of 2 may be wrong by now: as of 61 s ago\n')
   t.is((await type(peer, ['vm', 'list', '-q'])).stderr, '')
+})
+
+test('status says who is missed, and whose disk does not take the log', async (t) => {
+  const group = { ...groupView, leader: '', missing: ['heron', 'stork'], ageMs: 44_000 }
+  const unwritable = 'no room left on the disk of /srv'
+  const troubled = await served({
+    status: { ...statusView, groups: [group, { ...groupView, group: 'site/hill', unwritable }] },
+  })
+  t.regex(
+    (await type(troubled, ['status'])).stdout,
+    /mesh \S+, led by nobody for 44s, out of sight: heron stork; site\/hill \S+, led by \S+, CANNOT WRITE: no room left on the disk of \/srv\n/,
+  )
+  await troubled.end()
 })
 
 test('a token is alone on stdout', async (t) => {

@@ -117,6 +117,8 @@ const imageView: ImageView = {
   chunks: 3_600,
   missing: 0,
   usedBy: ['web', 'db'],
+  ageMs: 0,
+  stale: false,
 }
 export const jobView: JobView = {
   id: '01JD000000000000000000JOB1',
@@ -142,7 +144,7 @@ export const jobView: JobView = {
   result: {},
   ageMs: 0,
 }
-const groupView: GroupView = {
+export const groupView: GroupView = {
   group: 'mesh',
   generation: 0,
   lag: 0,
@@ -159,6 +161,7 @@ const groupView: GroupView = {
   applied: 42,
   lastIndex: 42,
   snapshotIndex: 0,
+  unwritable: '',
   damaged: '',
   level: 1,
   halted: '',
@@ -170,8 +173,10 @@ const tokenView: TokenView = {
   expiresAt: '2026-11-21T15:00:00.000Z',
   state: 'open',
   usedBy: '',
+  ageMs: 0,
+  stale: false,
 }
-const statusView: StatusView = {
+export const statusView: StatusView = {
   version: VERSION,
   mesh: '01JD00000000000000000MESH1',
   peer: 'crane',
