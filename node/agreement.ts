@@ -196,6 +196,12 @@ export class Agreement {
     look()
   }
 
+  /** For a look at what the logs say: this peer takes no part in its groups. */
+  load(): void {
+    this.mesh.load()
+    this.site.load()
+  }
+
   stop(): void {
     this.#stopped = true
     this.#timers.stop()

@@ -4,13 +4,17 @@
  *
  * Start and stop are in one visible order: what is on disk, then agreement, then guests, then what others may ask.
  */
+import type { Failure } from '../protocols/errors.ts'
 import { type Done, failed, ok } from '../protocols/outcome.ts'
 import { leftOp } from '../storage/records.ts'
 import { Admitted } from './admitted.ts'
 import { Agreement } from './agreement.ts'
-import { Asking } from './asking.ts'
+import { Asking, type Handler } from './asking.ts'
+import { Binding } from './binding/binding.ts'
+import { Doubt } from './binding/doubt.ts'
+import { mutePorts } from './binding/mute.ts'
 import { blaming } from './blaming.ts'
-import type { Epoch } from '../protocols/epoch.ts'
+import { compareEpochs, type Epoch } from '../protocols/epoch.ts'
 import { outranks } from './catalog/generations.ts'
 import { homeOf, type MeshCommand, siteNamed } from './catalog/mesh.ts'
 import type { Context, NodeConfig, Ports } from './context.ts'
@@ -27,6 +31,7 @@ import { InHand } from './moving/around.ts'
 import { Moves } from './moving/moves.ts'
 import { Observation } from './observation.ts'
 import { describeDamage, describeHalt } from './opening.ts'
+import { type Method, OPERATIONS } from './operations.ts'
 import { Presenting } from './presenting.ts'
 import { Pulling } from './pulling.ts'
 import { Registering } from './registering.ts'
@@ -69,9 +74,17 @@ const READY_MS = 5_000
 const READY_LOOK_MS = 50
 
 /** @throws GodwitError DATA_CORRUPT when a record on disk, other than of a group's log, is not what was written. */
-export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents = {}): Node {
+export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents = {}): Node {
   const { identity } = config
-  const { clock } = ports
+  const { clock } = given
+  const binding = new Binding(given)
+  const held: Failure | undefined =
+    binding.mismatch === undefined ? undefined : { code: 'DATA_MISMATCH', why: binding.mismatch }
+  const ports: Ports = {
+    ...given,
+    store: binding.store,
+    ...(held !== undefined && mutePorts(identity.peer, clock)),
+  }
   const counts = new Counts()
   const transport = blaming(ports.transport, counts)
   let context: Context
@@ -87,7 +100,8 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
       looking = false
       if (stopped) return
       mindMesh()
-      context.moves.look()
+      doubt.look()
+      if (doubt.unheard() === undefined) context.moves.look()
       context.vms.reconcile()
       presenting.look()
       registering.lookAtMesh()
@@ -179,12 +193,13 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     halted: noteHalt,
   }))
   const jobs = new Jobs(clock, identity.peerName, () => {})
+  const served = handlers(
+    () => context,
+    () => ready,
+  )
   const asking = new Asking(
     transport,
-    handlers(
-      () => context,
-      () => ready,
-    ),
+    held === undefined ? served : onlyReads(served, held),
     checkParams,
     (failure) => agreement.explained(failure),
   )
@@ -195,7 +210,26 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     near,
   )
   const told = new InHand()
-  const vms = new Vms(
+  const doubt: Doubt = new Doubt(ports.store, {
+    applied: (group) => agreement[group].appliedIndex,
+    read: (group, done) =>
+      asking.here('raft.read', { group: agreement[group].name }, (outcome) =>
+        done(outcome.ok ? ok((outcome.value as { index: number }).index) : outcome),
+      ),
+    isCurrent: (vm) => {
+      const grant = vms.grantOf(vm)
+      const agreed = agreement.site.state.vms[vm]
+      if (agreed?.host !== identity.peer) return grant === undefined
+      const isSame = grant !== undefined && compareEpochs(agreed.epoch, grant.epoch) === 0
+      return isSame && agreed.move === undefined
+    },
+    moving: () =>
+      Object.values(agreement.site.state.vms).flatMap(({ id, host, move }) =>
+        host === identity.peer && move !== undefined ? [id] : [],
+      ),
+    changed,
+  })
+  const vms: Vms = new Vms(
     {
       self: identity.peer,
       boot: ports.boot,
@@ -221,6 +255,8 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
           () => {},
           (outcome) => done(outcome.ok ? ok(undefined) : outcome),
         ),
+      unheard: () => binding.mismatch ?? doubt.unheard(),
+      doubt: (vm) => doubt.of(vm),
       moveHolds: (vm) => context.moves.holds(vm),
       wantStopped: (vm) =>
         told.once(`stopped ${vm}`, (done) =>
@@ -247,7 +283,7 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     disks: ports.disks,
     pull: pulling.pull,
   })
-  const presenting = new Presenting(identity.peer, identity.site, agreement, vms)
+  const presenting = new Presenting(identity.peer, identity.site, agreement, vms, doubt)
   const registering = new Registering(agreement, ports)
   const observation = new Observation(() => context, identity.peer, { ...ports, transport })
   const own = { ...config.raft, power: () => ports.host.power() }
@@ -285,6 +321,8 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
   context = {
     config,
     ports: { ...ports, transport },
+    binding,
+    doubt,
     agreement,
     following,
     copies,
@@ -386,32 +424,16 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
     },
 
     start(done) {
-      admitted.look()
-      agreement.start()
-      following.start()
-      copies.start()
-      vms.start(() => {
-        moves.start()
-        observation.start()
-        electing.start()
-        entrusting.start()
-        mind()
-        const untilMs = clock.nowMs() + READY_MS
-        const look = (): void => {
-          if (stopped) return
-          const heard = agreement.mesh.leader !== '' && agreement.site.leader !== ''
-          if (!heard && clock.nowMs() < untilMs) return void clock.after(READY_LOOK_MS, look)
-          ready = true
-          done()
-        }
-        look()
-      })
+      if (held !== undefined) {
+        agreement.load()
+        return vms.find(done)
+      }
+      binding.start(() => (stopped ? done() : begin(done)))
     },
 
     stop(done) {
       ready = false
-      // While others take over what this peer leads and votes in, it goes on.
-      electing.handOver(() => {
+      const end = (): void => {
         stopped = true
         admitted.stop()
         ports.door.close()
@@ -425,10 +447,53 @@ export function composeNode(config: NodeConfig, ports: Ports, events: NodeEvents
         copies.stop()
         agreement.stop()
         // What was handed to the store before this is on disk when this is.
-        ports.store.write([], true, () => done())
-      })
+        binding.stop(() => ports.store.write([], true, () => done()))
+      }
+      // While others take over what this peer leads and votes in, it goes on.
+      if (held === undefined) electing.handOver(end)
+      else end()
     },
   }
+
+  function begin(done: () => void): void {
+    admitted.look()
+    agreement.start()
+    following.start()
+    copies.start()
+    vms.start(() => {
+      beginMoves()
+      observation.start()
+      electing.start()
+      entrusting.start()
+      mind()
+      const untilMs = clock.nowMs() + READY_MS
+      const look = (): void => {
+        if (stopped) return
+        const heard = agreement.mesh.leader !== '' && agreement.site.leader !== ''
+        if (!heard && clock.nowMs() < untilMs) return void clock.after(READY_LOOK_MS, look)
+        ready = true
+        done()
+      }
+      look()
+    })
+  }
+
+  /** What a crash left of moves is taken up from the logs, which have to be believed first. */
+  function beginMoves(): void {
+    if (stopped) return
+    if (doubt.unheard() === undefined) moves.start()
+    else clock.after(MIND_MS, beginMoves)
+  }
+}
+
+/** What a peer answers whose data folder is not to be acted on. */
+function onlyReads(all: Readonly<Record<string, Handler>>, failure: Failure): Record<string, Handler> {
+  const refuse: Handler = (_params, done) => done(failed(failure))
+  const isRead = (method: string): boolean =>
+    Object.hasOwn(OPERATIONS, method) && !OPERATIONS[method as Method].changes
+  return Object.fromEntries(
+    Object.entries(all).map(([method, handler]) => [method, isRead(method) ? handler : refuse]),
+  )
 }
 
 const sorted = (value: object): [string, unknown][] =>

@@ -28,6 +28,14 @@ export const CONFIG_KEYS = [
     otherwise: '/var/lib/godwit for root, ~/.local/share/godwit for others',
   },
   {
+    key: 'markDir',
+    env: 'GODWIT_MARK_DIR',
+    flag: 'mark-dir',
+    kind: 'path',
+    summary: 'folder, outside dataDir and its backups, of the mark by which an old dataDir is found out',
+    otherwise: '/var/lib/godwit-marks for root, ~/.local/state/godwit/marks for others',
+  },
+  {
     key: 'socket',
     env: 'GODWIT_SOCKET',
     flag: 'socket',
@@ -158,6 +166,12 @@ export type Environment = Readonly<Record<string, string | undefined>>
 export function defaultDataDir(env: Environment, root: boolean): string {
   if (root) return '/var/lib/godwit'
   return join(env['XDG_DATA_HOME'] ?? join(home(env), '.local', 'share'), 'godwit')
+}
+
+/** State of this machine: not what a data folder is backed up and moved with. */
+export function defaultMarkDir(env: Environment, root: boolean): string {
+  if (root) return '/var/lib/godwit-marks'
+  return join(env['XDG_STATE_HOME'] ?? join(home(env), '.local', 'state'), 'godwit', 'marks')
 }
 
 /** The file that is read when none is named, if it is there. */

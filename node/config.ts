@@ -15,6 +15,7 @@ import {
   type ConfigKey,
   defaultConfigFile,
   defaultDataDir,
+  defaultMarkDir,
   type Environment,
   type Flags,
   type Key,
@@ -23,6 +24,7 @@ import {
 
 export type Config = {
   readonly dataDir: string
+  readonly markDir: string
   readonly socket: string
   readonly name: string
   readonly listen: readonly string[]
@@ -68,6 +70,7 @@ const addresses = z.array(multiaddr).max(ADDRESSES_MAX)
 
 const SCHEMAS = {
   dataDir: path,
+  markDir: path,
   socket: path,
   name: z
     .string()
@@ -103,6 +106,7 @@ const fileSchema = z.preprocess(
   (value) => value ?? {},
   z.strictObject({
     dataDir: optional(SCHEMAS.dataDir),
+    markDir: optional(SCHEMAS.markDir),
     socket: optional(SCHEMAS.socket),
     name: optional(SCHEMAS.name),
     listen: optional(SCHEMAS.listen),
@@ -274,6 +278,7 @@ function complete(values: ReadonlyMap<Key, unknown>, env: Environment, machine: 
   const listen = value('listen', () => ['/ip4/0.0.0.0/tcp/4710'])
   return {
     dataDir,
+    markDir: value('markDir', () => defaultMarkDir(env, machine.root)),
     socket: value('socket', () => join(dataDir, SOCKET_NAME)),
     name: value('name', () => labelOf(machine.hostname)),
     listen,

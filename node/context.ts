@@ -9,6 +9,8 @@ import type { Identity } from '../storage/records.ts'
 import type { Store } from '../storage/store.ts'
 import type { Agreement } from './agreement.ts'
 import type { Asking } from './asking.ts'
+import type { Binding, OutsidePort } from './binding/binding.ts'
+import type { Doubt } from './binding/doubt.ts'
 import type { Door } from './door.ts'
 import type { Counts, Vitals } from './figures.ts'
 import type { Copies } from './copies.ts'
@@ -33,6 +35,7 @@ export type Ports = {
   readonly broadcast: Broadcast
   readonly directory: Directory
   readonly store: Store
+  readonly outside: OutsidePort
   readonly chunks: ChunkStore
   readonly manifests: ManifestStore
   readonly journal: Journal
@@ -62,6 +65,8 @@ export type NodeConfig = {
 export type Context = {
   readonly config: NodeConfig
   readonly ports: Ports
+  readonly binding: Binding
+  readonly doubt: Doubt
   readonly agreement: Agreement
   readonly following: Following
   readonly copies: Copies

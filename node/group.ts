@@ -121,6 +121,11 @@ export class Group<State, Command> implements Followable {
 
   start(): void {
     this.#log.start()
+    this.load()
+  }
+
+  /** What is known to be agreed is applied before anybody looks. Without `start` that is all: this peer takes no part. */
+  load(): void {
     this.#agreed.start()
   }
 

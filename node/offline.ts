@@ -10,8 +10,10 @@ import { openJournal } from '../storage/hypercore/journal.ts'
 import type { LevelStore } from '../storage/level/store.ts'
 import { type Recoverable, recoverOwner } from '../storage/raft-log.ts'
 import { asideView, remainsOf as salvage } from '../storage/raft-salvage.ts'
-import type { Identity } from '../storage/records.ts'
+import { bindingIn, type Identity } from '../storage/records.ts'
 import { decodeSnapshotFile } from '../storage/snapshot-file.ts'
+import { judge } from './binding/judge.ts'
+import { openOutside } from './binding/outside.ts'
 import type { MeshState } from './catalog/mesh.ts'
 import type { Config } from './config.ts'
 import { nextBoot, openFolder, privateKeyOf } from './data-folder.ts'
@@ -47,7 +49,7 @@ export type Prepared = {
 }
 
 type Folder = { readonly store: LevelStore; readonly identity: Identity }
-export type Place = Pick<Config, 'dataDir'>
+export type Place = Pick<Config, 'dataDir' | 'markDir'>
 
 const dice = (): number => randomInt(2 ** 32) / 2 ** 32
 
@@ -131,6 +133,9 @@ async function prepared(
   const { store, identity } = opened.value
   try {
     if (identity === undefined) throw new GodwitError({ code: 'DATA_MISSING', folder: config.dataDir })
+    const outside = openOutside(config, identity)
+    const verdict = judge(bindingIn(store), outside.found, outside.facts)
+    if (verdict.kind === 'mismatch') throw new GodwitError({ code: 'DATA_MISMATCH', why: verdict.why })
     const { group, remains, floor, isAside = false } = read({ store, identity })
     const mesh = meshIn(store)
     const names = group === MESH_GROUP ? (remains.envelope.state as MeshState) : mesh

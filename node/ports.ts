@@ -19,7 +19,10 @@ import { openManifestStore } from '../storage/files/manifest-store.ts'
 import { openJournal } from '../storage/hypercore/journal.ts'
 import { key } from '../storage/keyspace.ts'
 import type { LevelStore } from '../storage/level/store.ts'
-import { type Identity, knownPeer, leftMesh } from '../storage/records.ts'
+import { bindingIn, type Identity, knownPeer, leftMesh } from '../storage/records.ts'
+import { judge } from './binding/judge.ts'
+import { type MutePorts, mutePorts } from './binding/mute.ts'
+import { openOutside } from './binding/outside.ts'
 import type { Config } from './config.ts'
 import type { Ports } from './context.ts'
 import { nextBoot, openFolder, privateKeyOf } from './data-folder.ts'
@@ -82,23 +85,30 @@ async function openAll(
   closers.push(() => hypervisor.close())
   const disks = await openDisks({ folder: folder('disks'), chunks, manifests })
   const known = store.recovered(key('peer')).map(([, value]) => knownPeer.decode(value))
-  const network = await openNetwork({
-    privateKey,
-    listen: config.listen,
-    announce: config.announce,
-    meshId: identity.mesh,
-    mdns: config.mdns,
-    peers: new Map(known.map(({ id, addresses }) => [id, addresses])),
-    log: (text: string) => log.debug({}, text),
-  })
-  closers.push(() => network.close())
+  const clock = systemClock(log)
+  const outside = openOutside(config, identity)
+  const network = async (): Promise<MutePorts> => {
+    const opened = await openNetwork({
+      privateKey,
+      listen: config.listen,
+      announce: config.announce,
+      meshId: identity.mesh,
+      mdns: config.mdns,
+      peers: new Map(known.map(({ id, addresses }) => [id, addresses])),
+      log: (text: string) => log.debug({}, text),
+    })
+    closers.push(() => opened.close())
+    const { transport, broadcast, directory } = opened
+    return { transport, broadcast, directory, door: doorOf(config, privateKey, log, closers) }
+  }
+  // Whoever runs as this peer elsewhere is not even to be disturbed.
+  const isHeld = judge(bindingIn(store), outside.found, outside.facts).kind === 'mismatch'
   return {
-    clock: systemClock(log),
+    ...(isHeld ? mutePorts(identity.peer, clock) : await network()),
+    clock,
+    outside,
     dice: () => randomInt(2 ** 32) / 2 ** 32,
     boot: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
-    transport: network.transport,
-    broadcast: network.broadcast,
-    directory: network.directory,
     store,
     chunks,
     manifests,
@@ -108,7 +118,6 @@ async function openAll(
     snapshots: snapshotFiles(),
     images: imageFiles(reader, { chunks, manifests }),
     host: procFacts({ folder: config.dataDir }),
-    door: doorOf(config, privateKey, log, closers),
     vitals: vitalsOf(),
     secrets,
   }

@@ -7,6 +7,7 @@ import { compareEpochs, compareHomes } from '../protocols/epoch.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import type { Grant } from '../storage/records.ts'
 import type { Agreement } from './agreement.ts'
+import type { Doubt } from './binding/doubt.ts'
 import { homeOf } from './catalog/mesh.ts'
 import { generationOf, isUnheard } from './catalog/recovery.ts'
 import type { Vms } from './reconcile/vms.ts'
@@ -16,6 +17,7 @@ export class Presenting {
   readonly #site: string
   readonly #agreement: Agreement
   readonly #vms: Vms
+  readonly #doubt: Doubt
   #busy = { mesh: false, site: false }
   /**
    * The site's log was put aside for another generation's, or may have been in the life before: what was held under it is shown
@@ -23,7 +25,8 @@ export class Presenting {
    */
   #again = true
 
-  constructor(self: PeerId, site: string, agreement: Agreement, vms: Vms) {
+  constructor(self: PeerId, site: string, agreement: Agreement, vms: Vms, doubt: Doubt) {
+    this.#doubt = doubt
     this.#self = self
     this.#site = site
     this.#agreement = agreement
@@ -33,7 +36,7 @@ export class Presenting {
   /** Called again and again: what failed is said again. */
   look(): void {
     const { mesh, site } = this.#agreement
-    if (!this.#vms.settled) return
+    if (!this.#vms.settled || this.#doubt.unheard() !== undefined) return
     if (!this.#busy.mesh && isUnheard(mesh.state, this.#self)) this.#present('mesh', this.#unknownToMesh())
     const isAsked = isUnheard(site.state, this.#self) || (this.#again && generationOf(site.state) > 0)
     if (!this.#busy.site && isAsked) this.#present('site', this.#unknownToSite())
@@ -45,13 +48,18 @@ export class Presenting {
 
   #unknownToMesh(): Grant[] {
     const { state } = this.#agreement.mesh
-    return this.#vms.grants().filter(({ vm, epoch }) => compareHomes(epoch, homeOf(state, vm).epoch) > 0)
+    return this.#grants().filter(({ vm, epoch }) => compareHomes(epoch, homeOf(state, vm).epoch) > 0)
+  }
+
+  /** What came with a folder that was replaced may be long over: it proves nothing. */
+  #grants(): Grant[] {
+    return this.#vms.grants().filter(({ vm }) => this.#doubt.of(vm) === undefined)
   }
 
   /** A VM whose home is elsewhere by now is that site's to know of. */
   #unknownToSite(): Grant[] {
     const { mesh, site } = this.#agreement
-    return this.#vms.grants().filter(({ vm, epoch }) => {
+    return this.#grants().filter(({ vm, epoch }) => {
       const known = site.state.vms[vm]
       if (known !== undefined && compareEpochs(known.epoch, epoch) >= 0) return false
       const home = homeOf(mesh.state, vm)

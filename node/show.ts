@@ -281,6 +281,7 @@ export function showStatus(context: Context, ready: boolean): StatusView {
     peerId: config.identity.peer,
     site: config.identity.siteName,
     ready,
+    folder: showFolder(context),
     driver: ports.hypervisor.driver,
     uptimeMs: Math.round(ports.clock.nowMs() - startedMs),
     groups,
@@ -294,6 +295,12 @@ export function showStatus(context: Context, ready: boolean): StatusView {
     cutOffFrom: [...new Set(peers.map(({ site }) => site))].filter((site) => !inSight.has(site)),
     http: config.http,
   }
+}
+
+/** A replaced folder that is not to be believed yet is worth more than that it is bound. */
+function showFolder({ binding, doubt }: Context): StatusView['folder'] {
+  const unheard = doubt.unheard()
+  return unheard === undefined ? binding.view() : { state: 'replaced', why: unheard }
 }
 
 /** This peer's jobs, and what the peers of its site said of theirs. */

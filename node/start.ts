@@ -1,5 +1,5 @@
 /** From a configuration to a running peer, as main.ts serves it: real ports, composed, started. */
-import { GodwitError } from '../protocols/errors.ts'
+import { describeFailure, GodwitError } from '../protocols/errors.ts'
 import { openPorts } from './ports.ts'
 import { composeNode } from './compose.ts'
 import type { Config } from './config.ts'
@@ -40,7 +40,15 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
     const damage = describeDamage(name, found)
     if (damage !== undefined) log.warn({ group: name }, damage)
   }
+  const { binding } = node.context
+  if (binding.mismatch !== undefined)
+    log.error({ folder: config.dataDir }, describeFailure({ code: 'DATA_MISMATCH', why: binding.mismatch }))
   await new Promise<void>((resolve) => node.start(resolve))
+  const { state, why } = binding.view()
+  if (state === 'unbound')
+    log.warn({ markDir: config.markDir }, `an old copy of the data folder would not be found out: ${why}`)
+  else if (binding.isFirst)
+    log.info({ folder: config.dataDir, markDir: config.markDir }, 'the data folder is bound to this machine')
   return {
     ask: (method, params, done) => node.ask(method, params, done),
     gone: gone.promise,

@@ -223,6 +223,9 @@ export const statusView = z.object({
   peerId: z.string(),
   site: z.string(),
   ready: z.boolean(),
+  folder: z
+    .object({ state: z.enum(['bound', 'unbound', 'mismatch', 'replaced']), why: z.string() })
+    .describe('whether an old copy of the data folder would be found out, and whether this is one'),
   driver: z.string(),
   uptimeMs: z.number(),
   groups: z.array(groupView),

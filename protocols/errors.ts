@@ -28,6 +28,7 @@ export type Failure =
   | { code: 'DATA_NEWER'; folder: string; version: number; supported: number }
   | { code: 'DATA_LOCKED'; folder: string }
   | { code: 'DATA_LEFT'; folder: string; mesh: string }
+  | { code: 'DATA_MISMATCH'; why: string }
   | { code: 'DATA_CORRUPT'; what: string; why: string }
   | { code: 'ADDRESS_IN_USE'; address: string }
   | { code: 'TOOL_MISSING'; tool: string; package: string }
@@ -159,6 +160,13 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     exit: 2,
     say: (f) => `the peer of ${f.folder} has left mesh ${f.mesh}; its grants and disks are kept`,
     next: () => 'godwit join, with a fresh token',
+  },
+  DATA_MISMATCH: {
+    retry: false,
+    exit: 4,
+    say: (f) =>
+      `this data folder is not as its peer last had it: ${f.why}. Its peer votes nowhere and starts nothing`,
+    next: () => 'godwit peer replace --dry-run, with the peer stopped',
   },
   DATA_CORRUPT: { retry: false, exit: 1, say: (f) => `${f.what} is damaged: ${f.why}` },
   ADDRESS_IN_USE: { retry: false, exit: 2, say: (f) => `something else listens on ${f.address}` },

@@ -216,6 +216,11 @@ export const DISKS_MAX = 16
 export const NICS_MAX = 8
 export const SPEC_BYTES_MAX = 32 * 1024
 assert(SPEC_BYTES_MAX * 2 < PROPOSAL_BYTES_MAX)
+/**
+ * How soon after something was made durable the binding of the data folder is raised, in ms: a copy that lacks it is found
+ * out from then on. Costs two fsyncs at most so often while a peer writes, and none while it does not.
+ */
+export const BINDING_RAISE_MS = 1_000
 /** Jobs that a peer remembers after they ended. */
 export const JOBS_KEPT = 256
 

@@ -2,6 +2,9 @@
  * One simulated host: what lies on its disks and outlives its peer, and the peer that runs on it, if one does. The peer
  * is the product's own: `composeNode(config, ports)`, on twins.
  */
+import type { OutsidePort } from '../node/binding/binding.ts'
+import type { Outside } from '../node/binding/judge.ts'
+import { replacement } from '../node/binding/replacing.ts'
 import type { Node } from '../node/compose.ts'
 import { composeNode } from '../node/compose.ts'
 import type { Ports } from '../node/context.ts'
@@ -11,16 +14,20 @@ import type { HostFacts } from '../node/telemetry/host-facts.ts'
 import { printGeneration } from '../protocols/epoch.ts'
 import { ok } from '../protocols/outcome.ts'
 import { key } from '../storage/keyspace.ts'
-import { type Identity, knownPeer } from '../storage/records.ts'
+import { bindingIn, type Facts, type Identity, knownPeer, type Position } from '../storage/records.ts'
 import type { Op } from '../storage/store.ts'
 import { SimChunkStore, SimManifestStore } from './chunk-store.ts'
 import { SimDisks } from './disks.ts'
 import type { SimGuestImage } from './guest.ts'
 import { SimHypervisor } from './hypervisor.ts'
 import { SimJournal } from './journal.ts'
+import type { Life } from './life.ts'
 import type { SimNetwork, SimPeer } from './network.ts'
 import { SimStore } from './store.ts'
 import type { World } from './world.ts'
+
+/** A small file, written and synced. */
+const MARK_MS = 3
 
 export type HostTerms = {
   readonly id: string
@@ -51,6 +58,7 @@ export class SimHost {
   /** Image files on this host's file system, by path. */
   readonly #images: ReadonlyMap<string, SimGuestImage>
   #journal: SimJournal
+  #mark: Position | undefined
   #boots = 1
 
   constructor(
@@ -157,6 +165,39 @@ export class SimHost {
     })
   }
 
+  /** A backup of what lies in this host's store, as a snapshot of its file system takes it. */
+  backup(): ReadonlyMap<string, Uint8Array> {
+    return new Map(this.store.whatACrashLeaves().recovered(''))
+  }
+
+  /** Whether the mark outside has been raised since the backup was made: it is written a little behind what it stands for. */
+  isOutdated(backup: ReadonlyMap<string, Uint8Array>): boolean {
+    const recovered = (prefix: string): [string, Uint8Array][] =>
+      [...backup].filter(([key]) => key.startsWith(prefix))
+    return (bindingIn({ recovered })?.counter ?? 0) < (this.#mark?.counter ?? 0)
+  }
+
+  /** Puts it back under a peer that does not run; the mark outside stays as it is. */
+  restore(backup: ReadonlyMap<string, Uint8Array>): void {
+    if (this.node !== undefined) throw new Error(`${this.terms.name} runs`)
+    this.#world.say(`host ${this.terms.name}: its store is put back`)
+    this.store = new SimStore(this.#world, this.terms.name, backup)
+  }
+
+  /** `peer replace`, on the folder of a peer that does not run. */
+  replace(done: () => void): void {
+    const { identity } = this
+    if (this.node !== undefined || identity === undefined) throw new Error(`${this.terms.name} runs`)
+    const terms = { outside: this.#found(), facts: this.#liesOn(), wallMs: 1_800_000_000_000 }
+    const dice = this.#world.random(`replace ${this.terms.name} ${this.#world.nowMs}`)
+    const { ops, replacement: made } = replacement(this.store, identity, terms, dice)
+    this.#world.say(`host ${this.terms.name} is replaced: incarnation ${made.incarnation}`)
+    this.store.write(ops, true, () => {
+      this.store = this.store.reopen()
+      done()
+    })
+  }
+
   /** The host loses power: guests are gone, and so is what was not synced. */
   cutPower(): void {
     this.#world.say(`host ${this.terms.name} loses power`)
@@ -198,6 +239,7 @@ export class SimHost {
       directory,
       door,
       store: this.store,
+      outside: this.#outside(life),
       chunks: this.chunks,
       manifests: this.manifests,
       journal: this.#journal,
@@ -220,6 +262,29 @@ export class SimHost {
       secrets: {
         make: () => Uint8Array.from({ length: 32 }, () => dice.below(256)),
         hash: (secret) => Buffer.from(secret).toString('hex'),
+      },
+    }
+  }
+
+  #found(): Outside {
+    return this.#mark === undefined ? { kind: 'none' } : { kind: 'mark', mark: this.#mark }
+  }
+
+  #liesOn(): Facts {
+    return { machine: this.terms.name, product: '', fileSystem: '', folder: '' }
+  }
+
+  /** A disk of its own, which nothing that befalls the store's does anything to. */
+  #outside(life: Life): OutsidePort {
+    return {
+      found: this.#found(),
+      facts: this.#liesOn(),
+      write: (mark, done) => {
+        this.#world.after(MARK_MS, () => {
+          if (!life.alive) return
+          this.#mark = mark
+          life.run(() => done(ok(undefined)))
+        })
       },
     }
   }

@@ -5,9 +5,10 @@ import { follow } from './scenarios/follow.ts'
 import { links } from './scenarios/links.ts'
 import { mesh } from './scenarios/mesh.ts'
 import { recover } from './scenarios/recover.ts'
+import { restore } from './scenarios/restore.ts'
 import { ROLES } from './scenarios/roles.ts'
 
-export const SCENARIOS: readonly Scenario[] = [mesh, links, recover, follow, diskFull, ...ROLES]
+export const SCENARIOS: readonly Scenario[] = [mesh, links, recover, follow, diskFull, restore, ...ROLES]
 
 export const scenarioNamed = (name: string): Scenario | undefined =>
   SCENARIOS.find((each) => each.name === name)

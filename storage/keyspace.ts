@@ -5,7 +5,10 @@
 import assert from 'node:assert/strict'
 
 export const KEYSPACE = {
-  meta: { prefix: 'meta/', what: 'format version, mesh, site and identity of the data folder' },
+  meta: {
+    prefix: 'meta/',
+    what: 'format version, mesh, site, identity and binding of the data folder',
+  },
   raftMember: {
     prefix: 'raft/member/',
     what: 'whose log of a group it is: peer and incarnation; its generation',
@@ -24,6 +27,10 @@ export const KEYSPACE = {
   },
   grant: { prefix: 'grant/', what: 'grants this host holds, by VM' },
   promise: { prefix: 'promise/', what: 'promises this host has made: never again under this epoch' },
+  doubt: {
+    prefix: 'doubt/',
+    what: 'VMs whose grant came with a folder that was replaced, until it is confirmed',
+  },
   peer: { prefix: 'peer/', what: 'last known addresses of peers, so that a boot needs nobody' },
 } as const
 

@@ -68,3 +68,67 @@ export const holderPromise = codec('promise', promiseShape)
 /** `peer/<id>`: where a peer was last known to listen, so that a boot needs nobody. */
 const knownPeerShape = record({ id: peerId, addresses: list(text(256), 16) })
 export const knownPeer = codec('known peer', knownPeerShape)
+
+/** Where a folder's binding stands: which binding, how often it was made anew, and how often it was raised. */
+const POSITION = { id: ulid, incarnation: integer(1, 2 ** 40), counter: integer(1, 2 ** 52) }
+const positionShape = record(POSITION)
+export type Position = Of<typeof positionShape>
+/** As the mark outside has it. */
+export const position: (value: unknown, at: string) => Position = positionShape
+
+/** What the folder lies on, as far as it can be told; empty: it cannot. */
+const FACTS = {
+  machine: text(64, 0),
+  product: text(64, 0),
+  fileSystem: text(64, 0),
+  folder: text(4_200, 0),
+}
+const factsShape = record(FACTS)
+export type Facts = Of<typeof factsShape>
+
+/** `meta/binding`: what the mark outside the folder is held against (node/binding/judge.ts). */
+const bindingShape = record({ ...POSITION, ...FACTS })
+export type Binding = Of<typeof bindingShape>
+const bindingRecord = codec('binding', bindingShape, 8_192)
+const BINDING = key('meta', 'binding')
+export const bindingOp = (binding: Binding): Op => ({
+  kind: 'put',
+  key: BINDING,
+  value: bindingRecord.encode(binding),
+})
+
+/** Undefined in a folder that was never bound. */
+export function bindingIn(store: Pick<Store, 'recovered'>): Binding | undefined {
+  const [found] = store.recovered(BINDING)
+  return found === undefined ? undefined : bindingRecord.decode(found[1])
+}
+
+/**
+ * `meta/replaced`: the folder was taken up again by `peer replace`. No state of a group that is older than its `floors`
+ * places anything here: it may be from before what the folder has forgotten. 0: not known yet, so none does.
+ */
+const replacedShape = record({
+  incarnation: integer(1, 2 ** 40),
+  atMs: integer(0, 2 ** 48),
+  floors: record({ mesh: integer(0, 2 ** 52), site: integer(0, 2 ** 52) }),
+  /** Whether the VMs of which a move was under way then are among the doubted ones. */
+  moves: oneOf('unknown', 'doubted'),
+})
+export type Replaced = Of<typeof replacedShape>
+const replacedRecord = codec('replaced', replacedShape)
+const REPLACED = key('meta', 'replaced')
+export const replacedOp = (replaced: Replaced): Op => ({
+  kind: 'put',
+  key: REPLACED,
+  value: replacedRecord.encode(replaced),
+})
+export function replacedIn(store: Pick<Store, 'recovered'>): Replaced | undefined {
+  const [found] = store.recovered(REPLACED)
+  return found === undefined ? undefined : replacedRecord.decode(found[1])
+}
+
+/** `doubt/<vm>`: the grant for it came with a folder that was replaced, and its group has not confirmed it since. */
+export const doubtOp = (vm: string): Op => ({ kind: 'put', key: key('doubt', vm), value: new Uint8Array() })
+export const noDoubtOp = (vm: string): Op => ({ kind: 'del', key: key('doubt', vm) })
+export const doubtedIn = (store: Pick<Store, 'recovered'>): string[] =>
+  store.recovered(key('doubt')).map(([at]) => at.slice(key('doubt').length))

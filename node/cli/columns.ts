@@ -3,6 +3,7 @@
  * text for people. Schemas are views.ts's; this is only their face.
  */
 import { printGeneration } from '../../protocols/epoch.ts'
+import type { Replacement } from '../binding/replacing.ts'
 import type { Begun } from '../offline.ts'
 import type {
   GroupView,
@@ -259,6 +260,11 @@ export const VIEWS: Readonly<Record<string, View>> = {
             .map(({ group, rivals }) => `${group}: ${rivals}`)
             .join('; ') || 'none',
       },
+      {
+        key: 'data-folder',
+        value: (v) => v.folder.state,
+        text: (v) => (v.folder.why === '' ? v.folder.state : `${v.folder.state}: ${v.folder.why}`),
+      },
       { key: 'driver', value: (v) => v.driver },
       { key: 'http', value: (v) => v.http, text: (v) => v.http || 'off' },
       { key: 'up-for', value: (v) => v.uptimeMs, text: (v) => humanDuration(v.uptimeMs) },
@@ -398,6 +404,16 @@ export const VIEWS: Readonly<Record<string, View>> = {
       { key: 'index', value: (v) => v.index },
       { key: 'voter', value: (v) => v.peer },
       { key: 'lost', value: (v) => list(v.lost) },
+    ],
+  }),
+  'peer-replacement': view<Replacement>({
+    name: ({ peer }) => peer,
+    columns: [
+      { key: 'peer', value: (v) => v.peer },
+      { key: 'incarnation', value: (v) => v.incarnation },
+      { key: 'refused-because', value: (v) => v.why, text: (v) => v.why || 'it is not' },
+      { key: 'logs', value: (v) => list(v.groups.map(({ group, fate }) => `${group}: ${fate}`)) },
+      { key: 'vms', value: (v) => list(v.vms) },
     ],
   }),
   'peer-removal': view<RemovalView>({

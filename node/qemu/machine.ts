@@ -19,7 +19,7 @@ import {
   PROBING,
 } from '../hypervisor.ts'
 import { answer } from './answer.ts'
-import { commandLine, type Accelerator } from './command-line.ts'
+import { commandLine, type Accelerator, uuidOf } from './command-line.ts'
 import { dropGroup, makeGroup } from './control-group.ts'
 import { Guest } from './guest.ts'
 import { failure, startKeeper } from './keeper.ts'
@@ -38,7 +38,7 @@ import {
   type MachineRecord,
 } from './machine-folder.ts'
 import { machineFiles } from './machine-files.ts'
-import { isAlive, usageOf } from './process.ts'
+import { isAlive, processWith, usageOf } from './process.ts'
 import { probe, type Probed } from './probe.ts'
 import { missing } from './tools.ts'
 
@@ -160,6 +160,12 @@ class Machines {
       await mkdir(folder.path, { recursive: true, mode: 0o700 })
       // Free: whatever ran here is gone, to its keeper, and what an earlier life began will not start.
       if (!(await revokePermit(folder, LOCK_SECONDS))) throw running(name, 'started')
+      // A data folder that was put back or copied may know nothing of a guest that its peer started: the lock is another.
+      const stray = await processWith(['-uuid', uuidOf(vm)])
+      if (stray !== undefined) {
+        const why = `process ${stray} of this host is a guest of it that this data folder does not know: it has to end first`
+        throw new GodwitError({ code: 'HYPERVISOR', vm: name, why })
+      }
       const newest = await newestEpoch(folder)
       if (newest !== undefined && compareEpochs(newest, epoch) > 0)
         throw new GodwitError({

@@ -1,5 +1,5 @@
 /** Processes of this host as /proc shows them. A pid alone names nobody: it is used again. */
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 
 export type ProcessId = {
   readonly pid: number
@@ -23,6 +23,20 @@ export async function isAlive({ pid, startTime }: ProcessId): Promise<boolean> {
   if (stat === undefined) return false
   const fields = statFields(stat)
   return Number(fields[19]) === startTime && fields[0] !== 'Z' && fields[0] !== 'X'
+}
+
+/**
+ * A process whose command line has `words` one after the other. Whose folder names it, and whether any does, does not
+ * matter: that is what it is for.
+ */
+export async function processWith(words: readonly string[]): Promise<number | undefined> {
+  const wanted = `\0${words.join('\0')}\0`
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    const line = await read(`/proc/${name}/cmdline`)
+    if (line?.includes(wanted) === true) return Number(name)
+  }
+  return undefined
 }
 
 export type ProcessUsage = {

@@ -65,13 +65,7 @@ export class Vms {
 
   /** Finds the guests that are running already, then begins to reconcile; `done` once it has. */
   start(done: () => void): void {
-    this.#ports.hypervisor.inspect((outcome) => {
-      if (outcome.ok) {
-        for (const machine of outcome.value) {
-          this.#local(machine.vm).machine = machine
-          this.#note(machine.vm, 'adopted', `found ${machine.state} under ${printEpoch(machine.epoch)}`)
-        }
-      }
+    this.find(() => {
       this.#ready = true
       const look = (): void => {
         if (this.#stopped) return
@@ -79,6 +73,17 @@ export class Vms {
         this.#timer = this.#ports.clock.after(LOOK_MS, look)
       }
       look()
+      done()
+    })
+  }
+
+  /** Finds the guests that are running already, and leaves it at that. */
+  find(done: () => void): void {
+    this.#ports.hypervisor.inspect((outcome) => {
+      for (const machine of outcome.ok ? outcome.value : []) {
+        this.#local(machine.vm).machine = machine
+        this.#note(machine.vm, 'adopted', `found ${machine.state} under ${printEpoch(machine.epoch)}`)
+      }
       done()
     })
   }
@@ -92,7 +97,7 @@ export class Vms {
 
   /** Looks at every VM again; cheap when nothing changed. */
   reconcile(): void {
-    if (!this.#ready || this.#stopped) return
+    if (!this.#ready || this.#stopped || this.#around.unheard() !== undefined) return
     for (const vm of this.#around.placedHere()) {
       this.#follow(vm)
       this.#remind(vm)
@@ -113,9 +118,10 @@ export class Vms {
   view(vm: VmId): LocalView | undefined {
     const local = this.#vms.get(vm)
     if (local === undefined || (local.grant === undefined && local.machine === undefined)) return undefined
+    const why = this.#around.unheard() ?? this.#plan(local).why
     return {
       state: stateOf(local),
-      why: local.failure === undefined ? this.#plan(local).why : describeFailure(local.failure),
+      why: local.failure === undefined ? why : describeFailure(local.failure),
       epoch: local.grant?.epoch ?? local.machine?.epoch,
     }
   }
@@ -245,6 +251,7 @@ export class Vms {
 
   #advance(local: Local): void {
     if (!this.#ready || this.#stopped || local.busy !== undefined || this.#grants.isWriting(local.vm)) return
+    if (this.#around.unheard() !== undefined) return
     const nowMs = this.#ports.clock.nowMs()
     local.waitingSinceMs = waitingSince(local, this.#around, nowMs)
     const { kind, why } = this.#plan(local)

@@ -23,6 +23,10 @@ export type Surroundings = {
   agreedIndex(): number
   /** The epoch of a home elsewhere, when the mesh's group knows of one. */
   homeElsewhere(vm: VmId): Epoch | undefined
+  /** Why nothing may be begun or ended for any VM: the data folder is not to be believed, or not yet. */
+  unheard(): string | undefined
+  /** Why this VM may not be started, though this host holds a grant for it. */
+  doubt(vm: VmId): string | undefined
   /** A move has the guest in its hands. */
   moveHolds(vm: VmId): boolean
   /** How move m of the VM ended, when its log says so. */
@@ -97,6 +101,8 @@ function highest(agreed: SiteVm | undefined, elsewhere: Epoch | undefined, self:
 function waitOf(local: Local, around: Surroundings, nowMs: number): string | undefined {
   const { asked, grant, notBeforeMs, waitingSinceMs } = local
   if (grant === undefined) return undefined
+  const doubt = around.doubt(grant.vm)
+  if (doubt !== undefined) return doubt
   const spec = specOf(grant)
   const otherBoot = grant.boot !== '' && grant.boot !== around.boot
   if (otherBoot && !spec.autostart && !asked) return 'autostart is off'

@@ -8,6 +8,7 @@ export const SIMULATIONS = {
   mesh: ['mesh', '--peers', '15'],
   'disk-full': ['disk-full'],
   follow: ['follow'],
+  restore: ['restore'],
 } as const
 
 type Edit = { readonly file: string; readonly find: string; readonly replace: string }
@@ -375,6 +376,28 @@ export const PLANTED: readonly Planted[] = [
         `const kept = session.answers.get(serial - SESSION_WINDOW)`,
       ),
     ],
+  },
+  {
+    id: 'B1',
+    name: 'old-folder-believed',
+    seenIn: "any consensus store whose disk is put back from a backup (etcd's members, for one)",
+    what: 'the mark outside a data folder is not looked at',
+    by: 'restore',
+    edits: [
+      inFile(
+        'node/binding/judge.ts',
+        `if (typeof verdict === 'string') return { kind: verdict }`,
+        `if (typeof verdict === 'string' || outside.kind === 'mark') return { kind: 'bound' }`,
+      ),
+    ],
+  },
+  {
+    id: 'B2',
+    name: 'forgotten-promise',
+    seenIn: 'ours, while decision 11 was made',
+    what: 'a peer that was replaced starts a VM that it had offered to another host',
+    by: 'restore',
+    edits: [inFile('node/compose.ts', `return isSame && agreed.move === undefined`, `return isSame`)],
   },
 ]
 

@@ -73,6 +73,7 @@ async function measure(idleMs: number): Promise<Figures> {
   const env = {
     ...process.env,
     GODWIT_DATA_DIR: folder,
+    GODWIT_MARK_DIR: join(folder, 'marks'),
     GODWIT_NAME: 'bench',
     GODWIT_LISTEN: `/ip4/127.0.0.1/tcp/${port}`,
     GODWIT_MDNS: 'false',

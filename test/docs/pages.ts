@@ -114,6 +114,7 @@ ${rows.join('\n')}
 
 /** A file that says something under every key; print.test.ts has it checked as the peer would. */
 export const CONFIG_EXAMPLE = `dataDir: /var/lib/godwit
+markDir: /var/lib/godwit-marks # not backed up with dataDir, and not moved with it
 name: quay
 listen: [/ip4/0.0.0.0/tcp/4710]
 announce: [/dns4/quay.example.org/tcp/4710] # what others dial, where it is not what is listened on

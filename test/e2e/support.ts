@@ -79,6 +79,7 @@ export class Mesh {
       config,
       [
         `dataDir: ${folder}`,
+        `markDir: ${join(this.folder, 'marks')}`,
         `name: ${name}`,
         `listen: [/ip4/${address}/tcp/${ports.listen}]`,
         `joinListen: [/ip4/${address}/tcp/${ports.join}]`,
@@ -111,18 +112,27 @@ export class Mesh {
   }
 
   /** Runs a peer whose folder was prepared, until it is ready. */
-  async up(peer: Peer): Promise<void> {
+  up(peer: Peer): Promise<void> {
+    return this.#start(peer, ({ ready }) => ready)
+  }
+
+  /** The same, until it answers: one whose folder is refused does no more. */
+  open(peer: Peer): Promise<void> {
+    return this.#start(peer, () => true)
+  }
+
+  async #start(peer: Peer, isUp: (status: StatusView) => boolean): Promise<void> {
     const log = openSync(logOf(peer), 'a')
     peer.process = this.#spawn([...command(peer), 'up'], ['ignore', log, log])
     closeSync(log)
-    await until(`${peer.name} to be ready`, async () => {
+    await until(`${peer.name} to be up`, async () => {
       const { process } = peer
       if (process === undefined || hasEnded(process))
         throw new Error(
           `${peer.name} ended with ${process?.exitCode}: ${readFileSync(logOf(peer), 'utf8').slice(-2_000)}`,
         )
       const status = await this.try<StatusView>(peer, 'status')
-      return status.ok && status.value.ready
+      return status.ok && isUp(status.value)
     })
   }
 

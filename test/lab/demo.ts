@@ -235,6 +235,7 @@ function makePeer(demo: Demo, site: string, name: string, index: number): Peer {
     config,
     [
       `dataDir: ${folder}`,
+      `markDir: ${join(demo.folder, 'marks')}`,
       `name: ${name}`,
       `listen: [/ip4/${address}/tcp/${port}]`,
       `http: { listen: '127.0.0.1:${own ? 4780 : 4780 + index + 1}' }`,

@@ -3,6 +3,7 @@ import type { PeerView, RemovalView } from '../../views.ts'
 import type { Command } from '../command.ts'
 import { confirmed, DRY_RUN, YES } from '../confirm.ts'
 import type { Session } from '../session.ts'
+import { REPLACE } from './peer-offline.ts'
 
 const PEER = { name: 'peer', summary: 'name, site/name or id', complete: 'peer' } as const
 const PEER_OR_SELF = { ...PEER, summary: 'name, site/name or id; self for the one that is asked' } as const
@@ -65,6 +66,7 @@ export const PEER_COMMANDS: readonly Command[] = [
     timeout: '90s',
     run: (session) => remove(session, session.word('peer')),
   },
+  REPLACE,
 ]
 
 export const LEAVE: Command = {

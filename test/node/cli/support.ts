@@ -183,6 +183,7 @@ export const statusView: StatusView = {
   peerId: peerView.id,
   site: 'harbour',
   ready: true,
+  folder: { state: 'bound', why: '' },
   driver: 'tcg',
   uptimeMs: 61_000,
   groups: [groupView],

@@ -34,6 +34,7 @@ test('defaults work', async (t) => {
   if (!outcome.ok) return
   t.deepEqual(outcome.value.config, {
     dataDir: '/var/lib/godwit',
+    markDir: '/var/lib/godwit-marks',
     socket: '/var/lib/godwit/control.sock',
     name: 'crane-7',
     listen: ['/ip4/0.0.0.0/tcp/4710'],
@@ -53,6 +54,7 @@ test('defaults work', async (t) => {
 test('without root, folders are the user’s', async (t) => {
   const outcome = await read({ config: file('') }, {}, { root: false })
   t.is(outcome.ok && outcome.value.config.dataDir, '/home/ana/.local/share/godwit')
+  t.is(outcome.ok && outcome.value.config.markDir, '/home/ana/.local/state/godwit/marks')
   const xdg = await read({ config: file('') }, { XDG_DATA_HOME: '/data' }, { root: false })
   t.is(xdg.ok && xdg.value.config.dataDir, '/data/godwit')
 })

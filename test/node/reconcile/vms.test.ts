@@ -54,6 +54,8 @@ function host(index: number, agreed: Partial<SiteVm>) {
     placedHere: () => [record],
     agreedIndex: () => log.index,
     homeElsewhere: () => undefined,
+    unheard: () => undefined,
+    doubt: () => undefined,
     moveHolds: () => false,
     moveEnded: () => undefined,
     unmetDependency: () => undefined,
