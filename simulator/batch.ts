@@ -32,7 +32,9 @@ export async function runBatch<Job extends Range, Seed extends Report, Total>(
     reports.push(report)
     hear(report)
   }
-  const { firstSeed, seeds, threads = availableParallelism() } = job
+  const { firstSeed, seeds } = job
+  // A thread loads all of the simulator once more: not for a single seed.
+  const threads = Math.min(job.threads ?? availableParallelism(), seeds)
   const end = firstSeed + seeds
   if (threads === 1) {
     for (let seed = firstSeed; seed < end; seed++) take(runHere(kind, job, seed))
@@ -40,7 +42,7 @@ export async function runBatch<Job extends Range, Seed extends Report, Total>(
     let next = firstSeed
     const give = (): number | undefined => (next < end ? next++ : undefined)
     const work: Work = { kind: kind.name, job }
-    await Promise.all(Array.from({ length: Math.min(threads, seeds) }, () => thread(work, give, take)))
+    await Promise.all(Array.from({ length: threads }, () => thread(work, give, take)))
   }
   return kind.total(job, reports, performance.now() - started)
 }
