@@ -399,6 +399,48 @@ export const PLANTED: readonly Planted[] = [
     by: 'restore',
     edits: [inFile('node/compose.ts', `return isSame && agreed.move === undefined`, `return isSame`)],
   },
+  {
+    id: 'U1',
+    name: 'gate-by-majority',
+    seenIn: 'nobody: our own gate',
+    what: 'a feature is on as soon as most members know it',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/raising.ts`,
+        `Math.min(...progress.map((each) => (each.recentActive ? each.level : 0)))`,
+        `progress.map((each) => each.level).toSorted((a, b) => b - a)[Math.floor(progress.length / 2)] ?? 0`,
+      ),
+    ],
+  },
+  {
+    id: 'U2',
+    name: 'unreadable-entry-passed-over',
+    seenIn: 'Godwit before feature levels',
+    what: 'who meets a level that it does not know goes on behind it',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/envelope.ts`,
+        `if (asked.kind === 'feature' && asked.level > known) return`,
+        `if (asked.kind === 'feature' && known < 0) return`,
+      ),
+    ],
+  },
+  {
+    id: 'U3',
+    name: 'read-before-the-gate',
+    seenIn: 'nobody: our own gate',
+    what: 'a newer version reads what an older one drops before the group has agreed to it',
+    by: 'raft',
+    edits: [
+      inFile(
+        `${RAFT}/envelope.ts`,
+        `readable(machine.command, asked.command, envelope.level)`,
+        `readable(machine.command, asked.command)`,
+      ),
+    ],
+  },
 ]
 
 /** The source with the bug in it; undefined when the bug is not in that file. @throws Error when an edit does not apply exactly once. */

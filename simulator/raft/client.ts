@@ -9,7 +9,7 @@ import type { Random } from '../random.ts'
 import type { Group } from './group.ts'
 import type { History, Operation } from './history.ts'
 import type { Answer, Member } from './member.ts'
-import { registers } from './register.ts'
+import { type Command, registers } from './register.ts'
 import type { Setup } from './setup.ts'
 import type { Timeline } from './timeline.ts'
 
@@ -38,6 +38,8 @@ type Attempting = {
 export class Client {
   /** Operations that ended, by how they did. */
   readonly ended = { ok: 0, fail: 0, info: 0 }
+  /** Of those that failed: what the group did not have the feature for. */
+  unreadable = 0
   busy = false
   stopped = false
   readonly #group: Group
@@ -129,7 +131,7 @@ export class Client {
       (to, hear) => {
         if (operation.kind === 'get') return to.read(operation.key, hear)
         // All before it are answered, or given up for ever.
-        const command = registers.command.encode(operation)
+        const command = registers.command.encode(worded(operation))
         to.propose({ kind: 'do', session, serial, acknowledged: serial, command }, hear)
       },
       (answer) => {
@@ -139,6 +141,11 @@ export class Client {
           return end('ok', answer.value)
         }
         if (operation.kind === 'get') return again('')
+        // All copies of it get this answer.
+        if (answer?.kind === 'unreadable') {
+          this.unreadable++
+          return end('fail', undefined)
+        }
         asked.maybe = true
         if (answer?.kind === 'expired') this.#session = 0
         else if (this.#rates.retries) return again('')
@@ -184,6 +191,14 @@ export class Client {
     if (this.#dice.chance(0.3)) return { kind: 'cas', key, from, to: this.#nextValue() }
     return { kind: 'put', key, value: this.#nextValue() }
   }
+}
+
+/** Some are said in ways that came with the newest feature, whether the group has it or not. */
+function worded(operation: Exclude<Operation, { kind: 'get' }>): Command {
+  if (operation.kind === 'cas') return operation
+  const { key, value } = operation
+  if (value % 8 === 3) return { kind: 'set', key, value }
+  return value % 8 === 5 ? { kind: 'put', key, value, mark: value } : operation
 }
 
 /** What is there after an operation that found `found`. */

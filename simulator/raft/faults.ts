@@ -379,13 +379,14 @@ const rows = [
   },
   {
     name: 'upgrade',
-    what: 'a host restarts with a newer or an older version; what goes between versions goes through the codec',
+    what: 'a host restarts with a newer version, or is rolled back to the one before',
     everySeconds: [5, 60],
     strike(stage, dice) {
-      const host = aVictim(stage, dice)
+      const older = stage.hosts.filter(({ up, version }) => up && version === 1)
+      const host = older.length > 0 && dice.chance(0.7) ? dice.pick(older) : aVictim(stage, dice)
       if (host === undefined) return undefined
       const said = crashFor(stage, host, false, seconds(dice, 1))
-      host.version = 1 - host.version
+      host.version = host.version === 0 ? 1 : 0
       return `${said}, then version ${host.version}`
     },
   },

@@ -4,6 +4,7 @@ import { memberOf, type MemberId, peerOf } from '../../protocols/raft/member.ts'
 import { describe, message as codec, type Message } from '../../protocols/raft/messages.ts'
 import { membersOf } from '../../protocols/raft/configuration.ts'
 import { Checks } from './checkers/checks.ts'
+import { FeatureChecks } from './checkers/features.ts'
 import { newTruth, type Truth } from './checkers/truth.ts'
 import { configurations, hasQuorum } from './atlas.ts'
 import { Member } from './member.ts'
@@ -27,6 +28,7 @@ export class Group {
   readonly setup: Setup
   readonly truth: Truth = newTruth()
   readonly checks: Checks
+  readonly features = new FeatureChecks()
   /** All that ever were, by id; a member whose log is lost stays, marked as gone. */
   readonly members = new Map<MemberId, Member>()
   /** Whose data may be damaged at their next start; they count as lost from the moment of the fault. */
@@ -146,6 +148,7 @@ export class Group {
   /** A message leaves. */
   post(from: Member, message: Message): void {
     this.checks.sent(from, message)
+    this.features.sent(message)
     from.sends(message)
     this.trace?.sent(from, message)
     const to = this.#world.hosts[Number(peerOf(message.to))]

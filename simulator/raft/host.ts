@@ -24,8 +24,9 @@ export class Host {
   life = 0
   /** How its wall clock differs from true time. */
   wallOffsetMs = 0
-  /** 0: the current version of messages and records; 1: the one before. */
-  version = 0
+  /** 0: this version; 1: the one before (version.ts). Takes effect at a restart. */
+  version: 0 | 1 = 0
+  preVote = true
   readonly #timeline: Timeline
   readonly #tickUs: number
   /** Of its clock against true time. */

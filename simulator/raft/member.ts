@@ -3,7 +3,13 @@
  * network and time. Its promises are those of node/group.ts: a `send` with `after` leaves when that write is durable, a
  * failed write is tried again, committed entries are applied in order, each once in a life.
  */
-import { applyEntry, type Asked, envelopeCommand, type Timing } from '../../protocols/raft/envelope.ts'
+import {
+  type Applied,
+  applyEntry,
+  type Asked,
+  envelopeCommand,
+  type Timing,
+} from '../../protocols/raft/envelope.ts'
 import { emptyLog, genesis } from '../../protocols/raft/genesis.ts'
 import { type MemberId, peerOf } from '../../protocols/raft/member.ts'
 import type { Message } from '../../protocols/raft/messages.ts'
@@ -18,18 +24,24 @@ import type {
   Snapshot,
 } from '../../protocols/raft/types.ts'
 import type { Pacing } from '../../node/pacing.ts'
+import { Raising } from '../../node/raising.ts'
+import { GodwitError } from '../../protocols/errors.ts'
+import { ok } from '../../protocols/outcome.ts'
 import { random } from '../random.ts'
 import { before, type Before } from './checkers/look.ts'
 import type { Durable } from './disk.ts'
 import type { Group } from './group.ts'
 import type { Host } from './host.ts'
 import { pacingOf } from './pacing.ts'
-import { emptyState, registers, stateCodec } from './register.ts'
+import { emptyState, mixed } from './register.ts'
+import { type Version, VERSIONS } from './version.ts'
 import { Writes } from './writes.ts'
 
 /** What became of a request, as its asker may know it. */
 export type Answer =
   | { readonly kind: 'done'; readonly value: number; readonly index: number }
+  /** Done by nobody, ever: it belongs to a feature that is not on. */
+  | { readonly kind: 'unreadable' }
   /** Its session has ended, or its answer was given up: whether it was done it does not say. */
   | { readonly kind: 'expired' }
   /** Not done, for certain. */
@@ -48,11 +60,14 @@ export class Member {
   raft: Raft
   state = emptyState()
   machineIndex = 0
+  /** The level that the group is at, when its version does not know it. */
+  halted: number | undefined
   life = 0
   /** Its log is lost: whatever it had promised, nobody may count on it, and it never speaks again. */
   gone = false
   /** The product's own; only where the setup says that links are measured. */
   #pacing: Pacing | undefined
+  #raising: Raising | undefined
   /** Messages of other members heard since the term last changed. */
   heardInTerm = 0
   /** At which tick of the host the core was last told of time. */
@@ -79,7 +94,15 @@ export class Member {
   }
 
   get digest(): number {
-    return this.state.state.digest
+    return mixed(this.state.state.digest, this.state.level)
+  }
+
+  get version(): Version {
+    return VERSIONS[this.host.version]
+  }
+
+  bytes(): Uint8Array {
+    return this.version.states.encode(this.state)
   }
 
   /** What is on its disk; of a lost log, what was. */
@@ -110,8 +133,10 @@ export class Member {
   /** Lets the core begin: what it does at once, it does now. */
   begin(): void {
     this.#timing = undefined
+    this.#raising = new Raising(raisedOf(this), this.version.known)
     this.#pacing = this.group.setup.adaptive === true ? pacingOf(this) : undefined
     this.feed({ kind: 'tick' })
+    if (this.halted !== undefined) this.feed({ kind: 'halt' })
     this.#goByAgreed()
     if (this.#pacing !== undefined) this.#pace()
   }
@@ -135,6 +160,8 @@ export class Member {
         dice: random(group.setup.seed, `${group.name}/${id}/${life}`),
         ...group.setup.timing,
         ...group.setup.bounds,
+        level: this.version.known,
+        preVote: host.preVote,
       },
       recovered,
     )
@@ -177,6 +204,7 @@ export class Member {
     this.heardInTerm++
     this.#pacing?.heard(message)
     this.#step({ kind: 'message', message }, message)
+    if (message.kind === 'MsgHeartbeatResp') this.#raising?.look()
     this.host.wakeFor(this)
   }
 
@@ -198,6 +226,7 @@ export class Member {
 
   propose(asked: Asked, done: (answer: Answer) => void): void {
     if (this.#writes.failing) return done(refused('disk', this.raft.leader))
+    if (asked.kind === 'feature') this.group.features.proposes(this, asked.level)
     const token = this.#ask(done, '')
     const data = envelopeCommand.encode({ ...asked, nowMs: this.host.wallMs })
     this.feed({ kind: 'propose', proposals: [{ token, data }] })
@@ -218,7 +247,7 @@ export class Member {
     const { machineIndex } = this
     if (machineIndex <= this.#snapshotIndex || machineIndex > this.raft.log.applied) return
     this.#snapshotIndex = machineIndex
-    this.feed({ kind: 'compact', index: machineIndex, data: stateCodec.encode(this.state) })
+    this.feed({ kind: 'compact', index: machineIndex, data: this.bytes() })
   }
 
   #ask(done: (answer: Answer) => void, key: string): number {
@@ -236,13 +265,15 @@ export class Member {
       case 'store':
         return this.#writes.write(effect)
       case 'apply':
-        for (const entry of effect.entries) this.#apply(entry)
+        for (const entry of effect.entries) if (this.halted === undefined) this.#apply(entry)
+        if (this.halted !== undefined) return
         this.feed({ kind: 'applied', index: this.machineIndex })
         this.#goByAgreed()
+        this.#raising?.look()
         if (this.machineIndex - this.#snapshotIndex >= this.group.setup.snapshotEvery) this.compact()
         return
       case 'restore':
-        this.#restore(effect.snapshot)
+        if (!this.#restore(effect.snapshot)) return this.feed({ kind: 'halt' })
         this.group.checks.restored(this)
         this.#goByAgreed()
         // Whatever it had proposed below the snapshot: it cannot know what became of it.
@@ -296,21 +327,49 @@ export class Member {
     if (to !== undefined) this.feed({ kind: 'transfer', to })
   }
 
-  #restore({ index, data }: Snapshot): void {
-    this.state = data.length === 0 ? emptyState() : stateCodec.decode(data)
+  /** @returns False when its version cannot read it: the state stays, and is all that it will have in this life. */
+  #restore({ index, data }: Snapshot): boolean {
+    try {
+      this.state = data.length === 0 ? emptyState() : this.version.states.decode(data)
+    } catch (error) {
+      if (!(error instanceof GodwitError) || error.failure.code !== 'FEATURE_UNKNOWN') throw error
+      this.#halt(error.failure.level)
+      return false
+    }
+    this.halted = undefined
     this.machineIndex = index
     this.#snapshotIndex = index
+    return true
+  }
+
+  #halt(level: number): void {
+    this.halted = level
+    this.group.features.halts(this, level)
   }
 
   #apply(entry: Entry): void {
-    this.machineIndex = entry.index
-    const pending = this.#pending.get(entry.index)
-    this.#pending.delete(entry.index)
-    const answer = this.#carryOut(entry)
-    this.group.checks.applied(this, entry)
+    const { index, kind, data } = entry
+    const { level } = this.state
+    const { machine, known, takes } = this.version
+    const hasCommand = kind === 'normal' && data.length > 0
+    const applied = hasCommand ? applyEntry(this.state, machine, index, takes(data), known) : undefined
+    if (applied?.kind === 'unknown') {
+      this.#halt(applied.level)
+      return this.feed({ kind: 'halt' })
+    }
+    this.machineIndex = index
+    const { features, checks } = this.group
+    if (this.state.level > level) features.raised(this, this.state.level)
+    if (applied?.kind === 'answer' && applied.command !== undefined)
+      features.tookEffect(this, applied.command)
+    features.applied(this)
+    const pending = this.#pending.get(index)
+    this.#pending.delete(index)
+    checks.applied(this, entry)
     if (pending === undefined) return
     // Another leader's entry stands at this index: ours is in no log that counts, and never will be.
-    pending.done(pending.term === entry.term ? answer : refused('overwritten', this.raft.leader))
+    const isOurs = pending.term === entry.term
+    pending.done(isOurs ? answerOf(applied, index) : refused('overwritten', this.raft.leader))
   }
 
   /** What the group has agreed on, if it has. */
@@ -321,13 +380,25 @@ export class Member {
     this.feed({ kind: 'timing', ...timing })
     this.#pacing?.look()
   }
-
-  #carryOut({ index, kind, data }: Entry): Answer {
-    if (kind === 'configuration' || data.length === 0) return { kind: 'done', value: 0, index }
-    const applied = applyEntry(this.state, registers, index, data)
-    if (applied.kind !== 'answer' || !applied.outcome.ok) return { kind: 'expired' }
-    return { kind: 'done', value: Number(applied.outcome.value), index }
-  }
 }
+
+function answerOf(applied: Applied<unknown> | undefined, index: number): Answer {
+  if (applied === undefined) return { kind: 'done', value: 0, index }
+  if (applied.kind !== 'answer') return { kind: 'expired' }
+  if (!applied.outcome.ok) return { kind: 'unreadable' }
+  return { kind: 'done', value: Number(applied.outcome.value), index }
+}
+
+/** The product's own look at who knows what (node/raising.ts), over a simulated member instead of a peer's group. */
+const raisedOf = (member: Member): ConstructorParameters<typeof Raising>[0] => ({
+  get role() {
+    return member.raft.role
+  },
+  get level() {
+    return member.state.level
+  },
+  status: () => status(member.raft),
+  submit: (asked, done) => member.propose(asked, () => done(ok(ok(null)))),
+})
 
 const refused = (why: string, leader: MemberId): Answer => ({ kind: 'refused', why, leader })

@@ -2,6 +2,7 @@
  * The liveness phase: faults have ended, and each group has to become well: a leader, all operations decided, every member
  * up to date, no configuration left joint, and one last write answered. How long that may take says checkers/liveness.ts.
  */
+import { FEATURE_LEVEL } from '../../protocols/features.ts'
 import { SNAPSHOT_PART_BYTES } from '../../protocols/limits.ts'
 import { isVoter, membersOf } from '../../protocols/raft/configuration.ts'
 import * as logs from '../../protocols/raft/log.ts'
@@ -9,7 +10,6 @@ import { type Bounds, boundsOf } from './checkers/liveness.ts'
 import { Client, WAITS_US } from './client.ts'
 import type { Group } from './group.ts'
 import type { Member } from './member.ts'
-import { stateCodec } from './register.ts'
 import type { Simulation } from './simulation.ts'
 
 /** How often it is looked whether all is well again. */
@@ -66,7 +66,7 @@ function boundsFor({ setup }: Simulation, group: Group): Bounds {
     heartbeatUs: tickUs * most(({ raft }) => raft.timing.heartbeatTicks),
     delay: network.delay,
     disk,
-    stateBytes: most(({ state }) => stateCodec.encode(state).length),
+    stateBytes: most((member) => member.bytes().length),
     partBytes: bounds.snapshotPartBytes ?? SNAPSHOT_PART_BYTES,
     clientUs: WAITS_US,
   })
@@ -104,6 +104,9 @@ function sickness({ group, answered }: Patient): string | undefined {
   if (leader === undefined) return 'nobody leads'
   if (!answered) return 'a last write is not answered'
   const { log, configuration } = leader.raft
+  const members = membersOf(configuration).map((id) => group.members.get(id))
+  const isWhole = members.every((member) => member?.gone === false && member.host.up)
+  if (isWhole && leader.state.level !== FEATURE_LEVEL) return `it is at level ${leader.state.level}`
   if (configuration.votersOutgoing.length > 0) return 'its configuration is joint'
   if (log.commit !== logs.lastIndex(log)) return `${leader.id} has not committed all that it has`
   for (const id of membersOf(configuration)) {
@@ -111,6 +114,7 @@ function sickness({ group, answered }: Patient): string | undefined {
     if (member === undefined || member.gone || !member.host.up) continue
     if (member.raft.leader !== leader.id) return `${id} follows ${member.raft.leader || 'nobody'}`
     if (member.machineIndex !== log.commit) return `${id} is at ${member.machineIndex} of ${log.commit}`
+    if (member.halted !== undefined) return `${id} is halted at level ${member.halted}`
     if (member.digest !== leader.digest) return `${id} has another state`
   }
   return undefined

@@ -85,6 +85,8 @@ function reportOf(simulation: Simulation, why: string, cpuMs: number): RaftRepor
       leaderMs: Math.round((recovery?.leaderUs ?? 0) / 1_000),
       wellMs: Math.round((recovery?.wellUs ?? 0) / 1_000),
       unjudged,
+      featured: groups.reduce((total, { features }) => total + features.used, 0),
+      halted: groups.reduce((total, { features }) => total + features.halted, 0),
     },
     figures: { ...simulation.figures },
   }

@@ -95,6 +95,12 @@ export class Script {
     this.after(forSeconds * SECOND, () => this.simulation.start(host))
   }
 
+  /** Stops the host, for a second, to begin again with what `change` makes of it. */
+  reinstall(host: Host, change: (host: Host) => void): void {
+    this.crash(host, 1)
+    change(host)
+  }
+
   /** Leaders that were elected since `seconds`. */
   electedSince(seconds: number): number {
     return this.group.elected.filter(({ atUs }) => atUs >= seconds * SECOND).length

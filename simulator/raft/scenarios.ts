@@ -2,10 +2,11 @@
 import { type RaftScenario, setupFor } from './scenario.ts'
 import { JEPSEN } from './scenarios/jepsen.ts'
 import { PARTIAL } from './scenarios/partial.ts'
+import { UPGRADE } from './scenarios/upgrade.ts'
 import { WAN } from './scenarios/wan.ts'
 import { drawn, type Setup } from './setup.ts'
 
-export const SCENARIOS: readonly RaftScenario[] = [...JEPSEN, ...PARTIAL, ...WAN]
+export const SCENARIOS: readonly RaftScenario[] = [...JEPSEN, ...PARTIAL, ...UPGRADE, ...WAN]
 
 /** Virtual minutes of a swarm seed unless told. */
 const MINUTES = 2

@@ -57,6 +57,8 @@ export type Setup = {
   readonly adaptive?: boolean
   /** Every message through the codec; else only those between hosts of different versions. */
   readonly codec: boolean
+  /** All hosts begin with the version of before. */
+  readonly olderAtFirst?: boolean
   readonly faults: readonly PlannedFault[]
   /** Faults strike until then; afterwards all that is left has to become well. */
   readonly safetyUs: number
@@ -90,7 +92,7 @@ export function drawn(seed: number, minutes: number): Setup {
   const electionUs = 3 * (2 * (network.delay.minUs + 2 * network.delay.meanUs) + disk.minUs + 2 * disk.meanUs)
   const electionTicks = Math.max(dice.pick([8, 20, 50, 100]), Math.ceil(electionUs / tickUs))
   const heartbeatTicks = Math.max(1, Math.floor(electionTicks / dice.pick([4, 5, 10])))
-  return {
+  const world: Setup = {
     seed,
     hosts,
     groups,
@@ -114,6 +116,9 @@ export function drawn(seed: number, minutes: number): Setup {
     faults: drawnFaults(dice, safetyUs),
     safetyUs,
   }
+  // Of dice of its own: whatever else a seed is, it stays.
+  const isUpgraded = world.faults.some(({ fault }) => fault === 'upgrade')
+  return { ...world, olderAtFirst: isUpgraded && random(seed, 'versions').chance(0.6) }
 }
 
 /** A quiet world with one group: what a scenario begins from. */

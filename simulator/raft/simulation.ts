@@ -54,7 +54,9 @@ export class Simulation {
     this.network = new RaftNetwork(timeline, random(seed, 'network'), network)
     this.hosts = Array.from({ length: setup.hosts }, (_, number) => {
       const sim = new RaftDisk(timeline, random(seed, `disk ${number}`), { ...disk })
-      return new Host(number, timeline, sim, tickUs, this.#dice.below(tickUs))
+      const host = new Host(number, timeline, sim, tickUs, this.#dice.below(tickUs))
+      host.version = setup.olderAtFirst === true ? 1 : 0
+      return host
     })
     const say = (line: () => string): void => this.say(line)
     const world: Surroundings = { setup, timeline, network: this.network, hosts: this.hosts, say }
@@ -152,6 +154,12 @@ export class Simulation {
     for (const member of host.members.values()) member.group.restart(member)
   }
 
+  /** It stops, and the version takes effect with its next start. */
+  install(host: Host, version: Host['version']): void {
+    if (host.up) this.crash(host, false)
+    host.version = version
+  }
+
   #stage(): Stage {
     const { hosts, groups, network, timeline, setup } = this
     return {
@@ -200,6 +208,8 @@ export class Simulation {
       host.disk.calm(this.setup.disk)
       host.setRate(1)
       host.resume(true)
+      // Whoever was upgraded in part is upgraded in full.
+      if (host.version !== 0) this.install(host, 0)
       this.start(host)
     }
   }

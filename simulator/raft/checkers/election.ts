@@ -99,7 +99,7 @@ export const ELECTION: readonly Checker[] = [
         if (term === m.before.term) return
         if (message?.kind === 'MsgPreVote') broken(`${m.id} went to term ${term} by a pre-vote`)
         const alone = isSoleVoter(configuration, m.id) || isSoleVoter(m.before.configuration, m.id)
-        if (m.heardInTerm === 0 && !alone)
+        if (m.heardInTerm === 0 && !alone && m.raft.config.preVote !== false)
           broken(`${m.id} went to term ${term}, and has heard nobody since ${m.before.term}`)
       },
     }),
