@@ -295,6 +295,13 @@ function saveSnapshot(context: Context, which: GroupName, path: string, done: Do
   })
 }
 
+/** Groups of this peer's in which another is the only one to vote. */
+export const soleVotesOf = ({ agreement }: Context, peer: PeerId): string[] =>
+  (['mesh', 'site'] as const).flatMap((which) => {
+    const { configuration } = agreement[which].status()
+    return votersOf(configuration).map(peerOf).join() === peer ? [agreement[which].name] : []
+  })
+
 /** Groups of this peer's in which another votes. */
 export function votesOf({ agreement }: Context, peer: PeerId): string[] {
   return (['mesh', 'site'] as const).flatMap((which) => {

@@ -306,7 +306,8 @@ function want(
 ): void {
   const { agreement, moves, ports, vms, config } = context
   const move = moves.inHand(vm.id)
-  if (move !== undefined) refuse({ code: 'BUSY', vm: vm.name, by: `move ${move}` })
+  const cancelling = moves.cancelling(vm.id)
+  if (move !== cancelling) refuse({ code: 'BUSY', vm: vm.name, by: `move ${move}` })
   const mark = { command: wanted === 'running' ? 'vm start' : 'vm stop' }
   settling.set(vm.id, mark)
   const done: Done<VmView> = (outcome) => {
@@ -314,7 +315,8 @@ function want(
     answer(outcome)
   }
   const here = vm.host === config.identity.peer
-  agreement.proposeSite({ kind: 'vm-want', vm: vm.id, wanted, kill }, (outcome) => {
+  const command = { kind: 'vm-want', vm: vm.id, wanted, kill, ...(cancelling && { cancelling }) } as const
+  agreement.proposeSite(command, (outcome) => {
     if (!outcome.ok) return done(outcome)
     vms.asked(vm.id)
     const endMs = ports.clock.nowMs() + SETTLE_MS
@@ -325,7 +327,10 @@ function want(
       heard ||= agreed === undefined || agreed.wanted === wanted
       if (agreed === undefined) return done(failed({ code: 'NOT_FOUND', what: 'vm', name: vm.name }))
       const view = showVm(context, agreed)
-      if (heard && (view.state === wanted || !here)) return done(ok(view))
+      // Under the mark of a move that is being cancelled a guest that is off shows as moving.
+      const isOff =
+        cancelling !== undefined && wanted === 'stopped' && view.state === 'moving' && !vms.runs(vm.id)
+      if (heard && (view.state === wanted || isOff || !here)) return done(ok(view))
       if (heard && agreed.wanted !== wanted)
         return done(
           failed({ code: 'BUSY', vm: vm.name, by: `a later command: it is wanted ${agreed.wanted}` }),

@@ -12,7 +12,7 @@ import type { PeerId } from '../protocols/ids.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { peersOfSite } from './catalog/mesh.ts'
 import type { Context } from './context.ts'
-import { votesOf } from './groups.ts'
+import { soleVotesOf, votesOf } from './groups.ts'
 import { findPeer, type FoundPeer, nameOfPeer } from './lookup.ts'
 import { showPeer } from './show.ts'
 import type { Params } from './operations.ts'
@@ -25,7 +25,7 @@ const ASK_MS = 2_000
 /** Orphans that an answer names. */
 const NAMED_MAX = 256
 
-type Votes = { readonly votes: string[] }
+type Votes = { readonly votes: string[]; readonly sole?: string[] }
 type Lives = { readonly vms: string[] }
 
 export function leavingHandlers(context: () => Context): Record<string, unknown> {
@@ -41,7 +41,7 @@ export function leavingHandlers(context: () => Context): Record<string, unknown>
     },
     /** Between peers: what only the peers of a site know of one of theirs. */
     'peer.votes': ({ name }: { name: string }, done: Done<unknown>) =>
-      done(ok({ votes: votesOf(context(), name) } satisfies Votes)),
+      done(ok({ votes: votesOf(context(), name), sole: soleVotesOf(context(), name) } satisfies Votes)),
     'peer.lives': ({ name }: { name: string }, done: Done<unknown>) =>
       done(ok({ vms: vmsOn(context(), name) } satisfies Lives)),
   }
@@ -146,21 +146,20 @@ function remove(
   { force, dryRun }: Params<'peer.remove'>,
   done: Done<RemovalView>,
 ): void {
-  const { agreement, ports } = context
+  const { ports } = context
   if (vms.length > 0 && !force) {
     return done(failed({ code: 'PEER_IN_USE', peer: peer.name, vms: vms.slice(0, NAMED_MAX) }))
   }
-  const view = { peer: peer.name, peerId: peer.id, orphans: vms.slice(0, NAMED_MAX) }
+  if (force) {
+    return solelyHeld(context, peer, (leaderless) => {
+      const view = { peer: peer.name, peerId: peer.id, orphans: vms.slice(0, NAMED_MAX), leaderless }
+      if (dryRun) done(ok(view))
+      else endAdmission(context, peer, vms, view, done)
+    })
+  }
+  const view = { peer: peer.name, peerId: peer.id, orphans: vms.slice(0, NAMED_MAX), leaderless: [] }
   if (dryRun) return done(ok(view))
-  const end = (): void =>
-    agreement.proposeMesh(
-      { kind: 'peer-remove', peer: peer.id, nowMs: ports.clock.wallMs(), orphans: vms.length },
-      (outcome) => {
-        if (outcome.ok && peer.id === ports.transport.self) context.left()
-        done(outcome.ok ? ok(view) : outcome)
-      },
-    )
-  if (force) return end()
+  const end = (): void => endAdmission(context, peer, vms, view, done)
   votesHeld(context, peer, (groups) => {
     if (groups.length === 0) return end()
     const inSight = peer.id === ports.transport.self || ports.transport.connected().includes(peer.id)
@@ -170,4 +169,34 @@ function remove(
     }
     drain(context, peer, true, (outcome) => (outcome.ok ? end() : done(outcome)))
   })
+}
+
+function endAdmission(
+  context: Context,
+  peer: FoundPeer,
+  vms: readonly string[],
+  view: RemovalView,
+  done: Done<RemovalView>,
+): void {
+  const { agreement, ports } = context
+  agreement.proposeMesh(
+    { kind: 'peer-remove', peer: peer.id, nowMs: ports.clock.wallMs(), orphans: vms.length },
+    (outcome) => {
+      if (outcome.ok && peer.id === ports.transport.self) context.left()
+      done(outcome.ok ? ok(view) : outcome)
+    },
+  )
+}
+
+/** Groups with other peers in which a peer is the only voter, as far as anybody in sight can tell: without it they stand still. */
+function solelyHeld(context: Context, peer: FoundPeer, done: (groups: string[]) => void): void {
+  const { agreement, config } = context
+  const others = peersOfSite(agreement.mesh.state, peer.siteId).length > 1
+  const held = (groups: readonly string[]): string[] =>
+    [...new Set(groups)].filter((group) => group === 'mesh' || others)
+  const here = soleVotesOf(context, peer.id)
+  if (!others || peer.siteId === config.identity.site) return done(held(here))
+  atSiteOf<Votes>(context, peer, 'peer.votes', (outcome) =>
+    done(held([...here, ...(outcome.ok ? (outcome.value.sole ?? []) : [])])),
+  )
 }

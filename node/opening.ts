@@ -122,10 +122,16 @@ function damaged<State, Command>(
   const generation = remains?.owner.generation ?? generationOf(store, group)
   const then =
     remains === undefined
-      ? 'it comes back empty, and is filled by the others'
+      ? `it comes back empty, and is filled by the others; if nobody else votes in it: ${without(group)}`
       : `it decided alone, and its newest entries are lost: godwit raft recover --group ${group}`
   return begun(terms, generation, aside, { how: 'quarantined', why: `${why}; ${then}` })
 }
+
+/** What is left to an operator when the only log of a group is gone, and the copy of its state too. */
+const without = (group: string): string =>
+  group === 'mesh'
+    ? 'godwit raft snapshot restore FILE'
+    : `godwit raft recover --group ${group} on a peer of another site that has a copy (raft list), or raft snapshot restore FILE`
 
 /** The newest state that a group's log on this peer can lead to; undefined when there is none, or it is damaged. */
 export function recoveredState<State, Command>(

@@ -204,6 +204,11 @@ export const removalView = z.object({
   peer: z.string(),
   peerId: z.string(),
   orphans: z.array(z.string()).describe('VMs that stay on it, and are nobody else’s'),
+  leaderless: z
+    .array(z.string())
+    .describe(
+      'groups in which nobody else votes: they agree on nothing until they are recovered on another peer',
+    ),
 })
 
 export const tokenView = z.object({

@@ -284,7 +284,7 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     retry: true,
     exit: 4,
     say: (f) => `${f.vm} is in the hands of ${f.by}`,
-    next: () => 'godwit job list',
+    next: () => 'godwit job list; a move ends by godwit job cancel JOB',
   },
   NOT_GRANTED: { retry: false, exit: 4, say: (f) => `${f.vm} may not run here: ${f.why}` },
   ILLEGAL_STATE: { retry: false, exit: 4, say: (f) => `${f.vm} is ${f.state}; it cannot be ${f.wanted}` },

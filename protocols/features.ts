@@ -52,6 +52,7 @@ export const STAGGERED_ELECTIONS = 1
 export const SITE_COPIES = 2
 export const SITE_GENERATIONS = 3
 export const FORCED_CANCELS = 4
+export const STOPS_WHILE_CANCELLING = 5
 
 /** docs/PROTOCOLS.md is printed from this table. */
 export const FEATURES: readonly Feature[] = [
@@ -78,6 +79,12 @@ export const FEATURES: readonly Feature[] = [
     name: 'forced cancels',
     gates: 'field `force` of `move-cancel` and `vm-move-cancel`, command `vm-raise` of a site group',
     until: 'a move whose destination is gone for good after a recovery is not cancelled',
+  },
+  {
+    level: STOPS_WHILE_CANCELLING,
+    name: 'stops while a move is being cancelled',
+    gates: 'field `cancelling` of `vm-want`',
+    until: 'a VM starts and stops again once the cancel of its move is agreed on',
   },
 ]
 

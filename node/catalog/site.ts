@@ -17,7 +17,7 @@ import {
   nextPlacement,
 } from '../../protocols/epoch.ts'
 import type { Failure } from '../../protocols/errors.ts'
-import { FORCED_CANCELS, SITE_COPIES } from '../../protocols/features.ts'
+import { FORCED_CANCELS, SITE_COPIES, STOPS_WHILE_CANCELLING } from '../../protocols/features.ts'
 import { imageId, name, type PeerId, peerId, siteId, ulid, vmId } from '../../protocols/ids.ts'
 import {
   COMMAND_BYTES_MAX,
@@ -70,7 +70,13 @@ const commandShape = tagged({
   }),
   /** The decision, host included; the question never enters the log. */
   'vm-create': record({ vm: vmId, name, spec, disks, host: peerId, wanted }),
-  'vm-want': record({ vm: vmId, wanted, kill: boolean }),
+  'vm-want': record({
+    vm: vmId,
+    wanted,
+    kill: boolean,
+    /** The move that its source has in hand to cancel: that stops nobody. Was it taken before, the VM left with what was wanted. */
+    cancelling: since(STOPS_WHILE_CANCELLING, optional(ulid)),
+  }),
   'vm-delete': record({ vm: vmId }),
   /** The holder's word that guest, disks and grant are gone. */
   'vm-gone': record({ vm: vmId, epoch }),
@@ -224,7 +230,7 @@ function change(state: SiteState, command: ChangeCommand): Outcome<Epoch | undef
     case 'vm-want':
       if (vm.deleting)
         return failed({ code: 'ILLEGAL_STATE', vm: vm.name, state: 'being deleted', wanted: command.wanted })
-      if (vm.move !== undefined) return failed(busy(vm))
+      if (vm.move !== undefined && vm.move.m !== command.cancelling) return failed(busy(vm))
       vm.wanted = command.wanted
       vm.kill = command.kill
       return ok(vm.epoch)

@@ -421,6 +421,7 @@ export const VIEWS: Readonly<Record<string, View>> = {
     columns: [
       { key: 'peer', value: (v) => v.peer },
       { key: 'orphans', value: (v) => list(v.orphans) },
+      { key: 'leaderless', value: (v) => list(v.leaderless) },
       { key: 'id', value: (v) => v.peerId },
     ],
   }),

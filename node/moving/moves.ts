@@ -70,6 +70,12 @@ export class Moves {
     return undefined
   }
 
+  /** The move of a VM that this host has begun to cancel, cut off as it may be: the guest is in nobody's hands. */
+  cancelling(vm: string): string | undefined {
+    const m = this.inHand(vm)
+    return m !== undefined && this.#out.get(m)?.source.phase === 'cancelling' ? m : undefined
+  }
+
   ended(vm: string, m: string): 'taken' | 'cancelled' | undefined {
     return endOf(this.#around, vm, m)
   }

@@ -52,6 +52,43 @@ test('its host refuses a stop while a move is in hand, and does not forget it in
   t.is(mesh.whereRuns(id).length, 1)
 })
 
+// The only voter of a site of two was removed by force, and nobody said that its group would agree on nothing from then on.
+test('who removes the only voter of a group by force is told which group that is, from its own site and from another', (t) => {
+  const mesh = new Mesh()
+  mesh.running('web', 'aa-1')
+  const params = { name: 'aa-1', force: true, dryRun: true }
+  for (const at of ['aa-2', 'bb-1']) {
+    const told = mesh.value<{ orphans: string[]; leaderless: string[] }>(at, 'peer.remove', params)
+    t.true(told.leaderless.includes('site/aa'), at)
+    t.deepEqual(told.orphans, ['web'])
+  }
+  t.deepEqual(
+    mesh.value<{ leaderless: string[] }>('aa-2', 'peer.remove', { ...params, name: 'aa-2' }).leaderless,
+    [],
+  )
+})
+
+// Its host was cut off with the VM marked as moving: the cancel waits for the mesh's log, and until then nobody could stop the guest.
+test('a guest whose move is being cancelled, cut off, is stopped by its own host, and stays so', (t) => {
+  const mesh = new Mesh()
+  const id = mesh.running('web', 'bb-2')
+  const job = mesh.move('bb-2', 'web', 'aa')
+  mesh.until('it is marked', () => mesh.vm('bb-2', id)?.move !== undefined)
+  mesh.cluster.network.cutSite('aa')
+  t.is(mesh.vm('bb-2', id)?.move?.m, job)
+  mesh.ask('bb-2', 'job.cancel', { name: job })
+  mesh.until('it waits for the log', () => mesh.job('bb-2', job)?.phase === 'cancelling')
+  mesh.run(5_000)
+  t.deepEqual(mesh.whereRuns(id), ['bb-2'])
+  t.like(mesh.answer('bb-2', 'vm.stop', { name: 'web', kill: true }), { ok: true })
+  t.deepEqual(mesh.whereRuns(id), [])
+  mesh.cluster.network.heal()
+  mesh.until('the move has ended', () => mesh.job('bb-2', job)?.state !== 'running')
+  mesh.run(10_000)
+  t.deepEqual(mesh.whereRuns(id), [])
+  t.like(mesh.vm('bb-2', id), { wanted: 'stopped', move: undefined })
+})
+
 // Peers of the site that do not see the VM's host take a stop too, and know of no move before its mark.
 test('a stop acknowledged elsewhere before the mark is carried out: the move is refused as stale', (t) => {
   const mesh = new Mesh([

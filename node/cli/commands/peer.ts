@@ -113,9 +113,13 @@ async function remove(session: Session, name: string): Promise<number> {
   if (!(await confirmed(session, command, question))) return 1
   const answered = await session.ask('peer.remove', params)
   await session.show('peer-removal', answered)
-  const { orphans, peer } = answered.value as RemovalView
+  const { leaderless, orphans, peer } = answered.value as RemovalView
   if (orphans.length > 0)
     session.note(`warning: these VMs stay on ${peer}, and nowhere else: ${orphans.join(', ')}`)
+  for (const group of leaderless)
+    session.note(
+      `warning: nobody else votes in ${group}; it agrees on nothing until: godwit raft recover --group ${group}, on one of its other peers`,
+    )
   session.note(
     own
       ? 'this peer stops now; its folder keeps grants and disks. To come back: godwit join'

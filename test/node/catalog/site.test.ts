@@ -118,6 +118,13 @@ const rules: [rule: string, before: SiteCommand[], command: SiteCommand, answer:
   ['moves nowhere when it is there', placed, move(m, here, a), 'MOVE_REFUSED'],
   ['moves a VM once at a time', [...placed, move()], move(later), 'BUSY'],
   ['starts and stops nothing that moves', [...placed, move()], want('stopped'), 'BUSY'],
+  [
+    'but while that is being cancelled',
+    [...placed, move()],
+    { ...want('stopped'), cancelling: m } as SiteCommand,
+    'ok',
+  ],
+  ['and no other', [...placed, move()], { ...want('stopped'), cancelling: later } as SiteCommand, 'BUSY'],
   ['deletes nothing that moves', [...placed, move()], { kind: 'vm-delete', vm: vm(1) }, 'BUSY'],
   [
     'moves nothing that is being deleted',

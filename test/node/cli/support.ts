@@ -291,7 +291,7 @@ const REPLIES: Replies = {
     path: '/tmp/x.snap',
   },
   'peer.drain': { ...peerView, draining: true },
-  'peer.remove': { peer: 'heron', peerId: farPeer.id, orphans: ['web', 'db'] },
+  'peer.remove': { peer: 'heron', peerId: farPeer.id, orphans: ['web', 'db'], leaderless: [] },
   'token.create': { token: 'gdw1-SECRET', id: tokenView.id, expiresAt: tokenView.expiresAt },
   'token.list': [tokenView],
   'token.revoke': { ...tokenView, state: 'revoked' },
