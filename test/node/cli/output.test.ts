@@ -36,7 +36,10 @@ test('tables look like this', async (t) => {
     [['raft', 'health', '-o', 'name'], 'crane\nheron\n'],
     [['raft', 'transfer', '--to', 'heron'], 'group:  mesh\nfrom:   crane\nto:     heron\nterm:   4\n'],
     [['raft', 'snapshot', 'save', '/tmp/x.snap', '-o', 'name'], '/tmp/x.snap\n'],
-    [['peer', 'remove', 'heron', '--yes'], 'peer:     heron\norphans:  web,db\nid:       12D3KooWHill1\n'],
+    [
+      ['peer', 'remove', 'heron', '--yes'],
+      'peer:        heron\norphans:     web,db\nleaderless:  -\nid:          12D3KooWHill1\n',
+    ],
     [['leave', '--dry-run', '-o', 'name'], 'heron\n'],
     [['peer', 'drain', 'self', '-o', 'name'], 'harbour/crane\n'],
     [
