@@ -24,8 +24,8 @@
  * and voting, because a majority counts logs and not states. It never stands for election, gives up a lead, and answers no
  * reads: for these one has to have applied the log. A newer version that starts on its data folder goes on at that very entry.
  * That happens to whoever was rolled back, brought in, or back, too late; and to those who follow without being members
- * (`/godwit/follow/1`): a gate does not wait for them, since any number of them may be away for months. They keep the
- * state that they have, as if they were cut off, say so, and are no source for others.
+ * (`/godwit/follow/1`, copies of other sites' logs too): a gate does not wait for them, since any number of them may be
+ * away for months. They keep the state that they have, as if they were cut off, say so, and are no source for others.
  *
  * **Rolling back** is therefore possible until the level is raised; an older version then reads all that was written. After
  * that it is halted where the `feature` entry is, or from the start if a snapshot holds it; nothing is put aside, because
