@@ -15,6 +15,8 @@ import { introduce, openMesh, openOne } from './mesh.ts'
 
 const PROTOCOL = '/godwit/test/1'
 const PATIENCE_MS = 15_000
+/** yamux's. */
+const FIRST_WINDOW_BYTES = 256 * 1024
 const text = (frame: Uint8Array): string => new TextDecoder().decode(frame)
 const frame = (said: string): Uint8Array => new TextEncoder().encode(said)
 
@@ -85,6 +87,22 @@ test.serial('frames that wait for a connection are bounded; the newest are kept'
     heard,
     Array.from({ length: SEND_QUEUE_FRAMES_MAX }, (_, n) => n + 100),
   )
+})
+
+// Goal: what an encrypter holds back comes in time. Method: four times the first window in small frames that nobody answers, as
+// many at a time as may wait.
+test.serial('small frames that are not answered use no window up', async (t) => {
+  const { networks, close } = await openMesh(2)
+  closeAfter(t, { close })
+  const [a, b] = networks as [Network, Network]
+  let heard = 0
+  b.transport.serve(PROTOCOL, { frame: () => heard++ })
+  const small = new Uint8Array(1_024)
+  const wanted = (4 * FIRST_WINDOW_BYTES) / small.length
+  for (let sent = 0; sent < wanted; await until(() => heard === sent, PATIENCE_MS))
+    for (let n = 0; n < SEND_QUEUE_FRAMES_MAX; n++, sent++)
+      a.transport.send(b.transport.self, PROTOCOL, small)
+  t.true(heard >= wanted)
 })
 
 const badBytes: [what: string, send: (stream: Stream) => void, blamed: RegExp][] = [
