@@ -75,6 +75,7 @@ export function figures(context: Context, ready: boolean, vitals: Vitals): Metri
     godwit_raft_role: groups.map(({ group, role }) => ({ group, role, value: 1 })),
     godwit_raft_has_leader: byGroup(({ leader }) => (leader === '' ? 0 : 1)),
     godwit_raft_log_damaged: byGroup(({ damaged }) => (damaged === '' ? 0 : 1)),
+    godwit_raft_log_unwritable: byGroup(({ unwritable }) => (unwritable === '' ? 0 : 1)),
     godwit_raft_feature_level: byGroup(({ level }) => level),
     godwit_raft_halted: byGroup(({ halted }) => (halted === '' ? 0 : 1)),
     godwit_event_loop_delay_seconds: [

@@ -259,12 +259,12 @@ const noTransfer = (name: string): Failure => ({
   afterMs: TRANSFER_MS,
 })
 
-/** Waits until this peer's copy holds what the leader's did when it was asked, and writes that down. */
+/** Writes down what this peer's copy holds, once that is what the leader's did when it was asked. */
 function saveSnapshot(context: Context, which: GroupName, path: string, done: Done<SnapshotView>): void {
-  const { agreement, asking, config, ports } = context
+  const { agreement, config, ports } = context
   const group = agreement[which]
-  const untilMs = ports.clock.nowMs() + TRANSFER_MS
-  const write = (): void => {
+  caughtUp(context, which, (outcome) => {
+    if (!outcome.ok) return done(outcome)
     const captured = group.capture()
     const bytes = encodeSnapshotFile({
       format: 1,
@@ -280,15 +280,20 @@ function saveSnapshot(context: Context, which: GroupName, path: string, done: Do
       const voters = votersOf(configuration).map((each) => nameOfPeer(context, peerOf(each)))
       done(ok({ group: group.name, generation, index, term, voters, bytes: bytes.length, path }))
     })
-  }
+  })
+}
+
+/** Done when this peer's copy holds what the leader's does as it is asked: all that was acknowledged before. */
+export function caughtUp({ agreement, asking, ports }: Context, which: GroupName, done: Done<void>): void {
+  const group = agreement[which]
+  const untilMs = ports.clock.nowMs() + TRANSFER_MS
   asking.here('raft.read', { group: group.name }, (outcome) => {
     if (!outcome.ok) return done(outcome)
     const { index } = outcome.value as { index: number }
     const look = (): void => {
-      if (group.appliedIndex >= index) return write()
-      if (ports.clock.nowMs() >= untilMs) {
+      if (group.appliedIndex >= index) return done(ok(undefined))
+      if (ports.clock.nowMs() >= untilMs)
         return done(failed({ code: 'TIMEOUT', what: `catching up with ${group.name}`, afterMs: TRANSFER_MS }))
-      }
       ports.clock.after(LOOK_MS, look)
     }
     look()

@@ -7,12 +7,14 @@ import type { PeerId } from '../protocols/ids.ts'
 import { newSiteId, newUlid } from '../protocols/ids.ts'
 import type { JoinHello, JoinWelcome } from '../protocols/join/messages.ts'
 import { encodeToken } from '../protocols/join/token.ts'
-import { type Done, ok } from '../protocols/outcome.ts'
+import { type Done, ok, type Outcome } from '../protocols/outcome.ts'
 import type { Admission } from './catalog/mesh.ts'
 import type { Context } from './context.ts'
 import type { Params } from './operations.ts'
 import { showTokens } from './show.ts'
+import { caughtUp } from './groups.ts'
 import { find } from './lookup.ts'
+import type { TokenView } from './views.ts'
 
 export function tokenHandlers(context: () => Context): Record<string, unknown> {
   return {
@@ -20,15 +22,33 @@ export function tokenHandlers(context: () => Context): Record<string, unknown> {
       createToken(context(), params, done),
     'token.list': (_: unknown, done: Done<unknown>) => done(ok(showTokens(context()))),
     'token.revoke': ({ name }: Params<'token.revoke'>, done: Done<unknown>) => {
-      const tokens = showTokens(context()).map((token) => ({ ...token, name: token.id, site: '' }))
-      const found = find('token', name, tokens, '')
-      if (!found.ok) return done(found)
-      const { id } = found.value
-      context().agreement.proposeMesh({ kind: 'token-revoke', id }, (outcome) =>
-        done(outcome.ok ? ok(showTokens(context()).find((token) => token.id === id)) : outcome),
-      )
+      const here = revocable(context(), name)
+      if (here.ok) return revoke(context(), here.value, done)
+      // It may have been made a moment ago, with this peer's own help: its copy follows the log.
+      caughtUp(context(), 'mesh', (outcome) => {
+        const there = outcome.ok ? revocable(context(), name) : here
+        if (!there.ok) return done(there)
+        revoke(context(), there.value, done)
+      })
     },
   }
+}
+
+const revocable = (context: Context, typed: string): Outcome<TokenView> => {
+  const tokens = showTokens(context)
+  const found = find(
+    'token',
+    typed,
+    tokens.map(({ id }) => ({ id, name: id, site: '' })),
+    '',
+  )
+  return found.ok ? ok(tokens.find(({ id }) => id === found.value.id) as TokenView) : found
+}
+
+function revoke({ agreement }: Context, token: TokenView, done: Done<unknown>): void {
+  agreement.proposeMesh({ kind: 'token-revoke', id: token.id }, (outcome) =>
+    done(outcome.ok ? ok({ ...token, state: token.state === 'open' ? 'revoked' : token.state }) : outcome),
+  )
 }
 
 function createToken(

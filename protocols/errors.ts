@@ -70,7 +70,6 @@ export type Failure =
   | { code: 'MOVE_TAKEN'; vm: string; by: string }
   // Images
   | { code: 'IMAGE_INVALID'; path: string; why: string }
-  | { code: 'IMAGE_IN_USE'; image: string; by: string }
   | { code: 'CHUNK_MISSING'; image: string; chunks: number }
   | { code: 'CHUNK_CORRUPT'; chunk: string; from: string }
   | { code: 'NO_SOURCE'; image: string; missing: number }
@@ -298,7 +297,6 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
   MOVE_CANCELLED: { retry: true, exit: 1, say: (f) => `the move of ${f.vm} was cancelled: ${f.why}` },
   MOVE_TAKEN: { retry: false, exit: 4, say: (f) => `the move of ${f.vm} was taken by ${f.by}` },
   IMAGE_INVALID: { retry: false, exit: 2, say: (f) => `${f.path} is no image that can be taken: ${f.why}` },
-  IMAGE_IN_USE: { retry: false, exit: 4, say: (f) => `image ${f.image} is used by ${f.by}` },
   CHUNK_MISSING: { retry: true, exit: 4, say: (f) => `image ${f.image} lacks ${f.chunks} chunks here` },
   CHUNK_CORRUPT: {
     retry: true,

@@ -129,3 +129,17 @@ test('a token whose door cannot open is revoked: its port was busy, and it stood
   const tokens = mesh.value<{ state: string; site: string }[]>('aa-1', 'token.list', {})
   t.deepEqual([...new Set(tokens.map(({ state }) => state))].toSorted(), ['revoked', 'used'])
 })
+
+test('a token is revoked by the peer that made it, though its copy of the log has not come as far yet', (t) => {
+  const mesh = new Mesh()
+  const { id } = mesh.value<{ id: string }>('bb-2', 'token.create', { site: 'bb', expiryMs: 600_000 })
+  const { mesh: copy } = mesh.context('bb-2').agreement
+  t.is(copy.state.tokens[id], undefined, 'it follows the log, and is behind')
+  const revoked = mesh.answer('bb-2', 'token.revoke', { name: id })
+  t.like(revoked, { ok: true, value: { id, state: 'revoked' } })
+  t.is(mesh.context('aa-1').agreement.mesh.state.tokens[id]?.state, 'revoked')
+  t.like(mesh.answer('bb-2', 'token.revoke', { name: 'nothing' }), {
+    ok: false,
+    failure: { code: 'NOT_FOUND' },
+  })
+})

@@ -2,7 +2,7 @@ import test from 'ava'
 import { METRICS, type MetricValues, render } from '../../node/metrics.ts'
 import type { Outcome } from '../../protocols/outcome.ts'
 
-const text = (values: MetricValues): Promise<Outcome<string>> =>
+const text = (values: Partial<MetricValues>): Promise<Outcome<string>> =>
   new Promise((resolve) => render(values, resolve))
 const rows = Object.entries(METRICS)
 
@@ -53,7 +53,7 @@ test('what is given is printed, with help and type; what is not given is left ou
       { state: 'alive', value: 3 },
       { state: 'lost', value: 0 },
     ],
-    godwit_transfer_bytes_total: [{ direction: 'in', value: 2 ** 40 }],
+    godwit_frames_bad_total: [{ protocol: 'raft', value: 2 ** 40 }],
     process_cpu_seconds_total: 1.5,
   })
   t.deepEqual(told, {
@@ -67,9 +67,9 @@ godwit_ready 1
 godwit_peers{state="alive"} 3
 godwit_peers{state="lost"} 0
 
-# HELP godwit_transfer_bytes_total Bytes of bulk transfers on the wire, by direction: in or out.
-# TYPE godwit_transfer_bytes_total counter
-godwit_transfer_bytes_total{direction="in"} 1099511627776
+# HELP godwit_frames_bad_total Frames received that no decoder takes.
+# TYPE godwit_frames_bad_total counter
+godwit_frames_bad_total{protocol="raft"} 1099511627776
 
 # HELP process_cpu_seconds_total CPU time that this process has used.
 # TYPE process_cpu_seconds_total counter
@@ -79,7 +79,7 @@ process_cpu_seconds_total 1.5
 })
 
 test('two scrapes do not add up, odd values are left out, labels are escaped, series are bounded', async (t) => {
-  const values: MetricValues = {
+  const values: Partial<MetricValues> = {
     process_cpu_seconds_total: -1,
     godwit_ready: Number.NaN,
     godwit_peer_up: Array.from({ length: 2_000 }, (_, index) => ({
