@@ -35,8 +35,15 @@ function between(script: Script, ms: (a: number, b: number) => number): void {
   }
 }
 
+/** Mean and 99.9th percentile of Ongaro's thesis, chapter 9: servers 30-40 ms apart, timeouts of 300-600 ms. */
+const THESIS = { oneFailed: { mean: 475, each: 1_500 }, twoFailed: { mean: 3_000, each: 3_000 } }
+
+/** Times without a leader that none of the others may be longer than, in ms. */
+type Most = { readonly mean: number; readonly each: number }
+
 /** From `seconds` on the leader dies, `times` times, and comes back: how long until there is another, each time. */
-function failover(script: Script, seconds: number, times = 1): void {
+function failover(script: Script, seconds: number, times: number, most: Most): void {
+  const found: number[] = []
   script.every(seconds, 25, times, () => {
     const old = script.leader()
     script.figure(
@@ -44,7 +51,15 @@ function failover(script: Script, seconds: number, times = 1): void {
       old.raft.timing.electionTicks * (script.simulation.setup.tickUs / MS),
     )
     script.crash(old.host, 10)
-    script.whenLed(old, (us) => script.figure('leaderless_ms', us / MS))
+    script.whenLed(old, (us) => {
+      found.push(us / MS)
+      script.figure('leaderless_ms', us / MS)
+      script.must(us / MS <= most.each, `no leader for ${us / MS} ms`)
+    })
+  })
+  script.at(seconds + 25 * times - 1, () => {
+    const mean = found.reduce((sum, ms) => sum + ms, 0) / found.length
+    script.must(found.length === times && mean <= most.mean, `${found.length} times, ${mean} ms each`)
   })
 }
 
@@ -77,7 +92,7 @@ export const WAN: readonly RaftScenario[] = [
     name: 'wan/us-5',
     summary: 'five voters 30-40 ms apart, the leader dies: how long until there is another (thesis, ch. 9)',
     world: () => wan(streams({ minUs: 30 * MS, meanUs: 0, spreadUs: 10 * MS }), 470),
-    play: (script) => failover(script, 240, 9),
+    play: (script) => failover(script, 240, 9, THESIS.oneFailed),
   },
   {
     name: 'wan/us-5-two-failed',
@@ -88,7 +103,7 @@ export const WAN: readonly RaftScenario[] = [
         const [follower] = script.followers()
         if (follower !== undefined) script.crash(follower.host, 60)
       })
-      failover(script, 240)
+      failover(script, 235, 1, THESIS.twoFailed)
     },
   },
   {
@@ -97,7 +112,7 @@ export const WAN: readonly RaftScenario[] = [
     world: () => wan(streams({ minUs: 70 * MS, meanUs: 5 * MS }), 320),
     play(script) {
       between(script, (a, b) => REGIONS[a]?.[b] ?? 100)
-      failover(script, 290)
+      failover(script, 290, 1, { mean: 3_000, each: 3_000 })
     },
   },
   {
