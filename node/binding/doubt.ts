@@ -68,10 +68,12 @@ export class Doubt {
 
   /** Called again and again. */
   look(): void {
+    const floors = this.#replaced?.floors
+    if (floors === undefined) return
+    for (const group of ['mesh', 'site'] as const) if (floors[group] === 0) this.#read(group)
+    // A leader may have answered at once.
     const replaced = this.#replaced
-    if (replaced === undefined) return
-    for (const group of ['mesh', 'site'] as const) if (replaced.floors[group] === 0) this.#read(group)
-    if (this.#unheardGroup() !== undefined) return
+    if (replaced === undefined || this.#unheardGroup() !== undefined) return
     if (replaced.moves !== 'doubted') return this.#doubtMoves(replaced)
     const confirmed = [...this.#vms].filter((vm) => this.#around.isCurrent(vm))
     if (confirmed.length === 0) return

@@ -38,7 +38,7 @@ import {
   type MachineRecord,
 } from './machine-folder.ts'
 import { machineFiles } from './machine-files.ts'
-import { isAlive, processWith, usageOf } from './process.ts'
+import { isAlive, processOf, usageOf } from './process.ts'
 import { probe, type Probed } from './probe.ts'
 import { missing } from './tools.ts'
 
@@ -161,7 +161,7 @@ class Machines {
       // Free: whatever ran here is gone, to its keeper, and what an earlier life began will not start.
       if (!(await revokePermit(folder, LOCK_SECONDS))) throw running(name, 'started')
       // A data folder that was put back or copied may know nothing of a guest that its peer started: the lock is another.
-      const stray = await processWith(['-uuid', uuidOf(vm)])
+      const stray = await processOf(PROGRAM, ['-uuid', uuidOf(vm)])
       if (stray !== undefined) {
         const why = `process ${stray} of this host is a guest of it that this data folder does not know: it has to end first`
         throw new GodwitError({ code: 'HYPERVISOR', vm: name, why })

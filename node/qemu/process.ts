@@ -1,5 +1,6 @@
 /** Processes of this host as /proc shows them. A pid alone names nobody: it is used again. */
 import { readdir, readFile } from 'node:fs/promises'
+import { basename } from 'node:path'
 
 export type ProcessId = {
   readonly pid: number
@@ -25,16 +26,15 @@ export async function isAlive({ pid, startTime }: ProcessId): Promise<boolean> {
   return Number(fields[19]) === startTime && fields[0] !== 'Z' && fields[0] !== 'X'
 }
 
-/**
- * A process whose command line has `words` one after the other. Whose folder names it, and whether any does, does not
- * matter: that is what it is for.
- */
-export async function processWith(words: readonly string[]): Promise<number | undefined> {
+/** A process of `program` whose command line has `words` one after the other, whoever started it. */
+export async function processOf(program: string, words: readonly string[]): Promise<number | undefined> {
   const wanted = `\0${words.join('\0')}\0`
   for (const name of await readdir('/proc')) {
     if (!/^\d+$/.test(name)) continue
     const line = await read(`/proc/${name}/cmdline`)
-    if (line?.includes(wanted) === true) return Number(name)
+    // Its keeper has the same words on its own.
+    const isProgram = basename(line?.split('\0', 1)[0] ?? '') === program
+    if (isProgram && line?.includes(wanted) === true) return Number(name)
   }
   return undefined
 }

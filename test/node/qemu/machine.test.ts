@@ -1,17 +1,23 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from 'ava'
+import type { Machine } from '../../../node/hypervisor.ts'
 import { openHypervisor, type QemuHypervisor } from '../../../node/qemu/machine.ts'
+import type { Outcome } from '../../../protocols/outcome.ts'
 import { contract, type Opened } from '../../contracts/hypervisor.ts'
 import { realUntil } from '../../contracts/until.ts'
 import { buildGuestImage } from '../../guest/guest.ts'
 import { folderOf } from '../../storage/folder.ts'
-import { machineConfig, vmNumber } from './machines.ts'
+import { freshVms, machineConfig } from './machines.ts'
 
 const MIB = 1024 * 1024
 
 /** Guests under TCG: their time is the host's, and no probe is needed to know that it works. */
-async function lives(t: ExecutionContext, folder: string, numbers: { next: number }): Promise<Opened> {
+async function lives(
+  t: ExecutionContext,
+  folder: string,
+  vms: { next: number; readonly id: (number: number) => string },
+): Promise<Opened> {
   const machines = join(folder, 'machines')
   const hypervisor = await openHypervisor({ folder: machines, driver: 'tcg' })
   t.teardown(() => endAll(hypervisor))
@@ -19,17 +25,17 @@ async function lives(t: ExecutionContext, folder: string, numbers: { next: numbe
     hypervisor,
     until: realUntil,
     machine: async () => {
-      const number = numbers.next++
+      const number = vms.next++
       const path = join(folder, `disk${number}.raw`)
       await buildGuestImage(path, { bytes: 4 * MIB, randomBytes: 0, seed: 1 })
-      return machineConfig({ vm: vmNumber(number), disks: [{ path, format: 'raw' }] })
+      return machineConfig({ vm: vms.id(number), disks: [{ path, format: 'raw' }] })
     },
     crashGuest: async (vm) => {
       const [, , guest] = (await readFile(join(machines, vm, 'process'), 'utf8')).split(' ')
       process.kill(Number(guest), 'SIGABRT')
     },
     end: () => hypervisor.close(),
-    reopen: () => lives(t, folder, numbers),
+    reopen: () => lives(t, folder, vms),
   }
 }
 
@@ -42,4 +48,21 @@ async function endAll(hypervisor: QemuHypervisor): Promise<void> {
   await hypervisor.close()
 }
 
-contract('the hypervisor on QEMU', async (t) => lives(t, await folderOf(t), { next: 1 }))
+test('a guest that another folder has started is not started a second time', async (t) => {
+  const vms = { next: 1, id: freshVms() }
+  const first = await lives(t, await folderOf(t), vms)
+  const second = await lives(t, await folderOf(t), vms)
+  const machine = await first.machine()
+  const start = ({ hypervisor }: Opened): Promise<Outcome<Machine>> =>
+    new Promise((resolve) => hypervisor.start(machine, resolve))
+  const started = await start(first)
+  t.true(started.ok)
+  const refused = await start(second)
+  t.like(refused, { ok: false, failure: { code: 'HYPERVISOR' } })
+  const pid = started.ok ? started.value.pid : 0
+  t.regex(JSON.stringify(refused), new RegExp(`process ${pid} of this host is a guest of it`))
+  await new Promise((resolve) => first.hypervisor.kill(machine.vm, resolve))
+  t.true((await start(second)).ok)
+})
+
+contract('the hypervisor on QEMU', async (t) => lives(t, await folderOf(t), { next: 1, id: freshVms() }))

@@ -14,22 +14,23 @@ import { realUntil } from '../../contracts/until.ts'
 import { buildGuestImage } from '../../guest/guest.ts'
 import { folderOf } from '../../storage/folder.ts'
 import { countedTo } from './counted.ts'
-import { machineConfig, vmNumber } from './machines.ts'
+import { freshVms, machineConfig } from './machines.ts'
 
 const MIB = 1024 * 1024
-const vm = vmNumber(1)
+const ids = freshVms()
+let places = 0
 
-type Place = { folder: string; machines: string; disk: string }
+type Place = { folder: string; machines: string; disk: string; vm: string }
 
 async function place(t: ExecutionContext): Promise<Place> {
   const folder = await folderOf(t)
   const disk = join(folder, 'disk.raw')
   await buildGuestImage(disk, { bytes: 4 * MIB, randomBytes: 0, seed: 1 })
-  return { folder, machines: join(folder, 'machines'), disk }
+  return { folder, machines: join(folder, 'machines'), disk, vm: ids(++places) }
 }
 
 /** A life of the peer in this process. It ends with the test, and so does the guest. */
-async function life(t: ExecutionContext, machines: string): Promise<QemuHypervisor> {
+async function life(t: ExecutionContext, machines: string, vm: string): Promise<QemuHypervisor> {
   const hypervisor = await openHypervisor({ folder: machines, driver: 'tcg' })
   t.teardown(async () => {
     await new Promise((resolve) => hypervisor.inspect(resolve))
@@ -42,7 +43,10 @@ async function life(t: ExecutionContext, machines: string): Promise<QemuHypervis
 const inspect = (hypervisor: QemuHypervisor): Promise<Machine[]> =>
   asked<Machine[]>((done) => hypervisor.inspect(done))
 
-async function startInAnotherProcess(t: ExecutionContext, { machines, disk }: Place): Promise<ChildProcess> {
+async function startInAnotherProcess(
+  t: ExecutionContext,
+  { machines, disk, vm }: Place,
+): Promise<ChildProcess> {
   const program = join(import.meta.dirname, 'peer.ts')
   const peer = spawn(process.execPath, [program, machines, disk, vm], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -55,11 +59,12 @@ async function startInAnotherProcess(t: ExecutionContext, { machines, disk }: Pl
 
 test('a peer that is killed leaves its guest alone, and the next one finds it', async (t) => {
   const where = await place(t)
+  const { vm } = where
   const peer = await startInAnotherProcess(t, where)
   peer.kill('SIGKILL')
   await once(peer, 'exit')
 
-  const hypervisor = await life(t, where.machines)
+  const hypervisor = await life(t, where.machines, vm)
   const events: MachineEvent[] = []
   hypervisor.onEvent((event) => events.push(event))
   t.like(await inspect(hypervisor), [{ vm, epoch: firstEpoch(0), state: 'running' }])
@@ -71,8 +76,8 @@ test('a peer that is killed leaves its guest alone, and the next one finds it', 
 })
 
 test('a guest dies with its keeper', async (t) => {
-  const { machines, disk } = await place(t)
-  const hypervisor = await life(t, machines)
+  const { machines, disk, vm } = await place(t)
+  const hypervisor = await life(t, machines, vm)
   const events: MachineEvent[] = []
   hypervisor.onEvent((event) => events.push(event))
   await asked<Machine>((done) =>
@@ -87,7 +92,7 @@ test('a guest dies with its keeper', async (t) => {
   t.false(await isAlive(processes.guest))
 })
 
-const record = (machines: string) => ({
+const record = (machines: string, vm: string) => ({
   version: 1 as const,
   vm,
   name: 'web',
@@ -98,15 +103,15 @@ const record = (machines: string) => ({
 })
 
 test('a start whose peer died before its keeper began never happens', async (t) => {
-  const { machines } = await place(t)
+  const { machines, vm } = await place(t)
   const folder = machineFolder(machines, vm)
-  const before = await life(t, machines)
+  const before = await life(t, machines, vm)
   await asked<Machine>((done) => before.start(machineConfig({ vm, disks: [] }), done))
   await asked<void>((done) => before.kill(vm, done))
   await before.close()
-  await writeRecord(folder, record(machines), 'token')
+  await writeRecord(folder, record(machines, vm), 'token')
 
-  const hypervisor = await life(t, machines)
+  const hypervisor = await life(t, machines, vm)
   const events: MachineEvent[] = []
   hypervisor.onEvent((event) => events.push(event))
   t.deepEqual(await inspect(hypervisor), [])
@@ -117,15 +122,15 @@ test('a start whose peer died before its keeper began never happens', async (t) 
 })
 
 test('a keeper notes how its guest ended, and lets no second one start', async (t) => {
-  const { machines } = await place(t)
+  const { machines, vm } = await place(t)
   const folder = machineFolder(machines, vm)
-  const hypervisor = await life(t, machines)
+  const hypervisor = await life(t, machines, vm)
   await new Promise((resolve) => hypervisor.start(machineConfig({ vm, disks: [] }), resolve))
   await asked<void>((done) => hypervisor.kill(vm, done))
   const keep = (token: string, script: string): ReturnType<typeof startKeeper> =>
     startKeeper({ folder, name: 'web', token, cgroup: '', program: 'sh', args: ['-c', script] })
 
-  await writeRecord(folder, record(machines), 'one')
+  await writeRecord(folder, record(machines, vm), 'one')
   const first = await keep('one', `until [ -e ${folder.path}/go ]; do sleep 0.01; done; exit 3`)
   t.true(await isAlive(first.processes.guest))
   await writeFile(folder.file('permit'), 'two\n')
@@ -138,8 +143,8 @@ test('a keeper notes how its guest ended, and lets no second one start', async (
 })
 
 test('a QEMU that does not start is told in its own words, and leaves nothing behind', async (t) => {
-  const { machines, folder } = await place(t)
-  const hypervisor = await life(t, machines)
+  const { machines, folder, vm } = await place(t)
+  const hypervisor = await life(t, machines, vm)
   const missing = join(folder, 'no-such-disk')
   const outcome = await new Promise<unknown>((resolve) =>
     hypervisor.start(machineConfig({ vm, disks: [{ path: missing, format: 'raw' }] }), resolve),
@@ -151,9 +156,9 @@ test('a QEMU that does not start is told in its own words, and leaves nothing be
 })
 
 test('a folder whose path is too long for a socket still runs its guest', async (t) => {
-  const { folder, disk } = await place(t)
+  const { folder, disk, vm } = await place(t)
   const machines = join(folder, 'm'.repeat(90))
-  const hypervisor = await life(t, machines)
+  const hypervisor = await life(t, machines, vm)
   await asked<Machine>((done) =>
     hypervisor.start(machineConfig({ vm, disks: [{ path: disk, format: 'raw' }] }), done),
   )
