@@ -5,7 +5,6 @@
  * was put back takes no part until it was replaced; at the end nothing that was acknowledged is lost and every VM runs.
  */
 import { votersOf } from '../../protocols/raft/configuration.ts'
-import { peerOf } from '../../protocols/raft/member.ts'
 import { Guests } from '../checkers/guests.ts'
 import { NoLostWrite } from '../checkers/no-lost-write.ts'
 import { Cluster } from '../cluster.ts'
@@ -85,8 +84,8 @@ const refused = new WeakSet<SimHost>()
 function turnBack(cluster: Cluster, picked: SimHost, moment: (name: string) => void): void {
   const { world } = cluster
   const dice = world.random(`turn ${world.nowMs}`)
-  // A group whose only vote is put aside has to be recovered: scenario role/recover-from-minority.
-  const host = [picked, ...cluster.hosts].find((each) => each.running && !hasOnlyVote(each))
+  // A group that loses its majority by it has to be recovered: scenario role/recover-from-minority.
+  const host = [picked, ...cluster.hosts].find((each) => each.running && isSpare(cluster, each))
   if (host === undefined) return
   const backup = host.backup()
   const then = heldBy(host)
@@ -141,11 +140,16 @@ const groupsOf = ({ node }: SimHost) =>
 const isVoter = (group: ReturnType<typeof groupsOf>[number]): boolean =>
   votersOf(group.status().configuration).includes(group.member)
 
-const hasOnlyVote = (host: SimHost): boolean =>
-  groupsOf(host).some((group) => {
+/** Without this host each group that it votes in still has a majority of members that live. */
+function isSpare({ hosts }: Cluster, host: SimHost): boolean {
+  const living = new Set(
+    hosts.filter((each) => each !== host).flatMap((each) => groupsOf(each).map(({ member }) => member)),
+  )
+  return groupsOf(host).every((group) => {
     const voters = votersOf(group.status().configuration)
-    return voters.length < FOUNDERS && voters.some((member) => peerOf(member) === host.terms.id)
+    return !isVoter(group) || voters.filter((member) => living.has(member)).length > voters.length / 2
   })
+}
 
 const heldBy = ({ node }: SimHost): Set<string> =>
   new Set(node?.context.vms.grants().map(({ vm, epoch }) => `${vm} ${epoch.join('.')}`))
