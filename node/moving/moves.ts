@@ -134,7 +134,8 @@ export class Moves {
       const known = this.#out.get(m)
       if (how === 'taken') {
         this.#once(`left ${m}`, (done) => agreement.proposeSite({ kind: 'vm-left', m, vm: id }, done))
-      } else if (how === 'cancelled' || known?.ended === true) {
+      } else if (how === 'cancelled' || known?.source.phase === 'cancelled') {
+        // Never for one that is done: the answer that it was taken comes from the leader, and this copy of its log may be behind.
         const why = (jobs.get(m)?.error || 'cancelled').slice(0, 300)
         const begun = this.#begun(id, m, generationOf(agreement.site.state))
         const cancel = { kind: 'vm-move-cancel', m, vm: id, epoch: vm.epoch, why, begun } as const
