@@ -5,6 +5,7 @@ import { describe, message as codec, type Message } from '../../protocols/raft/m
 import { membersOf } from '../../protocols/raft/configuration.ts'
 import { Checks } from './checkers/checks.ts'
 import { FeatureChecks } from './checkers/features.ts'
+import type { Checker } from './checkers/checker.ts'
 import { newTruth, type Truth } from './checkers/truth.ts'
 import { configurations, hasQuorum } from './atlas.ts'
 import { Member } from './member.ts'
@@ -20,6 +21,7 @@ export type Surroundings = {
   readonly timeline: Timeline
   readonly network: RaftNetwork
   readonly hosts: readonly Host[]
+  readonly checkers: readonly Checker[]
   say(line: () => string): void
 }
 
@@ -47,7 +49,7 @@ export class Group {
     this.setup = world.setup
     this.#world = world
     this.#network = world.network
-    this.checks = new Checks({ truth: this.truth, members: () => this.#all })
+    this.checks = new Checks({ truth: this.truth, members: () => this.#all }, world.checkers)
   }
 
   found(hosts: readonly Host[]): void {
@@ -150,7 +152,6 @@ export class Group {
     this.checks.sent(from, message)
     this.features.sent(message)
     from.sends(message)
-    this.trace?.sent(from, message)
     const to = this.#world.hosts[Number(peerOf(message.to))]
     if (to === undefined) return
     const { timeline } = this.#world

@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { CORES, type CoresJob } from './cores.ts'
-import { runSetup, runTraced, type RaftReport } from './run.ts'
+import { runSetup, runTraced, wholeHistory, type RaftReport } from './run.ts'
 import { setupOf } from './scenarios.ts'
 import type { Setup } from './setup.ts'
 import { shrink } from './shrink.ts'
@@ -16,8 +16,13 @@ type Files = { readonly history?: string; readonly raftTrace?: string }
 
 /** One seed, whose history or steps go to a file. */
 export function writeDown(job: CoresJob, { history, raftTrace }: Files): number {
-  const { simulation, trace, why } = runTraced(setupOf(job.scenario, job.firstSeed, job.minutes))
-  if (history !== undefined) writeFileSync(history, lines(simulation.history.lines()))
+  const setup = setupOf(job.scenario, job.firstSeed, job.minutes)
+  const { simulation, trace, why } = runTraced(setup)
+  if (history !== undefined) {
+    // A checker ends a run before clients hear the answer that was wrong.
+    const whole = why === '' ? simulation.history : wholeHistory(setup)
+    writeFileSync(history, lines(whole.lines()))
+  }
   if (raftTrace !== undefined) writeFileSync(raftTrace, lines(trace.lines))
   process.stdout.write(`seed ${job.firstSeed} ${why === '' ? 'held' : `FAILED: ${why}`}\n`)
   return why === '' ? 0 : 1

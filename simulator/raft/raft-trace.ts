@@ -1,10 +1,13 @@
 /**
  * What one group does, line by line, in the shape of etcd's trace validation (state_trace.go, Traceetcdraft.tla): so that
  * a TLA+ model that others wrote can follow it. Members are numbers there. A pre-candidate is a follower to that model,
- * which knows no pre-votes; a leader's and a candidate's own log and vote appear as messages to itself, as in etcd.
+ * which knows no pre-votes.
  *
- * Each event is told with the state after it; what a step did comes in the order: heard, roles, entries, commit,
- * configuration, sends. Only as many lines as a model checker can take are kept.
+ * What a step did comes in the order: heard, on disk, roles, entries, commit, configuration, sends, and Ready, after which
+ * what it said is under way. Each line has the state that the model is in there: before a message for `Receive`, else after
+ * the line. As in etcd's, a leader's and a candidate's own log and vote are messages to itself: said when they come up,
+ * heard when they are on disk. A message that was not looked at has no line, as if it were lost. Only as many lines as a
+ * model checker can take are kept.
  */
 import { decodeChange } from '../../protocols/raft/configuration.ts'
 import * as logs from '../../protocols/raft/log.ts'
@@ -39,76 +42,131 @@ const ACTIONS = {
 
 const LINES_MAX = 1_000_000
 
+/** `index` 0: its vote. */
+type Own = { readonly name: string; readonly term: number; readonly index: number; readonly msg: object }
+
+const lastIndexOf = ({ base, entries }: Look['before']): number => base + entries.length
+
+/** Of a MsgApp, as far as it can be told by: nobody goes beyond its last entry. */
+function commitOf(message: Message): number {
+  if (message.kind === 'MsgApp') return Math.min(message.commit, message.index + message.entries.length)
+  return message.kind === 'MsgHeartbeat' ? message.commit : 0
+}
+
 export class RaftTrace {
   readonly lines: string[] = []
   readonly #numbers = new Map<MemberId, string>()
+  /** What members have said to themselves, and have not heard yet. */
+  readonly #said = new Map<MemberId, Own[]>()
+  /** Members that have had lines since their last Ready. */
+  readonly #busy = new Set<MemberId>()
 
   init(m: Look): void {
+    this.#said.set(m.id, [])
     this.#line('InitState', m)
     this.#line('BecomeFollower', m)
+    this.#busy.delete(m.id)
   }
 
   /** After a step, before anything of it is performed. */
   stepped(m: Look, event: RaftEvent, effects: readonly RaftEffect[]): void {
     const { raft, before: was } = m
     if (event.kind === 'message') this.#heard(m, event.message)
+    if (event.kind === 'stored') this.#stored(m)
     const role = raft.role === 'pre-candidate' ? 'follower' : raft.role
     const wasRole = was.role === 'pre-candidate' ? 'follower' : was.role
     const grew = raft.term > was.term
-    const campaigned = raft.vote === m.id && grew && role !== 'follower'
-    if (campaigned) {
-      this.#line('BecomeCandidate', m, undefined, { role: 'StateCandidate' })
-      this.#line('SendRequestVoteResponse', m, this.#own(m, 'MsgVoteResp', 0))
+    const old = { log: lastIndexOf(was) }
+    const state = this.#state(raft.term, raft.vote, was.commit)
+    if (raft.vote === m.id && grew && role !== 'follower') {
+      this.#line('BecomeCandidate', m, { ...old, state, role: 'StateCandidate' })
+      this.#say(m, 'SendRequestVoteResponse', 'MsgVoteResp', 0, { ...old, state, role: 'StateCandidate' })
     }
-    if (role === 'leader' && (wasRole !== 'leader' || grew)) this.#line('BecomeLeader', m)
+    if (role === 'leader' && (wasRole !== 'leader' || grew)) this.#line('BecomeLeader', m, { ...old, state })
     if (role === 'follower' && (wasRole !== 'follower' || grew)) this.#line('BecomeFollower', m)
-    if (role === 'leader') this.#appended(m)
+    if (role === 'leader') this.#appended(m, state)
     if (role === 'leader' && raft.log.commit > was.commit) this.#line('Commit', m)
     if (raft.configuration !== was.configuration) {
-      this.#line(
-        'ApplyConfChange',
-        m,
-        undefined,
-        {},
-        { cc: { newconf: this.#all(raft.configuration.voters) } },
-      )
+      const cc = { newconf: this.#all(raft.configuration.voters) }
+      this.#line('ApplyConfChange', m, { prop: { cc } })
+      this.#busy.delete(m.id)
     }
-    if (effects.length > 0) this.#line('Ready', m)
+    for (const effect of effects) if (effect.kind === 'send') this.#sent(m, effect.message)
+    if (this.#busy.has(m.id)) this.#line('Ready', m)
+    this.#busy.delete(m.id)
   }
 
-  sent(m: Look, message: Message): void {
+  #sent(m: Look, message: Message): void {
     const name = SENT[message.kind]
-    if (name === undefined) return
+    // A snapshot in parts is one message: said with the first, heard with the last.
+    if (name === undefined || (message.kind === 'MsgSnap' && message.offset > 0)) return
     const progress = message.kind === 'MsgApp' ? m.raft.progress.get(message.to) : undefined
-    const prop = progress && { match: progress.match, next: progress.next }
-    this.#line(name, m, this.#message(message), {}, prop)
+    const prop = progress && { prop: { match: progress.match, next: progress.next } }
+    this.#line(name, m, { msg: this.#message(message), ...prop })
   }
 
   #heard(m: Look, message: Message): void {
     const name = SENT[message.kind]
-    if (name === undefined) return
-    const { term, vote, role, commit } = m.before
-    const state = { term, vote: this.#number(vote), commit }
-    const log = m.before.base + m.before.entries.length
-    this.#line(name.replace('Send', 'Receive'), m, this.#message(message), { state, role: ROLES[role], log })
+    if (name === undefined || (message.kind === 'MsgSnap' && !message.last)) return
+    // Of an old term, or a vote for which there is no need while there is a leader.
+    if (message.term < m.before.term || m.raft.term < message.term) return
+    this.#receive(m, name, this.#message(message))
+  }
+
+  /** What a member said to itself is on disk: it hears of it. */
+  #stored(m: Look): void {
+    const { raft } = m
+    const { durable } = raft.writing
+    const isHeard = ({ term, index }: Own): boolean =>
+      index === 0 ? durable.term === term && durable.vote === m.id : index <= raft.log.stable
+    const said = (this.#said.get(m.id) ?? []).filter(({ term }) => term === raft.term)
+    for (const own of said) if (isHeard(own)) this.#receive(m, own.name, own.msg)
+    this.#said.set(
+      m.id,
+      said.filter((own) => !isHeard(own)),
+    )
+  }
+
+  /** With the state before it. */
+  #receive(m: Look, sent: string, msg: object): void {
+    const { term, vote, role, commit, configuration } = m.before
+    const { voters, votersOutgoing } = configuration
+    this.#line(sent.replace('Send', 'Receive'), m, {
+      state: this.#state(term, vote, commit),
+      role: ROLES[role],
+      log: lastIndexOf(m.before),
+      conf: [this.#all(voters), this.#all(votersOutgoing)],
+      msg,
+    })
   }
 
   /** Entries that a leader has put into its own log. */
-  #appended(m: Look): void {
+  #appended(m: Look, state: object): void {
     const { raft, before: was } = m
-    const from = was.base + was.entries.length + 1
+    const from = lastIndexOf(was) + 1
     for (const { index, kind, data } of raft.log.entries) {
       if (index < from || index <= raft.log.base.index) continue
-      if (kind === 'normal') this.#line('Replicate', m, undefined, { log: index })
+      const at = { state, log: index }
+      if (kind === 'normal') this.#line('Replicate', m, at)
       else {
         const changes = decodeChange(data).changes.map(({ kind: what, peer }) => ({
           nid: this.#number(peer),
           action: ACTIONS[what],
         }))
-        if (changes.length > 0) this.#line('ChangeConf', m, undefined, { log: index }, { cc: { changes } })
+        if (changes.length > 0) this.#line('ChangeConf', m, { ...at, prop: { cc: { changes } } })
       }
-      this.#line('SendAppendEntriesResponse', m, this.#own(m, 'MsgAppResp', index), { log: index })
+      this.#say(m, 'SendAppendEntriesResponse', 'MsgAppResp', index, at)
     }
+  }
+
+  #say(m: Look, name: string, type: Message['kind'], index: number, instead: object): void {
+    const msg = this.#own(m, type, index)
+    this.#line(name, m, { ...instead, msg })
+    this.#said.get(m.id)?.push({ name, term: m.raft.term, index, msg })
+  }
+
+  #state(term: number, vote: MemberId, commit: number): object {
+    return { term, vote: this.#number(vote), commit }
   }
 
   #own({ id, raft: { term } }: Look, type: string, index: number): object {
@@ -139,26 +197,25 @@ export class RaftTrace {
       entries: isSnap ? message.index : message.kind === 'MsgApp' ? message.entries.length : 0,
       logTerm: !isSnap && 'logTerm' in message ? message.logTerm : 0,
       index: !isSnap && 'index' in message ? message.index : 0,
-      commit: 'commit' in message ? message.commit : 0,
+      commit: commitOf(message),
       vote: '0',
       reject: 'reject' in message ? message.reject : false,
       rejectHint: 'rejectHint' in message ? message.rejectHint : 0,
     }
   }
 
-  #line(name: string, m: Look, msg?: object, instead: object = {}, prop?: object): void {
+  #line(name: string, m: Look, instead: object = {}): void {
+    this.#busy.add(m.id)
     if (this.lines.length >= LINES_MAX) return
     const { id, raft } = m
     const { term, vote, role, log, configuration } = raft
     const event = {
       name,
       nid: this.#number(id),
-      state: { term, vote: this.#number(vote), commit: log.commit },
+      state: this.#state(term, vote, log.commit),
       role: ROLES[role],
       log: logs.lastIndex(log),
       conf: [this.#all(configuration.voters), this.#all(configuration.votersOutgoing)],
-      ...(msg !== undefined && { msg }),
-      ...(prop !== undefined && { prop }),
       ...instead,
     }
     this.lines.push(JSON.stringify({ tag: 'trace', event }))

@@ -1,6 +1,7 @@
 /** One seed of tier A, from a setup to a report. */
 import { Violation } from '../scenario.ts'
 import { FAULTS } from './faults.ts'
+import type { History } from './history.ts'
 import { RaftTrace } from './raft-trace.ts'
 import { Script } from './scenario.ts'
 import { scenarioNamed } from './scenarios.ts'
@@ -38,6 +39,13 @@ export function runTraced(setup: Setup): { simulation: Simulation; trace: RaftTr
   const [mesh] = simulation.groups
   if (mesh !== undefined) mesh.trace = trace
   return { simulation, trace, why: attempt(() => simulation.run(player(setup))) }
+}
+
+/** What clients saw up to the end, also when something else was seen to break before. */
+export function wholeHistory(setup: Setup): History {
+  const simulation = new Simulation(setup, [])
+  attempt(() => simulation.run(player(setup)))
+  return simulation.history
 }
 
 /** What the setup's scenario does. */

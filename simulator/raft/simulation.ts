@@ -10,6 +10,8 @@
 import * as logs from '../../protocols/raft/log.ts'
 import { random, type Random } from '../random.ts'
 import { Violation } from '../scenario.ts'
+import type { Checker } from './checkers/checker.ts'
+import { CHECKERS } from './checkers/rows.ts'
 import { Client } from './client.ts'
 import { RaftDisk } from './disk.ts'
 import { type FaultName, FAULTS } from './faults.ts'
@@ -47,7 +49,8 @@ export class Simulation {
   #allowed = true
   #value = 1
 
-  constructor(setup: Setup) {
+  /** @param checkers None: it goes on whatever happens, for somebody else to judge. */
+  constructor(setup: Setup, checkers: readonly Checker[] = CHECKERS) {
     this.setup = setup
     const { seed, tickUs, disk, network } = setup
     const { timeline } = this
@@ -60,7 +63,7 @@ export class Simulation {
       return host
     })
     const say = (line: () => string): void => this.say(line)
-    const world: Surroundings = { setup, timeline, network: this.network, hosts: this.hosts, say }
+    const world: Surroundings = { setup, timeline, network: this.network, hosts: this.hosts, checkers, say }
     this.groups = setup.groups.map(({ name }) => new Group(name, world))
     this.network.onReset = (from, to) => this.#reset(from, to)
     this.clients = setup.groups.flatMap(({ name, clients }, at) =>

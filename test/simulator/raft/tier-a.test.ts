@@ -4,7 +4,7 @@ import test from 'ava'
 import { runBatch, runHere } from '../../../simulator/batch.ts'
 import { CORES } from '../../../simulator/raft/cores.ts'
 import { FAULTS } from '../../../simulator/raft/faults.ts'
-import { runSetup, runTraced } from '../../../simulator/raft/run.ts'
+import { runSetup, runTraced, wholeHistory } from '../../../simulator/raft/run.ts'
 import { drawn } from '../../../simulator/raft/setup.ts'
 import { shrink } from '../../../simulator/raft/shrink.ts'
 
@@ -59,8 +59,11 @@ test('a failing world is made as small as it can be while it fails in the same w
 })
 
 test('history and trace have the shapes that others read', (t) => {
-  const { simulation, trace, why } = runTraced(drawn(1, 0.1))
+  const setup = drawn(1, 0.1)
+  const { simulation, trace, why } = runTraced(setup)
   t.is(why, '')
+  // Without checkers, for others to judge, the same happens.
+  t.deepEqual([...wholeHistory(setup).lines()], [...simulation.history.lines()])
   const history = [...simulation.history.lines()].map((line) => JSON.parse(line) as Record<string, unknown>)
   t.true(history.length > 10)
   for (const { process, type, f, key, time } of history) {
@@ -78,5 +81,12 @@ test('history and trace have the shapes that others read', (t) => {
   for (const { tag, event } of lines) {
     t.is(tag, 'trace')
     for (const field of ['nid', 'state', 'role', 'log', 'conf']) t.true(field in event, field)
+  }
+  // A model follows line by line: a message is heard in the state that the member's line before has left.
+  const left = new Map<unknown, unknown>()
+  for (const { event } of lines) {
+    const { name, nid, state, log } = event
+    if (String(name).startsWith('Receive')) t.deepEqual({ state, log }, left.get(nid))
+    left.set(nid, { state, log })
   }
 })
