@@ -194,12 +194,15 @@ export class Driving {
     return status(this.raft)
   }
 
-  /** The leader, if this peer leads or has heard it within two election timeouts. */
+  /** The leader, if this peer leads or has heard it within two election timeouts, and is still told by it. */
   heardLeader(): PeerId {
     // Who has no vote sleeps through its ticks.
     if (!this.#ended && !this.#feeding) this.#ticker.catchUp()
-    const { role, leader, electionElapsed, electionTimeout } = this.raft
-    const heard = role === 'leader' || electionElapsed < 2 * electionTimeout
+    const { role, leader, electionElapsed, electionTimeout, configuration } = this.raft
+    // Who was taken out is told nothing more, however lately it heard. A new member knows of no members yet.
+    const members = membersOf(configuration)
+    const isTold = members.length === 0 || members.includes(this.owner.member)
+    const heard = role === 'leader' || (isTold && electionElapsed < 2 * electionTimeout)
     return heard ? peerOf(leader) : ''
   }
 
