@@ -13,6 +13,7 @@ import {
 } from '../node/founding.ts'
 import type { Failure } from '../protocols/errors.ts'
 import { newSiteId, newUlid } from '../protocols/ids.ts'
+import { votersOf } from '../protocols/raft/configuration.ts'
 import { peerOf } from '../protocols/raft/member.ts'
 import { decodeToken } from '../protocols/join/token.ts'
 import type { Outcome } from '../protocols/outcome.ts'
@@ -80,13 +81,24 @@ export class Cluster {
     return this.hosts.filter(({ terms }) => terms.site === site)
   }
 
-  /** Who leads the mesh's group, or the first site's, with the newest term; an older leader may not know yet that it was replaced. */
+  /** Who leads the mesh's group now, or that of the founders' site: a founder, or whoever was elected a voter since. */
   leader(group: GroupName): SimHost | undefined {
-    const led = this.founders.flatMap((host) => {
+    const led = this.#groupHosts(group).flatMap((host) => {
       const { role, term } = host.node?.context.agreement[group].status() ?? { role: 'follower', term: 0 }
       return role === 'leader' ? [{ host, term }] : []
     })
     return led.toSorted((a, b) => b.term - a.term)[0]?.host
+  }
+
+  /** The hosts of its voters, as `leader` knows them. */
+  voters(group: GroupName, leader: SimHost): SimHost[] {
+    const status = leader.node?.context.agreement[group].status()
+    const peers = new Set(status === undefined ? [] : votersOf(status.configuration).map(peerOf))
+    return this.#groupHosts(group).filter(({ terms }) => peers.has(terms.id))
+  }
+
+  #groupHosts(group: GroupName): readonly SimHost[] {
+    return group === 'mesh' ? this.hosts : this.hostsOf(this.founders[0]?.terms.site ?? '')
   }
 
   /** The founders found the mesh, the others join, a few at a time; each tries again until it is in. */

@@ -1,6 +1,6 @@
 /**
- * What happens to the voters of a mesh that three peers founded: whoever leads is struck, over and over and mostly with
- * something of that group's in hand. It is killed, loses power, alone or with the other voters, or is cut off from them
+ * What happens to the voters of a mesh that three peers founded, and to those elected since: whoever leads is struck, over
+ * and over and mostly with something of that group's in hand. It is killed, loses power, alone or with the other voters, or is cut off from them
  * while everybody else still sees it; another takes over, and it comes back to find its term over.
  */
 import type { Cluster, GroupName } from '../cluster.ts'
@@ -20,25 +20,26 @@ const EVERY_MS = { least: 2_500, range: 2_500 }
 const PATIENCE_MS = 1_000
 const LOOK_MS = 10
 
-type Blow = (cluster: Cluster, leader: SimHost, awayMs: number) => void
+type Struck = { readonly leader: SimHost; readonly voters: readonly SimHost[] }
+type Blow = (cluster: Cluster, struck: Struck, awayMs: number) => void
 
 /** By the moment that each one is. */
 const BLOWS = {
-  'leader of three killed'({ world }, leader, awayMs) {
+  'leader killed'({ world }, { leader }, awayMs) {
     leader.kill()
     world.after(awayMs, () => leader.start())
   },
-  'leader of three without power'({ world }, leader, awayMs) {
+  'leader without power'({ world }, { leader }, awayMs) {
     leader.cutPower()
     world.after(awayMs, () => leader.start())
   },
-  // A fuse: what was acknowledged is on disks, or nowhere.
-  'all three voters without power at once'({ world, founders }, _leader, awayMs) {
-    for (const host of founders) host.cutPower()
-    for (const host of founders) world.after(awayMs, () => host.start())
+  // A fuse, or a region: what was acknowledged is on disks, or nowhere.
+  'all voters without power at once'({ world }, { voters }, awayMs) {
+    for (const host of voters) host.cutPower()
+    for (const host of voters) world.after(awayMs, () => host.start())
   },
-  'leader of three cut off from the voters'({ world, founders, network }, leader, awayMs) {
-    const others = founders.filter((each) => each !== leader)
+  'leader cut off from the voters'({ world, network }, { leader, voters }, awayMs) {
+    const others = voters.filter((each) => each !== leader)
     for (const { terms } of others) network.cut(leader.terms.id, terms.id)
     world.after(awayMs, () => {
       for (const { terms } of others) network.healPair(leader.terms.id, terms.id)
@@ -118,7 +119,7 @@ export function strikeLeaders(
     if (leader === undefined) return false
     const name = dice.pick(BLOW_NAMES)
     moment(name)
-    BLOWS[name](cluster, leader, awayMs)
+    BLOWS[name](cluster, { leader, voters: cluster.voters(group, leader) }, awayMs)
     world.after(awayMs, () => {
       const next = cluster.leader(group)
       if (next !== undefined && next !== leader) moment(`another voter leads the ${group}`)
