@@ -270,8 +270,9 @@ export function flush(raft: Raft): RaftEffect[] {
     raft.told = { role, term, leader }
     effects.push({ kind: 'role', role, term, leader })
   }
+  // Its shell may find that it cannot read the snapshot, and be halted: reads are shown what it brings with the next event.
   if (out.restore !== undefined) effects.push({ kind: 'restore', snapshot: out.restore })
-  effects.push(...takeReady(raft))
+  else effects.push(...takeReady(raft))
   if (out.apply.length > 0) effects.push({ kind: 'apply', entries: out.apply })
   return effects
 }

@@ -1,4 +1,5 @@
 /** What the simulator found in the Raft core, each as the few steps that are left of a seed. */
+import { crc32 } from 'node:zlib'
 import test from 'ava'
 import { encodeChange, NOBODY } from '../../protocols/raft/configuration.ts'
 import { emptyLog, genesis } from '../../protocols/raft/genesis.ts'
@@ -165,6 +166,52 @@ test('that a change of members is agreed goes to the disk once it is applied, th
   t.deepEqual(writes(step(raft, { kind: 'message', message: { ...beat, commit: 3, beat: 2 } })), [
     { ...hardState, commit: 3 },
   ])
+})
+
+// A follower of an older version waited with a read for the state machine. What got it there was a snapshot that it could not read:
+// it was halted, and answered all the same, from the state of before (seed 507301).
+test('who is halted by a snapshot refuses the reads that it would have made ready', (t) => {
+  const config = {
+    cluster: 'c',
+    group: 'g',
+    generation: 0,
+    self: '3#1',
+    heartbeatTicks: 2,
+    electionTicks: 10,
+  }
+  const waiting = (): Raft => {
+    const raft = create({ ...config, dice: () => 0 }, genesis(['1#1', '2#1', '3#1']))
+    const hear = (fields: object): RaftEffect[] => {
+      const message = { ...header, from: '1#1', term: 5, ...fields } as unknown as Message
+      return step(raft, { kind: 'message', message })
+    }
+    step(raft, { kind: 'tick' })
+    step(raft, { kind: 'applied', index: 1 })
+    hear({ kind: 'MsgHeartbeat', commit: 1, read: 0, beat: 1 })
+    const [asked] = messagesOf(step(raft, { kind: 'read', token: 7 }))
+    t.is(asked?.kind, 'MsgReadIndex')
+    const { life, serial } = asked as Extract<Message, { kind: 'MsgReadIndex' }>
+    hear({ kind: 'MsgReadIndexResp', life, serial, index: 9, reject: false })
+    const { configuration } = raft
+    const data = Uint8Array.from([1, 2, 3])
+    const whole = { offset: 0, total: 3, data, checksum: crc32(data), last: true }
+    hear({ kind: 'MsgSnap', index: 9, logTerm: 5, configuration, ...whole })
+    return raft
+  }
+  const kinds = (effects: readonly RaftEffect[]): string[] =>
+    effects.flatMap(({ kind }) => (['restore', 'read-ready', 'refused'].includes(kind) ? [kind] : []))
+  /** What comes with the write of the snapshot. */
+  const installed = (raft: Raft): string[] => {
+    for (let token = 1; token < 5; token++) {
+      const found = kinds(step(raft, { kind: 'stored', token }))
+      if (found.includes('restore')) return found
+    }
+    return []
+  }
+  const [halted, whole] = [waiting(), waiting()]
+  t.deepEqual([installed(halted), kinds(step(halted, { kind: 'halt' }))], [['restore'], ['refused']])
+  installed(whole)
+  t.deepEqual(kinds(step(whole, { kind: 'tick' })), ['read-ready'])
 })
 
 const messagesOf = (effects: readonly RaftEffect[]): Message[] =>
