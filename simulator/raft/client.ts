@@ -140,6 +140,8 @@ export class Client {
           this.#leader = member?.raft.leader ?? ''
           return end('ok', answer.value)
         }
+        // Without an answer: whoever was believed to lead may be gone for good.
+        this.#leader = ''
         if (operation.kind === 'get') return again('')
         // All copies of it get this answer.
         if (answer?.kind === 'unreadable') {

@@ -43,6 +43,17 @@ type Link = {
   loss: number | undefined
 }
 
+const newLink = (): Link => ({
+  blocked: false,
+  cloggedUntilUs: 0,
+  lastUs: 0,
+  flying: 0,
+  blockedAtUs: 0,
+  held: [],
+  delay: undefined,
+  loss: undefined,
+})
+
 /** Messages on their way over one link; more are lost, as in a full queue. */
 const FLYING_MAX = 512
 /** TCP's first retransmission: a round trip and this (Linux). */
@@ -71,16 +82,7 @@ export class RaftNetwork {
 
   link(from: number, to: number): Link {
     const row = (this.#links[from] ??= [])
-    return (row[to] ??= {
-      blocked: false,
-      cloggedUntilUs: 0,
-      lastUs: 0,
-      flying: 0,
-      blockedAtUs: 0,
-      held: [],
-      delay: undefined,
-      loss: undefined,
-    })
+    return (row[to] ??= newLink())
   }
 
   /** Each direction by itself; `isBlocked` is asked for all pairs of `hosts`. */
@@ -98,16 +100,16 @@ export class RaftNetwork {
   }
 
   /**
-   * Faults end; what is cut off for good is told by `isBlocked`. What was late stays late, but what is sent from now on
-   * does not wait for it, as over a new connection.
+   * Faults end; what is cut off for good is told by `isBlocked`. What is late stays late, but what is sent from now on neither
+   * waits for it nor finds its place taken, as over new connections.
    */
   calm(hosts: readonly number[], isBlocked: (from: number, to: number) => boolean): void {
     this.#hostile = false
     for (const row of this.#links) {
-      for (const link of row ?? []) {
+      for (const [to, link] of row?.entries() ?? []) {
         if (link === undefined) continue
         this.lost += link.held.splice(0).length
-        Object.assign(link, { cloggedUntilUs: 0, lastUs: 0 })
+        row[to] = { ...newLink(), delay: link.delay, loss: link.loss }
       }
     }
     this.partition(hosts, isBlocked)
