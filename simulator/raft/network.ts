@@ -39,6 +39,8 @@ type Link = {
   /** Streams: when it was blocked, and what has waited since. */
   blockedAtUs: number
   held: (() => void)[]
+  /** Another one is in its place. */
+  ended: boolean
   delay: Delay | undefined
   loss: number | undefined
 }
@@ -50,6 +52,7 @@ const newLink = (): Link => ({
   flying: 0,
   blockedAtUs: 0,
   held: [],
+  ended: false,
   delay: undefined,
   loss: undefined,
 })
@@ -100,8 +103,8 @@ export class RaftNetwork {
   }
 
   /**
-   * Faults end; what is cut off for good is told by `isBlocked`. What is late stays late, but what is sent from now on neither
-   * waits for it nor finds its place taken, as over new connections.
+   * Faults end; what is cut off for good is told by `isBlocked`. All connections are new ones: what was still on its way is
+   * lost, or the word of a leader that is gone for good would come again for as long as replays may take.
    */
   calm(hosts: readonly number[], isBlocked: (from: number, to: number) => boolean): void {
     this.#hostile = false
@@ -109,6 +112,7 @@ export class RaftNetwork {
       for (const [to, link] of row?.entries() ?? []) {
         if (link === undefined) continue
         this.lost += link.held.splice(0).length
+        link.ended = true
         row[to] = { ...newLink(), delay: link.delay, loss: link.loss }
       }
     }
@@ -147,7 +151,7 @@ export class RaftNetwork {
     link.flying++
     this.#timeline.after(atUs - this.#timeline.nowUs, () => {
       link.flying--
-      if (link.blocked) this.lost++
+      if (link.blocked || link.ended) this.lost++
       else arrive()
     })
   }
@@ -162,6 +166,7 @@ export class RaftNetwork {
       delayUs += waitUs
     link.lastUs = Math.max(nowUs + delayUs, link.lastUs, link.cloggedUntilUs)
     this.#timeline.after(link.lastUs - nowUs, () => {
+      if (link.ended) return void this.lost++
       if (!link.blocked && link.held.length === 0) return arrive()
       if (link.held.length === 0) this.#giveUpLater(link, from, to)
       if (link.held.length < FLYING_MAX) link.held.push(arrive)
