@@ -36,6 +36,7 @@ import {
 } from './catalog/site.ts'
 import { Contact, type Freshness } from './contact.ts'
 import { MESH_GROUP, siteGroupOf } from './founding.ts'
+import { featureOff, type Gated } from './gating.ts'
 import { Group, type GroupTerms } from './group.ts'
 import { mendMesh, mendSite } from './mending.ts'
 import { type Mend, recoveredState } from './opening.ts'
@@ -90,10 +91,7 @@ type Events = {
   copyOf(group: string): Group<SiteState, SiteCommand> | undefined
 }
 
-type Led = Pick<
-  Group<unknown, never>,
-  'name' | 'role' | 'leader' | 'submit' | 'featureOff' | 'heardLeader' | 'status'
->
+type Led = Gated & Pick<Group<unknown, never>, 'role' | 'leader' | 'submit' | 'heardLeader'>
 
 export class Agreement {
   readonly mesh: Group<MeshState, MeshCommand>
@@ -297,7 +295,7 @@ export class Agreement {
     if (to === '' || to === transport.self || hops >= HOPS_MAX)
       return done(failed({ code: 'NO_LEADER', group: group.name, afterMs: 0 }))
     // A leader of an older version would take it for a bad frame.
-    const off = group.featureOff(asked)
+    const off = featureOff(group, asked)
     if (off !== undefined) return done(failed(off))
     const command = envelopeCommand.encode({ ...asked, nowMs: 0 })
     const frame = proposal.encode({ group: group.name, command, hops: hops + 1 })

@@ -9,7 +9,7 @@ import { type Done, failed, ok } from '../protocols/outcome.ts'
 import { leftOp } from '../storage/records.ts'
 import { Admitted } from './admitted.ts'
 import { Agreement } from './agreement.ts'
-import { Asking, type Handler } from './asking.ts'
+import { Asking } from './asking.ts'
 import { Binding } from './binding/binding.ts'
 import { Doubt } from './binding/doubt.ts'
 import { mutePorts } from './binding/mute.ts'
@@ -24,17 +24,17 @@ import { Electing, type Knowledge } from './electing.ts'
 import { Entrusting } from './entrusting.ts'
 import { Following } from './following.ts'
 import { checkParams, handlers } from './handlers.ts'
-import { PROBING } from './hypervisor.ts'
 import { Jobs } from './jobs.ts'
 import { render } from './metrics.ts'
 import { InHand } from './moving/around.ts'
 import { Moves } from './moving/moves.ts'
 import { Observation } from './observation.ts'
 import { describeDamage, describeHalt } from './opening.ts'
-import { type Method, OPERATIONS } from './operations.ts'
 import { Presenting } from './presenting.ts'
 import { Pulling } from './pulling.ts'
 import { Registering } from './registering.ts'
+import { readsOnlyWhile } from './refusing.ts'
+import { Stating } from './stating.ts'
 import { Vms } from './reconcile/vms.ts'
 import { mindDoor } from './tokens.ts'
 
@@ -199,7 +199,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
   )
   const asking = new Asking(
     transport,
-    held === undefined ? served : onlyReads(served, held),
+    readsOnlyWhile(served, () => held),
     checkParams,
     (failure) => agreement.explained(failure),
   )
@@ -285,6 +285,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
   })
   const presenting = new Presenting(identity.peer, identity.site, agreement, vms, doubt)
   const registering = new Registering(agreement, ports)
+  const stating = new Stating(config, agreement, { ...ports, transport })
   const observation = new Observation(() => context, identity.peer, { ...ports, transport })
   const own = { ...config.raft, power: () => ports.host.power() }
   const peersWhere = (are: (peer: string) => boolean): ReturnType<Knowledge['peersOf']> =>
@@ -375,39 +376,9 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     )
   }
 
-  /** Own addresses as others should know them. */
-  function mindAddresses(): void {
-    const known = agreement.mesh.state.peers[identity.peer]
-    const addresses = transport.addresses().slice(0, 16)
-    if (
-      known === undefined ||
-      addresses.length === 0 ||
-      JSON.stringify(known.addresses) === JSON.stringify(addresses)
-    )
-      return
-    agreement.proposeMesh({ kind: 'peer-update', peer: identity.peer, addresses }, () => {})
-  }
-
-  /** This host's capacity as the site's group should have it. */
-  function mindCapacity(): void {
-    const agreed = agreement.site.state.hosts[identity.peer]
-    const { driver } = ports.hypervisor
-    const host = {
-      id: identity.peer,
-      name: identity.peerName,
-      ...config.capacity,
-      // Mostly the probe ends as it did before: no entry to say so, and none to say that it is under way.
-      driver: driver === PROBING ? (agreed?.driver ?? driver) : driver,
-      labels: { ...config.labels },
-    }
-    if (agreed !== undefined && JSON.stringify(sorted(agreed)) === JSON.stringify(sorted(host))) return
-    agreement.proposeSite({ kind: 'host-commit', ...host }, () => {})
-  }
-
   function mind(): void {
     if (stopped) return
-    mindAddresses()
-    mindCapacity()
+    stating.look()
     // Tokens expire without an entry.
     mindDoor(context)
     changed()
@@ -485,16 +456,3 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     else clock.after(MIND_MS, beginMoves)
   }
 }
-
-/** What a peer answers whose data folder is not to be acted on. */
-function onlyReads(all: Readonly<Record<string, Handler>>, failure: Failure): Record<string, Handler> {
-  const refuse: Handler = (_params, done) => done(failed(failure))
-  const isRead = (method: string): boolean =>
-    Object.hasOwn(OPERATIONS, method) && !OPERATIONS[method as Method].changes
-  return Object.fromEntries(
-    Object.entries(all).map(([method, handler]) => [method, isRead(method) ? handler : refuse]),
-  )
-}
-
-const sorted = (value: object): [string, unknown][] =>
-  Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))

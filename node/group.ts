@@ -6,9 +6,10 @@
  *   - who proposes is answered once that is applied, or told why it is not known (node/answers.ts);
  *   - while the disk takes no writes nothing new is proposed; what was proposed may still be carried out later.
  */
+import type { Codec } from '../protocols/codec.ts'
 import { partsOf } from '../protocols/epoch.ts'
 import type { Failure } from '../protocols/errors.ts'
-import { FEATURE_LEVEL, featureName, levelOf } from '../protocols/features.ts'
+import { FEATURE_LEVEL } from '../protocols/features.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import {
@@ -21,7 +22,6 @@ import {
 } from '../protocols/raft/envelope.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import type { Message } from '../protocols/raft/messages.ts'
-import { lacking } from '../protocols/raft/raising.ts'
 import type { Status } from '../protocols/raft/raft.ts'
 import { DEFAULT_TIMING } from '../protocols/raft/timing.ts'
 import type { ConfigurationChange, Entry, Role, Snapshot } from '../protocols/raft/types.ts'
@@ -30,6 +30,7 @@ import { Agreed } from './agreed.ts'
 import { type Answer, Answers } from './answers.ts'
 import { Driving, type GroupPorts, type HostEffect } from './driving.ts'
 import type { Followable } from './following.ts'
+import { featureOff, type Gated } from './gating.ts'
 import { type Mend, openLog, type Opened } from './opening.ts'
 
 export type GroupTerms<State> = {
@@ -59,8 +60,10 @@ export type GroupEvents<Command> = {
   halted(): void
 }
 
-export class Group<State, Command> implements Followable {
+export class Group<State, Command> implements Followable, Gated {
   readonly name: string
+  /** Feature level of this version. */
+  readonly known: number
   /** How its log was found at start, and the newest log that was put aside, if one was. */
   opened: Pick<Opened, 'how' | 'why'> & { readonly reason: Reason | undefined }
   /** Heard, or named by whom this peer follows; empty when none is known. */
@@ -68,7 +71,6 @@ export class Group<State, Command> implements Followable {
   role: Role = 'follower'
 
   readonly #cluster: string
-  readonly #known: number
   readonly #machine: Machine<State, Command>
   readonly #outranks: (heard: number, own: number) => boolean
   readonly #ports: GroupPorts
@@ -96,7 +98,7 @@ export class Group<State, Command> implements Followable {
   ) {
     this.name = name
     this.#cluster = cluster
-    this.#known = known
+    this.known = known
     this.#machine = machine
     this.#outranks = outranks
     this.#ports = ports
@@ -177,6 +179,11 @@ export class Group<State, Command> implements Followable {
     return this.#agreed.halted
   }
 
+  /** How its state machine's commands are read. */
+  get command(): Codec<Command> {
+    return this.#machine.command
+  }
+
   /** As agreed; undefined while the defaults hold. */
   get timing(): Timing | undefined {
     return this.#agreed.timing
@@ -187,20 +194,11 @@ export class Group<State, Command> implements Followable {
    * NOT_LEADER or NO_LEADER come at once when this peer does not lead, OUTCOME_UNKNOWN when another leader's log decides.
    */
   submit(asked: Asked, done: Done<Outcome<unknown>>): void {
-    const off = this.role === 'leader' ? this.featureOff(asked) : undefined
+    const off = this.role === 'leader' ? featureOff(this, asked) : undefined
     if (off !== undefined) return done(failed(off))
     const command = { ...asked, nowMs: this.#ports.clock.wallMs() } as EnvelopeCommand
     const { level } = this
     this.#ask(done, (token) => this.#log.propose({ token, data: envelopeCommand.encode(command, level) }))
-  }
-
-  /** What a proposal asks for that the group does not have yet. */
-  featureOff(asked: Asked): Failure | undefined {
-    if (this.level >= this.#known || asked.kind !== 'do') return undefined
-    const needed = levelOf(this.#machine.command, asked.command)
-    if (needed <= this.level) return undefined
-    const lacks = lacking(this.status(), needed).map(peerOf)
-    return { code: 'FEATURE_OFF', feature: featureName(needed), group: this.name, lacking: lacks }
   }
 
   change(change: ConfigurationChange, done: Done<void>): void {
@@ -367,7 +365,7 @@ export class Group<State, Command> implements Followable {
 
   #driving(found: Opened): Driving {
     const { timing = DEFAULT_TIMING } = this
-    const terms = { group: this.name, cluster: this.#cluster, timing, level: this.#known }
+    const terms = { group: this.name, cluster: this.#cluster, timing, level: this.known }
     return new Driving(terms, found, this.#ports, {
       perform: (effect) => this.#perform(effect),
       rested: () => this.#rested(),

@@ -1,7 +1,8 @@
 /** An envelope as text: tables for people, everything else for programs. Tables and YAML load their package when asked. */
 import { styleText } from 'node:util'
 import type { Envelope } from '../control/envelope.ts'
-import { type Cell, type Column, type View, VIEWS } from './columns.ts'
+import type { Cell, Column, View } from './columns/column.ts'
+import { VIEWS } from './columns/columns.ts'
 import { clean } from './human.ts'
 import { columnsOf } from './select.ts'
 

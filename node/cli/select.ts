@@ -1,6 +1,7 @@
 /** Which items of a list are shown, in which order: filters, labels, sorting and pages. Pure. */
 import { GodwitError } from '../../protocols/errors.ts'
-import { type Cell, type Column, identity, type View } from './columns.ts'
+import type { Cell, Column, View } from './columns/column.ts'
+import { identity } from './columns/columns.ts'
 
 export type Selection = {
   readonly filters: readonly string[]

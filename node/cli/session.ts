@@ -10,7 +10,7 @@ import { type Output, parseFormat, formatNames, render } from './formats.ts'
 import { parseDuration } from './human.ts'
 import { locate } from './locate.ts'
 import { type Selection, select } from './select.ts'
-import { VIEWS } from './columns.ts'
+import { VIEWS } from './columns/columns.ts'
 
 /** setTimeout takes no more; longer than any job is waited for. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1

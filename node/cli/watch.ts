@@ -4,7 +4,7 @@
  */
 import { failureOf, GodwitError } from '../../protocols/errors.ts'
 import { SCHEMA } from '../control/envelope.ts'
-import { identity, VIEWS } from './columns.ts'
+import { identity, VIEWS } from './columns/columns.ts'
 import { INTERRUPTED } from './follow.ts'
 import { select } from './select.ts'
 import type { Session } from './session.ts'
