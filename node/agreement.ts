@@ -83,6 +83,8 @@ type Events = {
   putAside(group: string): void
   /** A group is at a feature level that this version does not know. */
   halted(group: string): void
+  /** This peer's disk does not take a group's log any more, or does again. */
+  turned(group: string, unwritable: Failure | undefined): void
   /** A group's log has come further, or who leads it has changed. */
   moved(group: string): void
   /** How long ago everything there is was here, as far as following tells. */
@@ -153,6 +155,7 @@ export class Agreement {
         },
         putAside: () => this.#timers.after(0, () => events.putAside(name)),
         halted: () => this.#timers.after(0, () => events.halted(name)),
+        turned: (unwritable) => events.turned(name, unwritable),
       })
     const { store } = ports
     const { peer, site } = identity

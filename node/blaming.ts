@@ -28,6 +28,7 @@ export function blaming(transport: Transport, counts: Counts): Transport {
       transport.request(to, protocol, frame, timeoutMs, done),
     open: (to, protocol, done) => transport.open(to, protocol, done),
     allow: (peers) => transport.allow(peers),
+    part: (protocol, farewells) => transport.part(protocol, farewells),
     connected: () => transport.connected(),
     watch: (handler) => transport.watch(handler),
     rttMs: (peer) => transport.rttMs(peer),

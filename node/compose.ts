@@ -6,7 +6,6 @@
  */
 import type { Failure } from '../protocols/errors.ts'
 import { type Done, failed, ok } from '../protocols/outcome.ts'
-import { leftOp } from '../storage/records.ts'
 import { Admitted } from './admitted.ts'
 import { Agreement } from './agreement.ts'
 import { Asking } from './asking.ts'
@@ -34,6 +33,7 @@ import { Presenting } from './presenting.ts'
 import { Pulling } from './pulling.ts'
 import { Registering } from './registering.ts'
 import { readsOnlyWhile } from './refusing.ts'
+import { Removals } from './removal.ts'
 import { Stating } from './stating.ts'
 import { Vms } from './reconcile/vms.ts'
 import { mindDoor } from './tokens.ts'
@@ -46,6 +46,8 @@ export type Node = {
   /** One of OPERATIONS; params were checked by whoever took them from outside. */
   ask(method: string, params: unknown, done: Done<unknown>): void
   ready(): boolean
+  /** For people: why it is not, and will not be by itself. */
+  unready(): string | undefined
   /** Prometheus' text. */
   metrics(done: Done<string>): void
   readonly context: Context
@@ -61,10 +63,14 @@ const NAMES_PEERS: ReadonlySet<MeshCommand['kind']> = new Set([
 /** States of membership in which a peer may well answer: a suspect that a group waits for does not. */
 const SEEN = new Set(['alive', 'unknown'])
 export type NodeEvents = {
-  /** This peer was removed, and that is on disk: it had better stop. */
+  /** This peer has left, and that is on disk: it had better stop. */
   left?(): void
+  /** For people: others have removed it. */
+  removed?(text: string): void
   /** For people: what this version of godwit cannot do any more. */
   halted?(text: string): void
+  /** A group's log cannot be written, or can be again. */
+  turned?(group: string, unwritable: Failure | undefined): void
 }
 
 /** How often what hangs on the wall clock and on others' news is looked at. */
@@ -124,11 +130,17 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     const { peers, tokens } = news
     news.mesh = news.peers = news.tokens = false
     if (peers) admitted.look()
+    if (peers) removals.look()
     mindRemoved()
     if (peers) context.observation.members()
     if (tokens) mindDoor(context)
   }
 
+  const removals: Removals = new Removals(identity, { ...ports, transport }, () => ({
+    agreement,
+    left: () => events.left?.(),
+    removed: (text) => events.removed?.(text),
+  }))
   const admitted = new Admitted(() => agreement.mesh.state.peers, { ...ports, transport })
 
   const agreement: Agreement = new Agreement(
@@ -145,6 +157,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
         if (group === agreement.site.name) presenting.again()
       },
       halted: (group) => noteHalt(group === agreement.site.name ? agreement.site : agreement.mesh),
+      turned: (group, unwritable) => events.turned?.(group, unwritable),
       moved: (group) => following.moved(group),
       followedMs: (group) => following.followed(group).ageMs,
       copyOf: (group) => copies.get(group),
@@ -191,15 +204,16 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     dropped: (group) => electing.drop(group),
     putAside: noteDamage,
     halted: noteHalt,
+    turned: (group, unwritable) => events.turned?.(group, unwritable),
   }))
   const jobs = new Jobs(clock, identity.peerName, () => {})
   const served = handlers(
     () => context,
-    () => ready,
+    () => ready && removals.failure() === undefined,
   )
   const asking = new Asking(
     transport,
-    readsOnlyWhile(served, () => held),
+    readsOnlyWhile(served, () => held ?? removals.failure()),
     checkParams,
     (failure) => agreement.explained(failure),
   )
@@ -334,7 +348,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     observation,
     pull: pulling.pull,
     counts,
-    left,
+    removals,
     startedMs: clock.nowMs(),
   }
 
@@ -358,37 +372,30 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
       : home.epoch
   }
 
-  /** Peers that were removed: this one stops, others of its site are no hosts any more. */
+  /** Others of this site that were removed are no hosts any more. What a removed peer holds itself is where it is. */
   function mindRemoved(): void {
     const { peers, removed = {} } = agreement.mesh.state
-    if (removed[identity.peer] !== undefined && peers[identity.peer] === undefined) left()
     if (agreement.site.role !== 'leader') return
     for (const host of Object.keys(agreement.site.state.hosts)) {
-      if (removed[host] === undefined || peers[host] !== undefined) continue
+      if (removed[host] === undefined || peers[host] !== undefined || host === identity.peer) continue
       told.once(`left ${host}`, (done) => agreement.proposeSite({ kind: 'host-leave', host }, done))
     }
   }
 
-  /** The mesh has agreed that this peer is none of it any more: its next life must not begin as if it were. */
-  function left(): void {
-    told.once('left', () =>
-      ports.store.write([leftOp(identity.mesh, ports.clock.wallMs())], true, () => events.left?.()),
-    )
-  }
-
   function mind(): void {
     if (stopped) return
-    stating.look()
+    if (removals.failure() === undefined) stating.look()
     // Tokens expire without an entry.
     mindDoor(context)
     changed()
     clock.after(MIND_MS, mind)
   }
 
-  return {
+  const node: Node = {
     context,
-    ready: () => ready && !stopped,
-    metrics: (done) => render(figures(context, ready && !stopped, ports.vitals()), done),
+    ready: () => ready && !stopped && removals.failure() === undefined,
+    unready: () => removals.text(),
+    metrics: (done) => render(figures(context, node.ready(), ports.vitals()), done),
     ask: (method, params, done) => {
       if (stopped) return done(failed({ code: 'STOPPING', peer: identity.peerName }))
       asking.here(method, params, done)
@@ -425,6 +432,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
       else end()
     },
   }
+  return node
 
   function begin(done: () => void): void {
     admitted.look()

@@ -21,6 +21,7 @@ import type { Jobs } from './jobs.ts'
 import type { Pull } from './moving/around.ts'
 import type { Moves } from './moving/moves.ts'
 import type { Observation } from './observation.ts'
+import type { Removals } from './removal.ts'
 import type { SnapshotFiles } from './snapshot-files.ts'
 import type { Vms } from './reconcile/vms.ts'
 import type { HostFacts } from './telemetry/host-facts.ts'
@@ -78,7 +79,6 @@ export type Context = {
   /** Brings images here from whoever holds their chunks. */
   readonly pull: Pull
   readonly counts: Counts
-  /** Notes that this peer was removed, and stops it. */
-  left(): void
+  readonly removals: Removals
   readonly startedMs: number
 }

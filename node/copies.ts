@@ -11,6 +11,7 @@
  * nothing by itself. The hosts of a site that was recovered here present what they hold like those of any recovered group.
  */
 import type { Clock, Dice } from '../protocols/clock.ts'
+import type { Failure } from '../protocols/errors.ts'
 import { COPIES_KEPT_MAX, FOLLOW_ADRIFT_MS } from '../protocols/limits.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { failed, ok } from '../protocols/outcome.ts'
@@ -46,6 +47,8 @@ type Around = {
   putAside(group: SiteGroup): void
   /** It is at a feature level that this version does not know. */
   halted(group: SiteGroup): void
+  /** This peer's disk does not take its log any more, or does again. */
+  turned(group: string, unwritable: Failure | undefined): void
 }
 
 type Ports = {
@@ -139,7 +142,9 @@ export class Copies {
     const outranks = (heard: number, of: number): boolean => around.outranks(name, heard, of)
     const aside = (): void => void this.#timers.after(0, () => around.putAside(group))
     const halted = (): void => void this.#timers.after(0, () => around.halted(group))
-    const events = { applied: () => {}, restored: () => {}, moved, role: moved, putAside: aside, halted }
+    const turned = (unwritable: Failure | undefined): void => around.turned(name, unwritable)
+    const told = { moved, role: moved, putAside: aside, halted, turned }
+    const events = { applied: () => {}, restored: () => {}, ...told }
     const group: SiteGroup = new Group({ name, cluster, peer, outranks }, SITE, ports, events)
     this.#groups.set(name, group)
     group.start()

@@ -51,6 +51,8 @@ type Hooks = {
   rested(): void
   /** A write has failed; it is tried again. */
   unwritable(failure: Failure): void
+  /** The disk does not take the log, or does again. */
+  turned(unwritable: Failure | undefined): void
   /** How far the state is, and what it is; undefined when it is too large to be copied. */
   appliedIndex(): number
   capture(): Snapshot | undefined
@@ -107,6 +109,7 @@ export class Driving {
       later,
       stored: (token) => this.feed({ kind: 'stored', token }),
       failed: (failure) => hooks.unwritable(failure),
+      turned: (unwritable) => hooks.turned(unwritable),
       stuck: () => this.#handOver(),
     })
     this.#copying = new Copying(group, owner, recovered, {

@@ -58,6 +58,8 @@ export type GroupEvents<Command> = {
   putAside(): void
   /** `halted` says at what. */
   halted(): void
+  /** The disk does not take the log any more, or does again: told at each turn, not at each try. */
+  turned(unwritable: Failure | undefined): void
 }
 
 export class Group<State, Command> implements Followable, Gated {
@@ -370,6 +372,7 @@ export class Group<State, Command> implements Followable, Gated {
       perform: (effect) => this.#perform(effect),
       rested: () => this.#rested(),
       unwritable: (failure) => this.#answers.unwritable(failure),
+      turned: (unwritable) => this.#events.turned(unwritable),
       appliedIndex: () => this.appliedIndex,
       capture: () => this.#agreed.captureIfItFits(),
     })

@@ -8,6 +8,7 @@ import type { PeerId } from '../protocols/ids.ts'
 import { PROPOSE_MS } from '../protocols/limits.ts'
 import { type Done, failed, ok } from '../protocols/outcome.ts'
 import { isVoter, membersOf, votersOf } from '../protocols/raft/configuration.ts'
+import { firstIndex } from '../protocols/raft/genesis.ts'
 import { type MemberId, peerOf } from '../protocols/raft/member.ts'
 import { encodeSnapshotFile } from '../storage/snapshot-file.ts'
 import type { GroupName } from './agreement.ts'
@@ -145,7 +146,9 @@ function healthOf(context: Context, which: GroupName): HealthView[] {
     const known = progress.find((each) => each.peer === member)
     const match = self ? lastIndex : leads ? (known?.match ?? null) : null
     const level = leads ? (known?.level ?? 0) : self ? FEATURE_LEVEL : null
-    const lag = leads && match !== null ? Math.max(0, lastIndex - match) : null
+    // A member of which nothing is known yet in a log that does not begin at 1 needs a snapshot: there is no number for that.
+    const isBlank = leads && match !== null && match < firstIndex(group.generation)
+    const lag = leads && match !== null && !isBlank ? Math.max(0, lastIndex - match) : null
     // Not by `recentActive`, which the core begins anew at every election timeout.
     const silent =
       !self && voters.has(member) && (leads ? agreement.isSilent(which, peer) : missing.includes(peer))
@@ -168,7 +171,7 @@ function healthOf(context: Context, which: GroupName): HealthView[] {
           ? 'silent'
           : leads && (level ?? 0) < group.level
             ? 'halted'
-            : (lag ?? 0) > BEHIND_ENTRIES
+            : isBlank || (lag ?? 0) > BEHIND_ENTRIES
               ? 'behind'
               : 'well',
       ageMs: Math.round(ageMs),
@@ -298,6 +301,16 @@ export function caughtUp({ agreement, asking, ports }: Context, which: GroupName
     }
     look()
   })
+}
+
+/**
+ * With this peer's copies as new as they can be had: what was agreed on before, on whichever peer, is in them. A group that
+ * nobody leads has nothing newer, and whoever asks it for something is told so.
+ */
+export function withCurrent(context: Context, groups: readonly GroupName[], run: () => void): void {
+  const [first, ...others] = groups
+  if (first === undefined) run()
+  else caughtUp(context, first, () => withCurrent(context, others, run))
 }
 
 /** Groups of this peer's in which another is the only one to vote. */

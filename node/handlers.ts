@@ -7,11 +7,12 @@ import { type Failure, GodwitError } from '../protocols/errors.ts'
 import { newUlid, type PeerId, short } from '../protocols/ids.ts'
 import { NAME_LENGTH_MAX, PROPOSE_MS, SPEC_BYTES_MAX } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
+import type { GroupName } from './agreement.ts'
 import type { Handler } from './asking.ts'
 import { peersOfSite, refusesVms, siteNamed, specText } from './catalog/mesh.ts'
 import { hostsForPlacement, requestOf, type SiteVm, specOf } from './catalog/site.ts'
 import type { Context } from './context.ts'
-import { groupHandlers } from './groups.ts'
+import { groupHandlers, withCurrent } from './groups.ts'
 import { imageHandlers } from './images.ts'
 import { leavingHandlers } from './leaving.ts'
 import { findPeer, findVm, type FoundVm, nameOfPeer } from './lookup.ts'
@@ -72,7 +73,7 @@ export function handlers(context: () => Context, ready: () => boolean): Record<s
     <T>(show: (context: Context) => T): Handler =>
     (_params, done) =>
       done(ok(show(context())))
-  return {
+  const all: Record<string, Handler> = {
     status: read((all) => showStatus(all, ready())),
     'peer.list': read(showPeers),
     'peer.show': ({ name }: { name: string }, done) =>
@@ -88,6 +89,44 @@ export function handlers(context: () => Context, ready: () => boolean): Record<s
     ...tokenHandlers(context),
     ...groupHandlers(context),
     ...leavingHandlers(context),
+  }
+  const again = Object.entries(LOOKS_UP).map(([method, groups]) => {
+    const handler = all[method] as Handler
+    return [method, lookingTwice(context, groups, handler)] as const
+  })
+  return { ...all, ...Object.fromEntries(again) }
+}
+
+/** Whose first step is to find what is named, and the groups whose copies it looks in. */
+const LOOKS_UP: Partial<Record<Method, readonly GroupName[]>> = {
+  'vm.show': ['site'],
+  'vm.start': ['site'],
+  'vm.stop': ['site'],
+  'vm.delete': ['site'],
+  'vm.move': ['mesh', 'site'],
+  'vm.logs': ['site'],
+  'peer.show': ['mesh'],
+}
+
+/**
+ * What was made a moment ago, with this peer's own help or another's, may not be in its copies yet: before something is
+ * said not to be there, it is looked for in what the leader has.
+ */
+function lookingTwice(context: () => Context, groups: readonly GroupName[], handler: Handler): Handler {
+  return (params, done, hops) => {
+    try {
+      handler(params, done, hops)
+    } catch (error) {
+      if (!(error instanceof GodwitError) || error.failure.code !== 'NOT_FOUND') throw error
+      withCurrent(context(), groups, () => {
+        try {
+          handler(params, done, hops)
+        } catch (last) {
+          if (!(last instanceof GodwitError)) throw last
+          done(failed(last.failure))
+        }
+      })
+    }
   }
 }
 

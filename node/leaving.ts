@@ -7,12 +7,13 @@
  * `--force` skips what a dead peer cannot do: its votes are replaced afterwards, its VMs are listed as orphans. Whatever
  * was removed keeps its grants and disks (DESIGN section 3), and may join again with a fresh token.
  */
-import { type Failure, GodwitError } from '../protocols/errors.ts'
+import type { Failure } from '../protocols/errors.ts'
+import { REMOVERS } from '../protocols/features.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { peersOfSite } from './catalog/mesh.ts'
 import type { Context } from './context.ts'
-import { soleVotesOf, votesOf } from './groups.ts'
+import { soleVotesOf, votesOf, withCurrent } from './groups.ts'
 import { findPeer, type FoundPeer, nameOfPeer } from './lookup.ts'
 import { showPeer } from './show.ts'
 import type { Params } from './operations.ts'
@@ -31,13 +32,20 @@ type Lives = { readonly vms: string[] }
 export function leavingHandlers(context: () => Context): Record<string, unknown> {
   return {
     'peer.drain': ({ name, undo, dryRun }: Params<'peer.drain'>, done: Done<unknown>) => {
-      const peer = peerNamed(context(), name)
-      if (dryRun) return done(ok(showPeer(context(), peer.id)))
-      drain(context(), peer, !undo, done)
+      withCurrent(context(), ['mesh'], () => {
+        const peer = peerNamed(context(), name)
+        if (!peer.ok) return done(peer)
+        if (dryRun) return done(ok(showPeer(context(), peer.value.id)))
+        drain(context(), peer.value, !undo, done)
+      })
     },
     'peer.remove': (params: Params<'peer.remove'>, done: Done<unknown>) => {
-      const peer = peerNamed(context(), params.name)
-      livesOn(context(), peer, (vms) => remove(context(), peer, vms, params, done))
+      // A VM that was placed there a moment ago counts, too.
+      withCurrent(context(), ['mesh', 'site'], () => {
+        const peer = peerNamed(context(), params.name)
+        if (!peer.ok) return done(peer)
+        livesOn(context(), peer.value, (vms) => remove(context(), peer.value, vms, params, done))
+      })
     },
     /** Between peers: what only the peers of a site know of one of theirs. */
     'peer.votes': ({ name }: { name: string }, done: Done<unknown>) =>
@@ -47,13 +55,9 @@ export function leavingHandlers(context: () => Context): Record<string, unknown>
   }
 }
 
-/** @throws GodwitError NOT_FOUND, AMBIGUOUS */
-function peerNamed(context: Context, typed: string): FoundPeer {
-  const { identity } = context.config
-  const found = findPeer(context, typed === 'self' ? identity.peer : typed)
-  if (found.ok) return found.value
-  throw new GodwitError(found.failure)
-}
+/** NOT_FOUND, AMBIGUOUS */
+const peerNamed = (context: Context, typed: string): Outcome<FoundPeer> =>
+  findPeer(context, typed === 'self' ? context.config.identity.peer : typed)
 
 const vmsOn = ({ agreement }: Context, host: PeerId): string[] =>
   Object.values(agreement.site.state.vms)
@@ -178,11 +182,21 @@ function endAdmission(
   view: RemovalView,
   done: Done<RemovalView>,
 ): void {
-  const { agreement, ports } = context
+  const { agreement, ports, removals } = context
+  const { self } = ports.transport
+  const isSelf = peer.id === self
+  if (isSelf) removals.leaves()
+  const nowMs = ports.clock.wallMs()
   agreement.proposeMesh(
-    { kind: 'peer-remove', peer: peer.id, nowMs: ports.clock.wallMs(), orphans: vms.length },
+    {
+      kind: 'peer-remove',
+      peer: peer.id,
+      nowMs,
+      orphans: vms.length,
+      ...(agreement.mesh.level >= REMOVERS && { by: self }),
+    },
     (outcome) => {
-      if (outcome.ok && peer.id === ports.transport.self) context.left()
+      if (isSelf) removals.answered(outcome)
       done(outcome.ok ? ok(view) : outcome)
     },
   )

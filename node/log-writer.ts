@@ -15,6 +15,8 @@ type Hooks = {
   stored(token: number): void
   /** Called for every try that fails. */
   failed(failure: Failure): void
+  /** The first try failed, or one came through again. */
+  turned(unwritable: Failure | undefined): void
   /** A write has not come through for STUCK_WRITE_MS; called again at every look after that. */
   stuck(): void
 }
@@ -71,16 +73,22 @@ export class LogWriter {
     this.#store.write(ops, true, (outcome) => {
       if (this.#ended) return
       if (!outcome.ok) {
-        this.unwritable = outcome.failure
+        this.#turn(outcome.failure)
         this.#hooks.failed(outcome.failure)
         return this.#hooks.later(WRITE_AGAIN_MS, () => this.#ended || this.#try(token, ops))
       }
-      this.unwritable = undefined
+      this.#turn(undefined)
       const waiting = this.#waiting.get(token) ?? []
       this.#waiting.delete(token)
       for (const message of waiting) this.#hooks.send(message)
       this.#hooks.stored(token)
     })
+  }
+
+  #turn(unwritable: Failure | undefined): void {
+    const isTurn = (unwritable === undefined) !== (this.unwritable === undefined)
+    this.unwritable = unwritable
+    if (isTurn) this.#hooks.turned(unwritable)
   }
 
   /** While anything is under way: one look after another, so that a busy log needs no timer for each write. */

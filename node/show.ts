@@ -281,6 +281,7 @@ export function showStatus(context: Context, ready: boolean): StatusView {
     peerId: config.identity.peer,
     site: config.identity.siteName,
     ready,
+    removed: context.removals.text() ?? '',
     folder: showFolder(context),
     driver: ports.hypervisor.driver,
     uptimeMs: Math.round(ports.clock.nowMs() - startedMs),

@@ -31,6 +31,16 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
     },
     ports,
     {
+      turned: (group, unwritable) => {
+        if (unwritable === undefined)
+          return log.info({ group }, `the log of group ${group} can be written again`)
+        const why = describeFailure(unwritable)
+        log.warn(
+          { group },
+          `the log of group ${group} cannot be written, and is tried again and again: ${why}`,
+        )
+      },
+      removed: (text) => log.warn({}, text),
       left: () => gone.resolve(`it has left mesh ${identity.mesh}`),
       halted: (text) => log.warn({}, text),
     },
@@ -53,6 +63,7 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
     ask: (method, params, done) => node.ask(method, params, done),
     gone: gone.promise,
     ready: () => node.ready(),
+    unready: () => node.unready(),
     metrics: (done) => node.metrics(done),
     stop: (done) => {
       node.stop(() => void close().then(done, done))

@@ -3,6 +3,7 @@
  * which admits a peer once for it. The issuer's door is open until the last of its tokens expires: who comes with one
  * that was used or revoked is told so, and a peer whose answer was lost is told again.
  */
+import { ENDED_TOKENS } from '../protocols/features.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { newSiteId, newUlid } from '../protocols/ids.ts'
 import type { JoinHello, JoinWelcome } from '../protocols/join/messages.ts'
@@ -70,6 +71,7 @@ function createToken(
     expiresMs,
     nowMs,
     issuer,
+    ...(agreement.mesh.level >= ENDED_TOKENS && { makesRoom: true }),
   }
   agreement.proposeMesh(command, (outcome) => {
     if (!outcome.ok) return done(outcome)
@@ -94,9 +96,14 @@ function createToken(
 /** Opens or closes the door as the expiry of this peer's tokens says; called when agreed state or time has moved on. */
 export function mindDoor(context: Context): void {
   const { agreement, config, ports } = context
-  const open = Object.values(agreement.mesh.state.tokens).some(
-    (token) => token.issuer === config.identity.peer && token.expiresMs > ports.clock.wallMs(),
-  )
+  const { peers, tokens } = agreement.mesh.state
+  // A removed peer admits nobody.
+  const isPeer = peers[config.identity.peer] !== undefined
+  const open =
+    isPeer &&
+    Object.values(tokens).some(
+      (token) => token.issuer === config.identity.peer && token.expiresMs > ports.clock.wallMs(),
+    )
   if (open) ports.door.open(admit(context), () => {})
   else ports.door.close()
 }

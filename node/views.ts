@@ -172,7 +172,10 @@ export const healthView = z.object({
   role: z.enum(['leader', 'follower', 'unknown']),
   reachable: z.boolean(),
   match: z.number().nullable().describe('entries it is known to hold; null when only a leader would know'),
-  lag: z.number().nullable().describe('entries of the leader that it is not known to hold'),
+  lag: z
+    .number()
+    .nullable()
+    .describe('entries of the leader that it is not known to hold; null also for who needs a snapshot'),
   lastContactMs: z.number().nullable(),
   rttMs: z.number().nullable(),
   level: z.number().nullable().describe('newest feature that it knows; null when only a leader would know'),
@@ -228,6 +231,11 @@ export const statusView = z.object({
   peerId: z.string(),
   site: z.string(),
   ready: z.boolean(),
+  removed: z
+    .string()
+    .describe(
+      'when and by whom this peer was removed from the mesh, as far as it knows; empty while it is one of it',
+    ),
   folder: z
     .object({ state: z.enum(['bound', 'unbound', 'mismatch', 'replaced']), why: z.string() })
     .describe('whether an old copy of the data folder would be found out, and whether this is one'),

@@ -10,6 +10,7 @@ import { message as membership, PROTOCOL as SWIM } from './membership/messages.t
 import { message as move, PROTOCOL as MOVE } from './move/messages.ts'
 import { message as raft, PROTOCOL as RAFT } from './raft/messages.ts'
 import { PROTOCOL as REACH, reachAnswer, reachAsk } from './reach/messages.ts'
+import { PROTOCOL as REMOVAL, removed } from './removal/messages.ts'
 import { copyAnswer, copyAsk, PROTOCOL as COPIES } from './roles/copy-messages.ts'
 import { PROTOCOL as ROLES, rolesAnswer, rolesAsk } from './roles/messages.ts'
 import { PROTOCOL as SWARM } from './swarm/messages.ts'
@@ -167,6 +168,16 @@ export const CONVERSATIONS: readonly Conversation[] = [
     what: 'whether they can dial it; if one cannot, it takes slots at relays',
     frames: [reachAsk, reachAnswer],
     source: 'protocols/reach/messages.ts',
+  },
+  {
+    name: 'removal',
+    id: REMOVAL,
+    version: '1',
+    over: 'frames',
+    between: 'any peer → a removed one that dials it, now and then',
+    what: 'that it is no peer any more; nothing else is said to it, and the connection ends',
+    frames: [removed],
+    source: 'protocols/removal/messages.ts',
   },
   {
     name: 'kad',

@@ -42,6 +42,8 @@ export type Failure =
   // Admission
   | { code: 'TOKEN_REFUSED'; why: 'malformed' | 'unknown' | 'used' | 'expired' | 'revoked' | 'site' }
   | { code: 'NOT_ADMITTED'; peer: string }
+  /** `by` is empty where the log does not say; `at` is ISO 8601; `site`: the one it was of. */
+  | { code: 'REMOVED'; by: string; at: string; site: string }
   | { code: 'PEER_IN_USE'; peer: string; vms: string[] }
   | { code: 'VOTES_HELD'; peer: string; groups: string[]; why: string }
   | { code: 'RATE_LIMITED'; what: string; retryAfterMs: number }
@@ -193,6 +195,14 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     next: () => 'godwit token create, on a peer of the mesh',
   },
   NOT_ADMITTED: { retry: false, exit: 3, say: (f) => `${f.peer} is not a peer of this mesh` },
+  REMOVED: {
+    retry: false,
+    exit: 3,
+    say: (f) =>
+      `this peer was removed from the mesh${f.by === '' ? '' : ` by ${f.by}`} at ${f.at}; VMs that it holds keep running under their grants`,
+    next: (f) =>
+      `systemctl stop godwit, then godwit join --site ${f.site} with a fresh token: it keeps what it has`,
+  },
   PEER_IN_USE: {
     retry: false,
     exit: 4,

@@ -53,6 +53,8 @@ export const SITE_COPIES = 2
 export const SITE_GENERATIONS = 3
 export const FORCED_CANCELS = 4
 export const STOPS_WHILE_CANCELLING = 5
+export const ENDED_TOKENS = 6
+export const REMOVERS = 7
 
 /** docs/PROTOCOLS.md is printed from this table. */
 export const FEATURES: readonly Feature[] = [
@@ -85,6 +87,18 @@ export const FEATURES: readonly Feature[] = [
     name: 'stops while a move is being cancelled',
     gates: 'field `cancelling` of `vm-want`',
     until: 'a VM starts and stops again once the cancel of its move is agreed on',
+  },
+  {
+    level: ENDED_TOKENS,
+    name: 'ended tokens give way',
+    gates: 'field `makesRoom` of `token-create`',
+    until: 'tokens that have ended count among TOKENS_MAX until a day after they would have expired',
+  },
+  {
+    level: REMOVERS,
+    name: 'removals say by whom',
+    gates: 'field `by` of `peer-remove`, and of removed peers in the state of the mesh group',
+    until: 'a removed peer is told when it was removed, and not by whom',
   },
 ]
 

@@ -193,11 +193,18 @@ export const FOLLOW_AGAIN_MS_MAX = 8_000
 /** Snapshots that a source holds on to for followers in the middle of them, besides its newest. */
 export const FOLLOW_SNAPSHOTS_KEPT = 2
 
+// Removed peers --------------------------------------------------------------------------------------------------
+
+/** A removed peer that dials on and on is told so again after this: once is lost now and then, more is for nobody. */
+export const FAREWELL_AGAIN_MS = 30_000
+/** What one farewell may take: two round trips over a slow link. The stranger is connected that long at the most. */
+export const FAREWELL_MS = 3_000
+
 // What a mesh holds ----------------------------------------------------------------------------------------------
 
 export const PEERS_MAX = 16_384
 export const SITES_MAX = 4_096
-/** Removed peers that are remembered by name: for people who ask where one went. */
+/** Removed peers that are remembered by name: for people who ask where one went, and for those peers themselves. */
 export const REMOVED_MAX = 256
 export const SITE_PEERS_MAX = 256
 /** VMs of one site; its digest names the first DIGEST_VMS_MAX of them. */
@@ -208,7 +215,10 @@ export const DIGEST_VMS_MAX = 200
  * before its holder gave it up: that is over within seconds (PROPOSE_MS), in which nobody deletes so many.
  */
 export const TOMBSTONES_MAX = 1_024
-/** Join tokens that are remembered: until a day after they expire, so that a late use is told why it is refused. */
+/**
+ * Join tokens that are remembered: until a day after they expire, so that a late use is told why it is refused, or until
+ * there are so many that those that have ended give way.
+ */
 export const TOKENS_MAX = 256
 export const NAME_LENGTH_MAX = 63
 export const LABELS_MAX = 32

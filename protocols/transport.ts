@@ -33,6 +33,12 @@ export type Transport = {
   /** The peers that may be dialled and heard from now on, with addresses that are known for them. */
   allow(peers: ReadonlyMap<PeerId, readonly string[]>): void
 
+  /**
+   * Peers that are none any more: who of them connects is hung up on like every stranger, but is sent its frame first, once
+   * in FAREWELL_AGAIN_MS. It hears it under `protocol` if it allows this peer.
+   */
+  part(protocol: string, farewells: ReadonlyMap<PeerId, Uint8Array>): void
+
   /** Peers with a live connection, in order of their ids. */
   connected(): PeerId[]
   /** Called after a peer's first connection came up, and after its last went down. */

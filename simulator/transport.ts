@@ -4,6 +4,7 @@ import type { Failure } from '../protocols/errors.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import {
   DIAL_MS_MAX,
+  FAREWELL_AGAIN_MS,
   FRAME_BYTES_MAX,
   REQUESTS_PER_PEER_MAX,
   SEND_QUEUE_FRAMES_MAX,
@@ -25,6 +26,7 @@ type Abort = () => void
 /** Stream id, protocol and length of a frame, with what the encrypter adds. */
 const HEADER_BYTES = 40
 const NOBODY: ReadonlySet<PeerId> = new Set()
+const NOBODY_PARTS = { protocol: '', frames: new Map<PeerId, Uint8Array>() }
 
 export class SimTransport implements Transport {
   readonly self: PeerId
@@ -40,6 +42,8 @@ export class SimTransport implements Transport {
   readonly #keeping = new Set<PeerId>()
   readonly #watchers: ((peer: PeerId, up: boolean) => void)[] = []
   #connected: readonly PeerId[] = []
+  #farewells: { readonly protocol: string; readonly frames: ReadonlyMap<PeerId, Uint8Array> } = NOBODY_PARTS
+  readonly #toldMs = new Map<PeerId, number>()
 
   constructor(network: SimNetwork, port: Port, life: Life) {
     this.#network = network
@@ -126,6 +130,10 @@ export class SimTransport implements Transport {
     for (const peer of new Set([...this.#connections.keys(), ...this.#channels.keys()]))
       if (!this.allows(peer)) this.#part(peer)
     for (const peer of this.#kept()) this.#keep(peer)
+  }
+
+  part(protocol: string, frames: ReadonlyMap<PeerId, Uint8Array>): void {
+    this.#farewells = { protocol, frames }
   }
 
   allows(peer: PeerId): boolean {
@@ -247,8 +255,10 @@ export class SimTransport implements Transport {
     if (found !== undefined) return found
     const dial: Dial = { frames: [], waiting: [] }
     this.#dials.set(to, dial)
-    const welcome = (there: { transport: SimTransport }): boolean =>
-      there.transport.allows(this.self) && this.allows(to)
+    const welcome = ({ transport }: { transport: SimTransport }): boolean => {
+      if (!transport.allows(this.self)) transport.#bidFarewell(this)
+      return transport.allows(this.self) && this.allows(to)
+    }
     this.#network.dial(this.#end, to, welcome, (connection, there) => {
       const earlier = this.#connections.get(to)
       // Both dialled at once, and the other was first.
@@ -265,6 +275,20 @@ export class SimTransport implements Transport {
       this.#dialled(to, this.#connections.get(to))
     })
     return dial
+  }
+
+  /** Who was removed and dials is told so. */
+  #bidFarewell(to: SimTransport): void {
+    const { protocol, frames } = this.#farewells
+    const frame = frames.get(to.self)
+    const { nowMs } = this.#network.world
+    if (frame === undefined || nowMs < (this.#toldMs.get(to.self) ?? -Infinity) + FAREWELL_AGAIN_MS) return
+    this.#toldMs.set(to.self, nowMs)
+    const { port, life } = to.#end
+    const latencyMs = this.#network.links.latencyMs(this.#end.port, port)
+    life.clock.after(latencyMs, () => {
+      if (to.allows(this.self)) to.hear(this.self, protocol, Uint8Array.from(frame))
+    })
   }
 
   #dialled(to: PeerId, connection: Connection | undefined): void {

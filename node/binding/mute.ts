@@ -28,6 +28,7 @@ export function mutePorts(self: PeerId, clock: Pick<Clock, 'after'>): MutePorts 
       open: (to, _protocol, done) => later(() => done(nobody(to))),
       serve: () => {},
       allow: () => {},
+      part: () => {},
       connected: () => [],
       watch: () => {},
       rttMs: () => undefined,

@@ -11,7 +11,7 @@
 import { codec } from '../../protocols/codec.ts'
 import { compareEpochs, compareHomes, epoch, type Epoch, nextHome } from '../../protocols/epoch.ts'
 import { type Failure, GodwitError } from '../../protocols/errors.ts'
-import { FORCED_CANCELS, SITE_GENERATIONS } from '../../protocols/features.ts'
+import { ENDED_TOKENS, FORCED_CANCELS, REMOVERS, SITE_GENERATIONS } from '../../protocols/features.ts'
 import {
   imageId,
   name,
@@ -115,6 +115,8 @@ const commandShape = tagged({
     expiresMs: wallMs,
     nowMs: wallMs,
     issuer: peerId,
+    /** Where there are as many as may be, tokens that have ended are forgotten for it. */
+    makesRoom: since(ENDED_TOKENS, optional(boolean)),
   }),
   'token-revoke': record({ id: ulid }),
   /** `newSite` names the site to be founded when `siteName` is not known yet. */
@@ -131,8 +133,13 @@ const commandShape = tagged({
   'peer-update': record({ peer: peerId, addresses }),
   /** A draining peer gets no votes and no VMs, and its votes go to others. */
   'peer-drain': record({ peer: peerId, draining: boolean }),
-  /** Ends the admission, and no grant. `orphans` counts the VMs that were left on it. */
-  'peer-remove': record({ peer: peerId, nowMs: wallMs, orphans: integer(0, 2 ** 20) }),
+  /** Ends the admission, and no grant. `orphans` counts the VMs that were left on it; `by`: the peer that was asked for it. */
+  'peer-remove': record({
+    peer: peerId,
+    nowMs: wallMs,
+    orphans: integer(0, 2 ** 20),
+    by: since(REMOVERS, optional(peerId)),
+  }),
   'move-intend': record({
     ...hand,
     spec: specText,
@@ -184,7 +191,14 @@ const stateShape = record({
   /** The newest removals: what their hosts still hold is theirs (DESIGN section 3). */
   removed: optional(
     dictionary(
-      record({ id: peerId, name, site: siteId, atMs: wallMs, orphans: integer(0, 2 ** 20) }),
+      record({
+        id: peerId,
+        name,
+        site: siteId,
+        atMs: wallMs,
+        orphans: integer(0, 2 ** 20),
+        by: since(REMOVERS, optional(peerId)),
+      }),
       REMOVED_MAX,
     ),
   ),
@@ -312,7 +326,7 @@ export const takenEpoch = (move: Pick<MeshMove, 'epoch' | 'generation'>): Epoch 
 
 /** The admission ends; grants, homes and what lives there stay as they are, and what it has not said it has still to say. */
 function remove(state: MeshState, command: MeshCommand & { kind: 'peer-remove' }): Outcome<undefined> {
-  const { peer: id, nowMs: atMs, orphans } = command
+  const { peer: id, nowMs: atMs, orphans, by } = command
   const peer = state.peers[id]
   // Said twice: the first was it.
   if (peer === undefined) return state.removed?.[id] === undefined ? failed(unknownPeer(id)) : ok(undefined)
@@ -327,7 +341,7 @@ function remove(state: MeshState, command: MeshCommand & { kind: 'peer-remove' }
   delete state.peers[id]
   const removed = Object.values(state.removed ?? {}).toSorted((a, b) => b.atMs - a.atMs)
   state.removed = Object.fromEntries(removed.slice(0, REMOVED_MAX - 1).map((each) => [each.id, each]))
-  state.removed[id] = { id, name: peer.name, site: peer.site, atMs, orphans }
+  state.removed[id] = { id, name: peer.name, site: peer.site, atMs, orphans, ...(by !== undefined && { by }) }
   return ok(undefined)
 }
 
@@ -368,16 +382,31 @@ export const peersOfSite = (state: MeshState, site: string): PeerId[] =>
     .toSorted()
 
 function createToken(state: MeshState, command: MeshCommand & { kind: 'token-create' }): Outcome<undefined> {
-  const { id, secretHash: hash, siteName, expiresMs, nowMs, issuer } = command
+  const { id, secretHash: hash, siteName, expiresMs, nowMs, issuer, makesRoom = false } = command
   for (const token of Object.values(state.tokens)) {
     // An ended token is remembered for a day, so that its replay is told why it is refused.
     if (token.expiresMs + 86_400_000 < nowMs) delete state.tokens[token.id]
   }
+  if (makesRoom) forgetEnded(state.tokens, nowMs, TOKENS_MAX - 1)
   if (Object.keys(state.tokens).length >= TOKENS_MAX) {
     return failed({ code: 'RATE_LIMITED', what: 'join tokens', retryAfterMs: 86_400_000 })
   }
   state.tokens[id] = { id, secretHash: hash, siteName, expiresMs, issuer, state: 'open', usedBy: '' }
   return ok(undefined)
+}
+
+/**
+ * Leaves `room` tokens, as far as enough have ended. When they did is not kept: those that expired go first, and those that
+ * were used last, for a peer whose answer was lost is told it again; otherwise the oldest first, as ids have it.
+ */
+function forgetEnded(tokens: MeshState['tokens'], nowMs: number, room: number): void {
+  const all = Object.values(tokens)
+  const rank = ({ expiresMs, state }: (typeof all)[number]): number =>
+    expiresMs < nowMs ? 0 : state === 'revoked' ? 1 : 2
+  const ended = all
+    .filter(({ expiresMs, state }) => expiresMs < nowMs || state !== 'open')
+    .toSorted((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1))
+  for (const { id } of ended.slice(0, Math.max(0, all.length - room))) delete tokens[id]
 }
 
 function admit(state: MeshState, command: MeshCommand & { kind: 'admit' }): Outcome<Admission> {

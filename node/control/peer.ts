@@ -6,6 +6,8 @@ export type Peer = {
   /** Answers one of OPERATIONS; `params` have passed its schema. */
   ask(method: Method, params: unknown, done: Done<unknown>): void
   ready(): boolean
+  /** For people: why it is not, and will not be by itself. */
+  unready?(): string | undefined
   /** Ends, with why, when the peer has reason to stop by itself. */
   readonly gone?: Promise<string>
   /** Figures in Prometheus' text format. */

@@ -51,7 +51,7 @@ export async function serveStatus({ address, peer, log }: Serving): Promise<Stat
         res.writeHead(421).end()
         return
       }
-      if (health(req, res, !draining && peer.ready())) return
+      if (health(req, res, !draining && peer.ready() ? undefined : `not ready${because(peer)}\n`)) return
       load().then(
         (handle) => handle(req, res),
         (error: unknown) => {
@@ -78,13 +78,20 @@ export async function serveStatus({ address, peer, log }: Serving): Promise<Stat
 }
 
 /** Answers /healthz (the process answers) and /readyz (the peer takes part, and does not drain); false for the rest. */
-function health({ method, url }: IncomingMessage, res: ServerResponse, ready: boolean): boolean {
+function health({ method, url }: IncomingMessage, res: ServerResponse, unready: string | undefined): boolean {
   if (method !== 'GET' && method !== 'HEAD') return false
   const path = url?.replace(/\?.*/, '')
   if (path !== '/healthz' && path !== '/readyz') return false
-  const [status, text] = path === '/healthz' ? [200, 'ok\n'] : ready ? [200, 'ready\n'] : [503, 'not ready\n']
+  const readiness = unready === undefined ? ([200, 'ready\n'] as const) : ([503, unready] as const)
+  const [status, text] = path === '/healthz' ? [200, 'ok\n'] : readiness
   res.writeHead(status, { ...HEADERS, 'content-type': 'text/plain; charset=UTF-8' }).end(text)
   return true
+}
+
+/** What will not pass by itself is said. */
+function because(peer: Peer): string {
+  const why = peer.unready?.()
+  return why === undefined ? '' : `: ${why}`
 }
 
 const isLoopback = (host: string): boolean =>

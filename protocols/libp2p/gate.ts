@@ -1,10 +1,11 @@
 /**
  * Who may be dialled and heard: the peers that were allowed, but for those that were cut off for bad frames. libp2p asks
- * before it dials and, the other way, as soon as encryption has proved who it is, before any protocol runs.
+ * before it dials and, the other way, as soon as encryption has proved who it is, before any protocol runs. A peer that
+ * was removed gets as far as to be told so, now and then; what it opens meanwhile is refused by each protocol.
  */
 import type { ConnectionGater } from '@libp2p/interface'
 import type { PeerId } from '../ids.ts'
-import { BAD_FRAMES_PER_MINUTE_MAX, REFUSED_MS } from '../limits.ts'
+import { BAD_FRAMES_PER_MINUTE_MAX, FAREWELL_AGAIN_MS, REFUSED_MS } from '../limits.ts'
 
 const MINUTE_MS = 60_000
 
@@ -15,6 +16,8 @@ export class Gate {
   /** Times of the newest bad frames, at most one more than a minute may have. */
   readonly #bad = new Map<PeerId, number[]>()
   readonly #refusedUntilMs = new Map<PeerId, number>()
+  /** Peers that are none any more, and when each was told. */
+  readonly #toldMs = new Map<PeerId, number>()
 
   constructor(self: PeerId, nowMs: () => number = () => performance.now()) {
     this.#self = self
@@ -28,6 +31,23 @@ export class Gate {
       this.#bad.delete(peer)
       this.#refusedUntilMs.delete(peer)
     }
+  }
+
+  part(peers: Iterable<PeerId>): void {
+    const parted = new Map([...peers].map((peer) => [peer, this.#toldMs.get(peer) ?? -Infinity]))
+    this.#toldMs.clear()
+    for (const [peer, atMs] of parted) this.#toldMs.set(peer, atMs)
+  }
+
+  /** Whether a peer is to be told that it is none any more. */
+  owesFarewell(peer: PeerId): boolean {
+    const toldMs = this.#toldMs.get(peer)
+    return toldMs !== undefined && !this.#allowed.has(peer) && this.#nowMs() >= toldMs + FAREWELL_AGAIN_MS
+  }
+
+  /** It is being told. */
+  farewell(peer: PeerId): void {
+    this.#toldMs.set(peer, this.#nowMs())
   }
 
   admits(peer: PeerId): boolean {
@@ -69,13 +89,15 @@ export class Gate {
 
   gater(): ConnectionGater {
     const deny = (peer: { toString(): string }): boolean => !this.admits(peer.toString())
+    const denyInbound = (peer: { toString(): string }): boolean =>
+      deny(peer) && !this.owesFarewell(peer.toString())
     return {
       denyDialPeer: deny,
       denyDialMultiaddr: () => false,
       denyOutboundConnection: deny,
-      denyInboundEncryptedConnection: deny,
+      denyInboundEncryptedConnection: denyInbound,
       denyOutboundEncryptedConnection: deny,
-      denyInboundUpgradedConnection: deny,
+      denyInboundUpgradedConnection: denyInbound,
       denyOutboundUpgradedConnection: deny,
       // As a relay: slots and circuits are for the admitted, at both ends. As an end: it proves its id through the relay
       // and is asked for again above; here a stranger does not get as far as that.

@@ -1,10 +1,11 @@
 /** The transport port over libp2p: what is served, what is asked, and the lines and channels that carry it. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection, Libp2p, Stream } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { failureOf, type Failure } from '../errors.ts'
 import type { PeerId } from '../ids.ts'
-import { DIAL_MS_MAX, FRAME_BYTES_MAX, INBOUND_STREAMS_MAX } from '../limits.ts'
+import { DIAL_MS_MAX, FAREWELL_MS, FRAME_BYTES_MAX, INBOUND_STREAMS_MAX } from '../limits.ts'
 import { failed, ok, type Done, type Outcome } from '../outcome.ts'
 import type { Channel, Path, Service, Transport } from '../transport.ts'
 import { channelOn } from './channel.ts'
@@ -12,7 +13,7 @@ import { CHANNEL, Connections, FRAME, REQUEST, unreachable } from './connections
 import { packFrame } from './frames.ts'
 import type { Gate } from './gate.ts'
 import { readFrames } from './inbound.ts'
-import { failureOfOpening, Line } from './line.ts'
+import { failureOfOpening, Line, sendOn } from './line.ts'
 import { isRelayed } from './relay.ts'
 import { answerRequests, Asker, InHand } from './requests.ts'
 import { RoundTrips } from './round-trips.ts'
@@ -33,6 +34,7 @@ export class Libp2pTransport implements Transport {
   readonly #askers = new Map<string, Asker>()
   readonly #watchers: ((peer: PeerId, up: boolean) => void)[] = []
   readonly #up = new Set<PeerId>()
+  #farewells: { readonly protocol: string; readonly frames: ReadonlyMap<PeerId, Uint8Array> } = NOBODY_PARTS
   #closed = false
 
   /** `relayed` gives addresses of this peer through its relays. */
@@ -44,6 +46,7 @@ export class Libp2pTransport implements Transport {
     this.#relayed = relayed
     this.connections = new Connections(libp2p, gate, log)
     this.#roundTrips = new RoundTrips(this.connections)
+    libp2p.addEventListener('connection:open', ({ detail }) => this.#meet(detail))
     libp2p.addEventListener('peer:connect', ({ detail }) => this.#saw(detail.toString(), true))
     libp2p.addEventListener('peer:disconnect', ({ detail }) => this.#saw(detail.toString(), false))
     libp2p.addEventListener('peer:discovery', ({ detail }) => this.connections.hint(detail.id.toString()))
@@ -111,6 +114,11 @@ export class Libp2pTransport implements Transport {
       this.connections.hint(peer, !before.has(peer) || news.some((address) => !isRelayed(address)))
     }
     this.connections.kick()
+  }
+
+  part(protocol: string, frames: ReadonlyMap<PeerId, Uint8Array>): void {
+    this.#farewells = { protocol, frames }
+    this.#gate.part(frames.keys())
   }
 
   connected(): PeerId[] {
@@ -216,8 +224,19 @@ export class Libp2pTransport implements Transport {
     })
   }
 
+  /** Who gets as far as this and is not admitted is a peer that was removed: it is told so, and hung up on. */
+  #meet(connection: Connection): void {
+    const peer = connection.remotePeer.toString()
+    const { protocol, frames } = this.#farewells
+    const frame = frames.get(peer)
+    if (frame === undefined || !this.#gate.owesFarewell(peer)) return
+    this.#gate.farewell(peer)
+    this.#log(`${peer}: told that it was removed`)
+    bidFarewell(connection, protocol + FRAME, frame).catch((error: Error) => connection.abort(error))
+  }
+
   #saw(peer: PeerId, up: boolean): void {
-    if (up === this.#up.has(peer)) return
+    if (up === this.#up.has(peer) || (up && !this.#gate.admits(peer))) return
     if (up) {
       this.#up.add(peer)
       this.#roundTrips.start(peer)
@@ -256,4 +275,18 @@ export class Libp2pTransport implements Transport {
     if (multiaddrs.length === 0) return
     this.#libp2p.peerStore.merge(peerIdFromString(peer), { multiaddrs }).catch(() => {})
   }
+}
+
+/** In which the other end reads what has arrived. */
+const FAREWELL_READ_MS = 500
+const NOBODY_PARTS = { protocol: '', frames: new Map<PeerId, Uint8Array>() }
+
+async function bidFarewell(connection: Connection, protocol: string, frame: Uint8Array): Promise<void> {
+  const signal = AbortSignal.timeout(FAREWELL_MS)
+  const stream = await connection.newStream(protocol, { signal, runOnLimitedConnection: true })
+  sendOn(stream, packFrame(frame))
+  await stream.close({ signal })
+  // Its end of the stream goes with the connection, read or not.
+  await sleep(FAREWELL_READ_MS)
+  await connection.close({ signal })
 }

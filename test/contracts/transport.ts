@@ -322,6 +322,29 @@ const peers: [what: string, check: Check][] = [
     },
   ],
   [
+    'tells who is none of the peers any more, once in a while, and hangs up on it like on every stranger',
+    async (t, { a, b, until }) => {
+      const told: string[] = []
+      const heard: string[] = []
+      b.serve('/godwit/contract-farewell/1', {
+        frame: (from, frame) => told.push(`${textOf(frame)} ${from}`),
+      })
+      a.serve(PROTOCOL, { frame: () => heard.push('a frame'), request: () => heard.push('a request') })
+      a.allow(new Map())
+      a.part('/godwit/contract-farewell/1', new Map([[b.self, frameOf('farewell from')]]))
+      await until(() => {
+        b.send(a.self, PROTOCOL, frameOf('lost'))
+        return told.length > 0 && b.connected().length === 0
+      }, PATIENCE_MS)
+      t.like(await ask({ a: b, b: a, until }, a.self, 'lost', 2_500), {
+        failure: { code: 'PEER_UNREACHABLE' },
+      })
+      t.deepEqual(told, [`farewell from ${a.self}`])
+      t.deepEqual(heard, [])
+      t.deepEqual(a.connected(), [])
+    },
+  ],
+  [
     'does not dial when it is told not to',
     async (t, { a, b, until }) => {
       const heard: string[] = []

@@ -1,5 +1,6 @@
 /** Commands that were acknowledged and then forgotten, or never came to an end. */
 import test from 'ava'
+import type { StatusView } from '../../node/views.ts'
 import type { Failure } from '../../protocols/errors.ts'
 import { Mesh } from './support.ts'
 
@@ -128,6 +129,36 @@ test('a token whose door cannot open is revoked: its port was busy, and it stood
   t.deepEqual(made, { ok: false, failure: busy })
   const tokens = mesh.value<{ state: string; site: string }[]>('aa-1', 'token.list', {})
   t.deepEqual([...new Set(tokens.map(({ state }) => state))].toSorted(), ['revoked', 'used'])
+})
+
+test('a VM and a peer are found on a peer whose copies of the logs have not come as far yet', (t) => {
+  const mesh = new Mesh()
+  const created = mesh.create('web')
+  t.is(mesh.vm('aa-2', created.ok ? created.value.id : ''), undefined, 'its copy is behind')
+  t.like(mesh.answer('aa-2', 'vm.show', { name: 'web' }), { ok: true, value: { vm: { name: 'web' } } })
+  t.like(mesh.answer('aa-2', 'vm.show', { name: 'wren' }), { ok: false, failure: { code: 'NOT_FOUND' } })
+  mesh.create('wren')
+  const host = mesh.guests()[0]?.host ?? 'aa-1'
+  const removed = mesh.answer('aa-2', 'peer.remove', { name: host, force: false, dryRun: true })
+  t.like(removed, { ok: false, failure: { code: 'PEER_IN_USE' } })
+})
+
+// Its gate was refused before the entry came: it went on as ready, with the peers that it had, for ever.
+test('a removed peer is told so: at once when it is in sight, and when it comes back', (t) => {
+  const mesh = new Mesh()
+  const statusOf = (host: string): StatusView => mesh.value(host, 'status', {})
+  mesh.host('bb-2').kill()
+  mesh.value('aa-1', 'peer.remove', { name: 'bb-2', force: true, dryRun: false })
+  mesh.value('aa-1', 'peer.remove', { name: 'aa-2', force: false, dryRun: false })
+  mesh.until('who is in sight knows', () => !statusOf('aa-2').ready, 10_000)
+  mesh.host('bb-2').start()
+  mesh.until('who comes back is told', () => statusOf('bb-2').removed !== '', 40_000)
+  for (const host of ['aa-2', 'bb-2']) {
+    t.regex(statusOf(host).removed, /^this peer was removed from the mesh by aa-1 at 20\d\d-/, host)
+    const made = mesh.answer(host, 'token.create', { site: 'aa', expiryMs: 60_000 })
+    t.like(made, { ok: false, failure: { code: 'REMOVED', by: 'aa-1', site: host.slice(0, 2) } })
+  }
+  t.true(statusOf('aa-1').ready)
 })
 
 test('a token is revoked by the peer that made it, though its copy of the log has not come as far yet', (t) => {

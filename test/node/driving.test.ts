@@ -36,6 +36,7 @@ function driven(hear: (effect: HostEffect) => readonly RaftEvent[]): {
     },
     rested: () => seen.rests++,
     unwritable: () => {},
+    turned: () => {},
     appliedIndex: () => 0,
     capture: () => undefined,
   })

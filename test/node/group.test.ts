@@ -218,6 +218,7 @@ for (const failure of [
     leader.propose('last', (outcome) => told.push(outcome))
     t.true(groups.until(() => told.length === 4))
     t.deepEqual(leader.words, ['first', 'in the log', 'last'])
+    t.deepEqual(leader.turns, [failure.code, undefined], 'said once, however often it was tried')
   })
 }
 

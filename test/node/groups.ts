@@ -73,6 +73,8 @@ export class Host {
   /** Feature level of the version that it runs. */
   known: number | undefined
   halts = 0
+  /** Codes of failures when its disk stopped to take the log; undefined when it took it again. */
+  readonly turns: (string | undefined)[] = []
 
   constructor(groups: Groups, id: string, first: readonly Op[]) {
     this.groups = groups
@@ -111,6 +113,7 @@ export class Host {
         restored: () => {},
         putAside: () => {},
         halted: () => void this.halts++,
+        turned: (unwritable) => void this.turns.push(unwritable?.code),
         moved: () => {},
         role: (_role, leader) => alive.after(0, () => leader !== '' && this.proposing.leaderChanged()),
       },

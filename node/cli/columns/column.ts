@@ -23,7 +23,8 @@ export type View<T = never> = {
 export const MIB = 1024 ** 2
 export const view = <T>(made: View<T>): View => made
 /** A value from elsewhere that is too old is never shown as if it were the present one. */
-export const mark = (text: string, { stale }: { stale: boolean }): string => (stale ? `${text} (stale)` : text)
+export const mark = (text: string, { stale }: { stale: boolean }): string =>
+  stale ? `${text} (stale)` : text
 export const age = {
   key: 'age',
   value: ({ ageMs }: { ageMs: number }) => ageMs,

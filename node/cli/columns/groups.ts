@@ -23,6 +23,7 @@ export const GROUPS: Readonly<Record<string, View>> = {
       { key: 'peer', value: (v) => v.peer },
       { key: 'site', value: (v) => v.site },
       { key: 'ready', value: (v) => v.ready, text: (v) => (v.ready ? 'yes' : 'no') },
+      { key: 'removed', value: (v) => v.removed, text: (v) => v.removed || 'no' },
       { key: 'peers', value: (v) => v.peers, text: (v) => `${v.peersAlive} of ${v.peers} alive` },
       { key: 'vms', value: (v) => v.vms, text: (v) => `${v.vmsRunning} of ${v.vms} running` },
       { key: 'jobs', value: (v) => v.jobsRunning, text: (v) => `${v.jobsRunning} running` },

@@ -94,6 +94,7 @@ const group: Group<State, Command> = new Group(
     moved() {},
     putAside() {},
     halted() {},
+    turned() {},
     role: (role) => role === 'leader' && say({ leads: true }),
   },
 )

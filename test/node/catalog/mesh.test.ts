@@ -9,6 +9,8 @@ import {
   type MeshState,
 } from '../../../node/catalog/mesh.ts'
 import type { Code } from '../../../protocols/errors.ts'
+import { ENDED_TOKENS } from '../../../protocols/features.ts'
+import { TOKENS_MAX } from '../../../protocols/limits.ts'
 
 const ulid = (n: number): string => `01J${String(n).padStart(23, '0')}`
 const [anna, bob, cora] = ['anna11111111111111', 'bob11111111111111', 'cora11111111111111'] as const
@@ -214,4 +216,27 @@ test('who founds a mesh together is in it from its first command on', (t) => {
   t.deepEqual(meshState.decode(meshState.encode(state)), state)
   // Whoever of them leads next says it again.
   t.like(applyMesh(state, { ...found, others }), { ok: false, failure: { code: 'STALE' } })
+})
+
+test('tokens that have ended give way: those that expired, then revoked ones, then used ones, the oldest first', (t) => {
+  const state = emptyMesh()
+  applyMesh(state, found)
+  const made = (id: number, expiresMs: number): MeshCommand =>
+    ({ ...token(id), expiresMs, nowMs: 2_000 }) as MeshCommand
+  for (let id = 1; id <= TOKENS_MAX; id++) applyMesh(state, made(id, id === 9 ? 1_500 : 90_000))
+  const ended = [
+    { kind: 'token-revoke', id: ulid(7) },
+    { kind: 'token-revoke', id: ulid(4) },
+    admit(3, bob),
+  ] as MeshCommand[]
+  for (const each of ended) t.true(applyMesh(state, each).ok)
+  const more = { ...(made(1_000, 90_000) as MeshCommand & { kind: 'token-create' }), makesRoom: true }
+  const before = meshCommand.decode(meshCommand.encode(more, ENDED_TOKENS - 1))
+  t.like(applyMesh(state, before), { failure: { code: 'RATE_LIMITED' } }, 'as the version before does')
+  const gone: string[] = []
+  for (let id = 1_000; applyMesh(state, { ...more, id: ulid(id) }).ok; id++) {
+    t.is(Object.keys(state.tokens).length, TOKENS_MAX)
+    gone.push(...[9, 4, 7, 3].map(ulid).filter((each) => !state.tokens[each] && !gone.includes(each)))
+  }
+  t.deepEqual(gone, [9, 4, 7, 3].map(ulid))
 })

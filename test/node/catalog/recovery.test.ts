@@ -1,6 +1,13 @@
 /** What a group that was recovered from one member must not forget, and what it must not believe (DESIGN section 3, Loss). */
 import test from 'ava'
-import { applyMesh, emptyMesh, homeOf, type MeshCommand, type MeshState } from '../../../node/catalog/mesh.ts'
+import {
+  applyMesh,
+  emptyMesh,
+  homeOf,
+  type MeshCommand,
+  meshState,
+  type MeshState,
+} from '../../../node/catalog/mesh.ts'
 import { recovered } from '../../../node/catalog/recovery.ts'
 import { applySite, emptySite, type SiteCommand, type SiteState } from '../../../node/catalog/site.ts'
 import {
@@ -14,6 +21,7 @@ import {
 } from '../../../protocols/epoch.ts'
 import { siteIdOfVm } from '../../../protocols/ids.ts'
 import type { Code } from '../../../protocols/errors.ts'
+import { REMOVERS } from '../../../protocols/features.ts'
 
 const ulid = (n: number): string => `01J${String(n).padStart(23, '0')}`
 const [anna, bob, cora] = ['anna11111111111111', 'bob11111111111111', 'cora11111111111111'] as const
@@ -302,9 +310,10 @@ test('mesh: a home that is presented stands, and the next one is of the new gene
 
 test('a removed peer is no peer, is remembered, and may come back with a token of its own', (t) => {
   const state = mesh([])
-  t.true(applyMesh(state, remove(bob)).ok)
+  t.true(applyMesh(state, { ...remove(bob), by: anna } as MeshCommand).ok)
   t.is(state.peers[bob], undefined)
-  t.like(state.removed?.[bob], { name: 'bob1', orphans: 2 })
+  t.like(state.removed?.[bob], { name: 'bob1', orphans: 2, by: anna })
+  t.is(meshState.decode(meshState.encode(state, REMOVERS - 1)).removed?.[bob]?.by, undefined)
   t.true(state.recovery?.unheard[bob], 'what it holds is still not known')
   t.true(applyMesh(state, remove(bob)).ok, 'said twice')
   const [token, admit] = founded.slice(1, 3) as [

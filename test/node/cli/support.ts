@@ -183,6 +183,7 @@ export const statusView: StatusView = {
   peerId: peerView.id,
   site: 'harbour',
   ready: true,
+  removed: '',
   folder: { state: 'bound', why: '' },
   driver: 'tcg',
   uptimeMs: 61_000,
@@ -298,7 +299,7 @@ const REPLIES: Replies = {
 }
 
 type Asked = { readonly method: Method; readonly params: unknown }
-export type FakePeer = Peer & { readonly asked: Asked[]; isReady: boolean; stopped: boolean }
+export type FakePeer = Peer & { readonly asked: Asked[]; isReady: boolean; why?: string; stopped: boolean }
 
 /** A reply of undefined is never given. */
 export function fakePeer(replies: Replies = {}): FakePeer {
@@ -318,6 +319,7 @@ export function fakePeer(replies: Replies = {}): FakePeer {
       if (outcome !== undefined) setImmediate(done, outcome)
     },
     ready: () => peer.isReady,
+    unready: () => peer.why,
     metrics: (done) => setImmediate(done, ok('# HELP godwit_up Up.\n# TYPE godwit_up gauge\ngodwit_up 1\n')),
     stop: (done) => {
       peer.stopped = true

@@ -86,6 +86,8 @@ test('health, readiness and metrics', async (t) => {
   t.regex(await metrics.text(), /^godwit_up 1$/m)
   peer.isReady = false
   t.is((await get('/readyz')).status, 503)
+  peer.why = 'this peer was removed'
+  t.is(await (await get('/readyz')).text(), 'not ready: this peer was removed\n')
   peer.isReady = true
   server.drain()
   t.is((await get('/readyz')).status, 503)
