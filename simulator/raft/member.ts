@@ -18,6 +18,7 @@ import { successorOf } from '../../protocols/raft/standing-aside.ts'
 import type {
   ConfigurationChange,
   Entry,
+  Proposal,
   RaftEffect,
   RaftEvent,
   Recovered,
@@ -52,6 +53,8 @@ type Pending = { readonly term: number; readonly done: (answer: Answer) => void 
 
 /** How often the links are looked at. */
 const LOOK_US = 500_000
+/** A turn of the event loop of a process that has much to do. */
+const TURN_US = 2_000
 
 export class Member {
   readonly id: MemberId
@@ -78,6 +81,7 @@ export class Member {
   /** Of this life. */
   #writes: Writes
   readonly #pending = new Map<number, Pending>()
+  #gathered: { readonly data: Uint8Array; readonly done: (answer: Answer) => void }[] = []
   #lost: Durable | undefined
   #token = 1
   #snapshotIndex = 0
@@ -125,6 +129,7 @@ export class Member {
     this.#writes = this.#written()
     this.asked.clear()
     this.#pending.clear()
+    this.#gathered = []
     this.raft = this.#born(recovered ?? this.#begun())
     this.group.checks.restarted(this, recovered)
     if (recovered !== undefined) this.durable.entries = [...recovered.entries]
@@ -227,9 +232,18 @@ export class Member {
   propose(asked: Asked, done: (answer: Answer) => void): void {
     if (this.#writes.failing) return done(refused('disk', this.raft.leader))
     if (asked.kind === 'feature') this.group.features.proposes(this, asked.level)
-    const token = this.#ask(done, '')
     const data = envelopeCommand.encode({ ...asked, nowMs: this.host.wallMs })
-    this.feed({ kind: 'propose', proposals: [{ token, data }] })
+    this.#gathered.push({ data, done })
+    if (this.raft.role !== 'leader') this.#proposeGathered()
+    // As node/driving.ts does: what comes in one turn of the event loop goes together.
+    else if (this.#gathered.length === 1) this.group.after(this, TURN_US, () => this.#proposeGathered())
+  }
+
+  #proposeGathered(): void {
+    const proposals = this.#gathered
+      .splice(0)
+      .map(({ data, done }): Proposal => ({ token: this.#ask(done, ''), data }))
+    if (proposals.length > 0) this.feed({ kind: 'propose', proposals })
   }
 
   change(change: ConfigurationChange, done: (answer: Answer) => void = () => {}): void {
