@@ -149,6 +149,8 @@ function healthOf(context: Context, which: GroupName): HealthView[] {
     // A member of which nothing is known yet in a log that does not begin at 1 needs a snapshot: there is no number for that.
     const isBlank = leads && match !== null && match < firstIndex(group.generation)
     const lag = leads && match !== null && !isBlank ? Math.max(0, lastIndex - match) : null
+    // Who has not answered this leader yet has not said what it knows, either.
+    const isUnheard = leads && !self && match === 0 && level === 0
     // Not by `recentActive`, which the core begins anew at every election timeout.
     const silent =
       !self && voters.has(member) && (leads ? agreement.isSilent(which, peer) : missing.includes(peer))
@@ -169,9 +171,9 @@ function healthOf(context: Context, which: GroupName): HealthView[] {
         ? 'unreachable'
         : silent
           ? 'silent'
-          : leads && (level ?? 0) < group.level
+          : leads && !isUnheard && (level ?? 0) < group.level
             ? 'halted'
-            : isBlank || (lag ?? 0) > BEHIND_ENTRIES
+            : isBlank || isUnheard || (lag ?? 0) > BEHIND_ENTRIES
               ? 'behind'
               : 'well',
       ageMs: Math.round(ageMs),

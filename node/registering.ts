@@ -86,7 +86,9 @@ export function rivalsOf(
     .filter((each) => each.generation !== generation)
     .map((each) => {
       const which = `${printGeneration(each.generation)}, begun on or heard from ${who(each.member)}`
-      return `${which}, is a rival of ${own}: the one that gives way puts its log aside when it hears the other`
+      return registered === undefined
+        ? `${which}, is a rival of ${own}: the one that gives way puts its log aside when it hears the other`
+        : `${which}, is a rival of ${own}, which the mesh has registered: it gives way by itself, and what only it agreed on is lost`
     })
     .join('; ')
 }

@@ -215,7 +215,12 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     say: (f) => `${f.peer} still votes in ${f.groups.join(', ')}: ${f.why}`,
     next: (f) => `godwit raft health; if it never comes back: godwit peer remove ${f.peer} --force`,
   },
-  RATE_LIMITED: { retry: true, exit: 3, say: (f) => `too many ${f.what}; again in ${span(f.retryAfterMs)}` },
+  RATE_LIMITED: {
+    retry: true,
+    exit: 3,
+    say: (f) => `too many ${f.what}; again in ${span(f.retryAfterMs)}`,
+    next: (f) => (f.what === 'join tokens' ? 'godwit token revoke, for those that nobody needs' : undefined),
+  },
   NO_LEADER: {
     retry: true,
     exit: 4,

@@ -91,7 +91,7 @@ export const FEATURES: readonly Feature[] = [
   {
     level: ENDED_TOKENS,
     name: 'ended tokens give way',
-    gates: 'field `makesRoom` of `token-create`',
+    gates: 'field `makesRoom` of `token-create`, and what it is answered where there is no room',
     until: 'tokens that have ended count among TOKENS_MAX until a day after they would have expired',
   },
   {

@@ -389,20 +389,23 @@ function createToken(state: MeshState, command: MeshCommand & { kind: 'token-cre
   }
   if (makesRoom) forgetEnded(state.tokens, nowMs, TOKENS_MAX - 1)
   if (Object.keys(state.tokens).length >= TOKENS_MAX) {
-    return failed({ code: 'RATE_LIMITED', what: 'join tokens', retryAfterMs: 86_400_000 })
+    const firstMs = Math.min(...Object.values(state.tokens).map((token) => token.expiresMs))
+    const retryAfterMs = makesRoom ? Math.max(0, firstMs - nowMs) : 86_400_000
+    return failed({ code: 'RATE_LIMITED', what: 'join tokens', retryAfterMs })
   }
   state.tokens[id] = { id, secretHash: hash, siteName, expiresMs, issuer, state: 'open', usedBy: '' }
   return ok(undefined)
 }
 
 /**
- * Leaves `room` tokens, as far as enough have ended. When they did is not kept: those that expired go first, and those that
- * were used last, for a peer whose answer was lost is told it again; otherwise the oldest first, as ids have it.
+ * Leaves `room` tokens, as far as enough have ended. When they did is not kept: revoked ones go first, then those that expired
+ * by the clock of whoever asks, and those that were used last, for a peer whose answer was lost is told it again; of each
+ * kind the oldest first, as ids have it.
  */
 function forgetEnded(tokens: MeshState['tokens'], nowMs: number, room: number): void {
   const all = Object.values(tokens)
-  const rank = ({ expiresMs, state }: (typeof all)[number]): number =>
-    expiresMs < nowMs ? 0 : state === 'revoked' ? 1 : 2
+  const rank = ({ state }: (typeof all)[number]): number =>
+    state === 'revoked' ? 0 : state === 'open' ? 1 : 2
   const ended = all
     .filter(({ expiresMs, state }) => expiresMs < nowMs || state !== 'open')
     .toSorted((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1))

@@ -72,7 +72,6 @@ function explain(session: Session, begun: Begun, verb: string): void {
     session.note(
       'Only when most of them are gone for good: from those that still run it takes what they agree on from now on.',
     )
-  session.note(
-    'No grant ends by it: hosts show what they hold, and the highest epoch wins. Open join tokens are revoked.',
-  )
+  const tokens = group === 'mesh' ? ' Open join tokens are revoked.' : ''
+  session.note(`No grant ends by it: hosts show what they hold, and the highest epoch wins.${tokens}`)
 }

@@ -218,7 +218,7 @@ test('who founds a mesh together is in it from its first command on', (t) => {
   t.like(applyMesh(state, { ...found, others }), { ok: false, failure: { code: 'STALE' } })
 })
 
-test('tokens that have ended give way: those that expired, then revoked ones, then used ones, the oldest first', (t) => {
+test('tokens that have ended give way: revoked ones, then those that expired, then used ones, the oldest first', (t) => {
   const state = emptyMesh()
   applyMesh(state, found)
   const made = (id: number, expiresMs: number): MeshCommand =>
@@ -238,5 +238,6 @@ test('tokens that have ended give way: those that expired, then revoked ones, th
     t.is(Object.keys(state.tokens).length, TOKENS_MAX)
     gone.push(...[9, 4, 7, 3].map(ulid).filter((each) => !state.tokens[each] && !gone.includes(each)))
   }
-  t.deepEqual(gone, [9, 4, 7, 3].map(ulid))
+  t.deepEqual(gone, [4, 7, 9, 3].map(ulid))
+  t.like(applyMesh(state, more), { failure: { retryAfterMs: 88_000 } }, 'when the first expires')
 })
