@@ -303,6 +303,32 @@ export const SERVE_READS_MAX = 16
 /** News of chunks gained is gathered this long before it is told: a message per chunk would cost as much as requests. */
 export const HAVE_MORE_MS = 50
 
+// Blocks of chunks that nobody near holds whole --------------------------------------------------------------------
+
+/** A block list: a terabyte of content, 1.5 GiB of fingerprints, read in pieces. Images with more go without. */
+export const BLOCK_LIST_BLOCKS_MAX = 2 ** 28
+/** A sketch: one block in 256 of 16 GiB of content in 96 KiB; of larger images fewer. */
+export const SKETCH_FINGERPRINTS_MAX = 16 * 1024
+/** Images whose blocks are looked at for one download, the nearest ones: more of them bring next to nothing. */
+export const BASES_MAX = 4
+/** Blocks looked up at once: 1,024 chunks of 256 KiB, 3 MiB of index. */
+export const WINDOW_BLOCKS_MAX = 64 * 1024
+/** Chunks whose fingerprints are asked for in one message, and the bytes of the answer: all of 1,024 such chunks. */
+export const PRINTS_CHUNKS_MAX = 1_024
+export const PRINTS_BYTES_MAX = WINDOW_BLOCKS_MAX * 6
+assert(PRINTS_BYTES_MAX + PRINTS_CHUNKS_MAX * 5 < FRAME_BYTES_MAX)
+/** Chunks whose blocks go in one frame, and the bytes of these: what zstd is given at once, and both ends hold. */
+export const BATCH_CHUNKS_MAX = 1_024
+export const BATCH_BYTES_MAX = 16 * 1024 ** 2
+/** Chunks of a batch's dictionary, of 256 KiB: as much again as a large package. */
+export const DICTIONARY_CHUNKS_MAX = 32
+export const DICTIONARY_BYTES_MAX = 8 * 1024 ** 2
+/** zstd's window for a batch and its dictionary: 32 MiB, the most that unpacking may take. */
+export const DELTA_WINDOW_LOG_MAX = 25
+assert(2 ** DELTA_WINDOW_LOG_MAX > BATCH_BYTES_MAX + DICTIONARY_BYTES_MAX)
+/** Chunks that come by blocks before their gain is judged: 16 MiB, with which a download of a minute can be wrong. */
+export const WORTH_CHUNKS = 64
+
 // Journal --------------------------------------------------------------------------------------------------------
 
 /** Entries that wait for the disk; past it the oldest go, and the journal says how many. */

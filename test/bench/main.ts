@@ -25,6 +25,10 @@ const BENCHES: Readonly<Record<string, { readonly what: string; load(): Promise<
     what: 'the simulator of Raft groups: virtual time per CPU time, seeds per hour',
     load: async () => (await import('./sim-speed.ts')).simSpeed,
   },
+  'transfer-bytes': {
+    what: 'wire bytes of an image beside what is held, for pairs of images; beside casync, rsync, fixed chunks',
+    load: async () => (await import('./transfer-bytes.ts')).transferBytes,
+  },
   'transfer-loopback': {
     what: 'one seeder process to one leecher process, beside webtorrent and bare TLS',
     load: async () => (await import('./transfer-loopback.ts')).transferLoopback,
