@@ -4,7 +4,7 @@
  */
 import { randomInt } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { uptime } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -79,6 +79,8 @@ async function openAll(
   closers.push(() => journal.close())
   const note = (text: string): void =>
     journal.append({ atMs: Date.now(), kind: 'host', subject: identity.peerName, text })
+  // What a crash left there is of no use to anybody.
+  await rm(folder('scratch'), { recursive: true, force: true })
   await mkdir(folder('scratch'), { recursive: true })
   const reader = qemuImageReader(folder('scratch'))
   const hypervisor = await openHypervisor({ folder: folder('machines'), driver: config.driver, note })

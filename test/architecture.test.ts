@@ -40,6 +40,7 @@ const SHELLS: Readonly<Record<string, string>> = {
   'storage/images/asked.ts': 'lets an adapter await a port',
   'storage/images/chunk-content.ts': 'zstd runs in the thread pool, for adapters',
   'storage/images/image-reader.ts': 'a port between two adapters, which both wait',
+  'storage/nbd/client.ts': 'a socket, and deadlines',
   'node/binding/outside.ts': 'reads and writes the mark, and what the data folder lies on',
   'node/binding/replace-offline.ts': 'reads and writes a data folder on which no peer runs',
   'node/config.ts': 'reads the configuration file',

@@ -6,7 +6,7 @@
  *   kept/<vm>.<label>/         what was set aside, in the same form
  */
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve as absolute } from 'node:path'
 import { z } from 'zod'
 import { GodwitError } from '../../protocols/errors.ts'
 import type { ImageId, VmId } from '../../protocols/ids.ts'
@@ -17,16 +17,20 @@ import { materialise } from '../../storage/files/export.ts'
 import { ingestRanges, type Ingested } from '../../storage/files/ingest.ts'
 import { asked } from '../../storage/images/asked.ts'
 import type { ChunkStore, ManifestStore } from '../../storage/images/chunk-store.ts'
+import type { Extents } from '../../storage/images/image-reader.ts'
 import type { Manifest } from '../../storage/images/manifest.ts'
 import type { CapturedDisk, DiskHandle, Disks, DiskSource } from '../hypervisor.ts'
 import { answer } from './answer.ts'
-import { map } from './images.ts'
 import { openExport } from './nbd.ts'
 import { complaint, run } from './tools.ts'
 
 const SECTOR_BYTES = 512
 /** `qemu-img create` writes some KiB. */
 const CREATE_MS = 30_000
+
+/** Which file of the chain holds a part of the disk: 0 none, 1 the overlay, 2 its base. */
+const DEPTH = 'qemu:allocation-depth'
+const IN_OVERLAY = 1
 
 const sidecarSchema = z.object({
   version: z.literal(1),
@@ -180,12 +184,21 @@ class Shelf {
     { image, bytes }: Prepared[number],
   ): Promise<Pick<Ingested, 'manifest' | 'newBytes'>> {
     const base = await this.#manifest(image)
-    const overlay = await openExport({ path, format: 'qcow2', vm, place: this.#places.vms })
+    const overlay = await openExport({
+      args: ['--format=qcow2', '--allocation-depth', absolute(path)],
+      at: path,
+      contexts: [DEPTH],
+      place: this.#places.vms,
+      inUse: () => new GodwitError({ code: 'ILLEGAL_STATE', vm, state: 'running', wanted: 'read' }),
+      refused: (why) => new GodwitError({ code: 'IO', path, why }),
+    })
     try {
-      const entries = await map(['-f', 'qcow2', path], path)
-      const changed = entries.filter(({ depth, present }) => depth === 0 && present)
+      const changed: Extents = (each) =>
+        overlay.runs(DEPTH, ({ start, length, flags }) => {
+          if (flags === IN_OVERLAY) each({ start, length })
+        })
       const disk = { base, bytes, changed }
-      return valueOf(await ingestRanges(disk, (at, length) => overlay.read(at, length), this.#stores))
+      return valueOf(await ingestRanges(disk, (at, into) => overlay.read(at, into), this.#stores))
     } finally {
       await overlay.close()
     }

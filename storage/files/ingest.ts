@@ -2,7 +2,6 @@
  * Images into the chunk store: a whole file, or what has changed on a disk since an image of it. Chunks of zeros cost
  * nothing, chunks that are held are hashed only, the rest is compressed on worker threads; memory stays bounded.
  */
-import { open } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { GodwitError } from '../../protocols/errors.ts'
 import type { ChunkId } from '../../protocols/ids.ts'
@@ -10,10 +9,11 @@ import { CHUNK_BYTES, IMAGE_BYTES_MAX } from '../../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import { asked } from '../images/asked.ts'
 import type { ChunkStore, ManifestStore } from '../images/chunk-store.ts'
-import { checkHeader, HEADER_BYTES } from '../images/image-header.ts'
-import type { Extent, ImageFormat, ImageReader } from '../images/image-reader.ts'
+import { ChunkSet } from '../images/chunk-set.ts'
+import type { Content, Extents, ImageFormat, ImageReader, Read } from '../images/image-reader.ts'
 import { buildManifest, chunkCount, chunkLength, HASH_BYTES, type Manifest } from '../images/manifest.ts'
 import { fileFailure } from './durable.ts'
+import { claim } from './image-source.ts'
 import { openPackPool, type PackPool } from './pack-pool.ts'
 
 export type Stores = { readonly chunks: ChunkStore; readonly manifests: ManifestStore }
@@ -38,7 +38,7 @@ const JOB_BYTES = 2 * 1024 * 1024
 /** More threads than this outrun any disk a small site has. */
 const WORKERS_MAX = 8
 
-/** IMAGE_INVALID before anything is stored when the file is not what it says. */
+/** IMAGE_INVALID before anything is stored when what `path` names is not what it says, or is in use. */
 export async function importImage(
   image: { readonly path: string; readonly format: ImageFormat | 'auto'; readonly chunkBytes?: number },
   reader: ImageReader,
@@ -47,17 +47,22 @@ export async function importImage(
 ): Promise<Outcome<Ingested>> {
   const { path, chunkBytes = CHUNK_BYTES } = image
   try {
-    const format = await formatOf(path, image.format)
-    const { bytes } = valueOf(await reader.probe(path, format))
-    if (bytes < 1 || bytes > IMAGE_BYTES_MAX)
-      throw invalid(path, `its disk has ${bytes} bytes, not 1..${IMAGE_BYTES_MAX}`)
-    const extents = valueOf(await reader.extents(path, format))
-    const raw = valueOf(await reader.open(path, format))
+    const claimed = await claim(path, image.format)
     try {
-      const disk = { bytes, chunkBytes, hashes: Buffer.alloc(chunkCount({ bytes, chunkBytes }) * HASH_BYTES) }
-      return ok(await ingest(disk, chunksOf(disk, extents), { path: raw.path }, stores, watching))
+      const opened = valueOf(await reader.open(claimed.source))
+      try {
+        const { bytes } = opened
+        if (bytes < 1 || bytes > IMAGE_BYTES_MAX)
+          throw invalid(path, `its disk has ${bytes} bytes, not 1..${IMAGE_BYTES_MAX}`)
+        const hashes = Buffer.alloc(chunkCount({ bytes, chunkBytes }) * HASH_BYTES)
+        const disk = { bytes, chunkBytes, hashes }
+        const touched = await touchedBy(opened.extents, disk, watching)
+        return ok(await ingest(disk, touched, opened.content, stores, watching))
+      } finally {
+        await opened.close()
+      }
     } finally {
-      await raw.close()
+      await claimed.release()
     }
   } catch (error) {
     return failed(fileFailure(error, path))
@@ -65,12 +70,12 @@ export async function importImage(
 }
 
 /**
- * The image of a disk of which `base` is an older one: only chunks that `changed` touches are read, through `read`, which
- * returns what the disk holds now. The disk may have grown or shrunk since.
+ * The image of a disk of which `base` is an older one: only chunks that `changed` touches are read, through `read`, as the
+ * disk is now. The disk may have grown or shrunk since.
  */
 export async function ingestRanges(
-  disk: { readonly base: Manifest; readonly bytes: number; readonly changed: readonly Extent[] },
-  read: (position: number, length: number) => Promise<Uint8Array>,
+  disk: { readonly base: Manifest; readonly bytes: number; readonly changed: Extents },
+  read: Read,
   stores: Stores,
   watching: Watching = {},
 ): Promise<Outcome<Ingested>> {
@@ -80,40 +85,44 @@ export async function ingestRanges(
     const hashes = Buffer.alloc(chunkCount({ bytes, chunkBytes }) * HASH_BYTES)
     hashes.set(base.hashes.subarray(0, hashes.length))
     const next = { bytes, chunkBytes, hashes }
-    const touched = new Set(chunksOf(next, changed))
+    const touched = await touchedBy(changed, next, watching)
     // Where one of the two ends inside a chunk, that chunk has another content in the other.
-    for (const end of base.bytes === bytes ? [] : [base.bytes, bytes]) {
-      const index = Math.floor(end / chunkBytes)
-      if (end % chunkBytes !== 0 && index < chunkCount(next)) touched.add(index)
-    }
-    const order = [...touched].sort((a, b) => a - b)
-    return ok(await ingest(next, order, { read }, stores, watching))
+    for (const end of base.bytes === bytes ? [] : [base.bytes, bytes])
+      if (end % chunkBytes !== 0) touched.touch({ start: end - 1, length: 1 })
+    return ok(await ingest(next, touched, { read }, stores, watching))
   } catch (error) {
     return failed(fileFailure(error, base.image))
   }
 }
 
+async function touchedBy(extents: Extents, disk: Disk, { signal }: Watching): Promise<ChunkSet> {
+  const touched = new ChunkSet(disk)
+  await extents((extent) => {
+    signal?.throwIfAborted()
+    touched.touch(extent)
+  })
+  return touched
+}
+
 type Disk = { readonly bytes: number; readonly chunkBytes: number; readonly hashes: Buffer }
-type Source =
-  | { readonly path: string }
-  | { readonly read: (position: number, length: number) => Promise<Uint8Array> }
 
 async function ingest(
   disk: Disk,
-  indexes: readonly number[],
-  source: Source,
+  touched: ChunkSet,
+  source: Content,
   stores: Stores,
   { onProgress, signal }: Watching,
 ): Promise<Ingested> {
-  const jobs = jobsOf(disk, indexes)
-  const total = indexes.reduce((sum, index) => sum + chunkLength(disk, index), 0)
-  const size = Math.max(1, Math.min(availableParallelism(), WORKERS_MAX, jobs.length))
+  const each = Math.max(1, Math.floor(JOB_BYTES / disk.chunkBytes))
+  const jobs = touched.batches(each)
+  const total = touched.bytes
+  const size = Math.min(availableParallelism(), WORKERS_MAX, Math.ceil(touched.count / each))
   let doneBytes = 0
   let newBytes = 0
   const inHand = new Set<ChunkId>()
 
   const work = async (pool: PackPool): Promise<void> => {
-    for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) {
+    for (const job of jobs) {
       signal?.throwIfAborted()
       const fresh = await runJob(disk, job, source, pool, stores.chunks, inHand)
       newBytes += fresh
@@ -121,16 +130,12 @@ async function ingest(
       onProgress?.(doneBytes, total)
     }
   }
-  if (jobs.length > 0) {
+  if (size > 0) {
     const pool = openPackPool(size, 'path' in source ? source.path : undefined)
     try {
-      // Two hands for each worker: while one stores its frames the other's job is on the worker.
-      const hands = Array.from({ length: size * 2 }, () =>
-        work(pool).catch((error: unknown) => {
-          jobs.length = 0
-          throw error
-        }),
-      )
+      // Two hands for each worker: while one stores its frames the other's job is on the worker. One that fails leaves its
+      // loop, which ends the batches for all.
+      const hands = Array.from({ length: size * 2 }, () => work(pool))
       const fault = (await Promise.allSettled(hands)).find((each) => each.status === 'rejected')
       if (fault !== undefined) throw fault.reason
     } finally {
@@ -151,7 +156,7 @@ async function ingest(
 async function runJob(
   disk: Disk,
   job: readonly number[],
-  source: Source,
+  source: Content,
   pool: PackPool,
   store: ChunkStore,
   inHand: Set<ChunkId>,
@@ -190,38 +195,24 @@ type Fresh = { readonly id: ChunkId; readonly length: number; readonly at: numbe
 
 const ZERO_HASH = Buffer.alloc(HASH_BYTES)
 
-/** In a buffer of its own, which goes to the worker without a copy. */
+/** In a buffer of its own, which goes to the worker without a copy. Neighbours are read at once. */
 async function readAll(
   chunks: readonly { position: number; length: number }[],
-  read: (position: number, length: number) => Promise<Uint8Array>,
+  read: Read,
 ): Promise<Uint8Array> {
   const content = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0))
+  const parts: { position: number; at: number; length: number }[] = []
   let at = 0
   for (const { position, length } of chunks) {
-    const bytes = await read(position, length)
-    if (bytes.length !== length) throw new Error(`${bytes.length} bytes were read instead of ${length}`)
-    content.set(bytes, at)
+    const last = parts.at(-1)
+    if (last !== undefined && last.position + last.length === position) last.length += length
+    else parts.push({ position, at, length })
     at += length
   }
-  return content
-}
-
-/** The chunks that `extents` touch, each once, in order. */
-function chunksOf(disk: Pick<Disk, 'bytes' | 'chunkBytes'>, extents: readonly Extent[]): number[] {
-  const indexes: number[] = []
-  for (const { start, length } of extents) {
-    const end = Math.min(start + length, disk.bytes)
-    const first = Math.max(Math.floor(start / disk.chunkBytes), (indexes.at(-1) ?? -1) + 1)
-    for (let index = first; index * disk.chunkBytes < end; index++) indexes.push(index)
-  }
-  return indexes
-}
-
-function jobsOf({ chunkBytes }: Disk, indexes: readonly number[]): number[][] {
-  const each = Math.max(1, Math.floor(JOB_BYTES / chunkBytes))
-  return Array.from({ length: Math.ceil(indexes.length / each) }, (_, i) =>
-    indexes.slice(i * each, (i + 1) * each),
+  await Promise.all(
+    parts.map((part) => read(part.position, content.subarray(part.at, part.at + part.length))),
   )
+  return content
 }
 
 function dataBytesOf(disk: Disk): number {
@@ -229,21 +220,6 @@ function dataBytesOf(disk: Disk): number {
   for (let index = 0; index < chunkCount(disk); index++)
     if (disk.hashes.readBigUInt64LE(index * HASH_BYTES) !== 0n) bytes += chunkLength(disk, index)
   return bytes
-}
-
-async function formatOf(path: string, wanted: ImageFormat | 'auto'): Promise<ImageFormat> {
-  const file = await open(path, 'r')
-  try {
-    const stat = await file.stat()
-    if (!stat.isFile()) throw invalid(path, 'it is no file')
-    const head = Buffer.alloc(Math.min(HEADER_BYTES, stat.size))
-    await file.read(head, 0, head.length, 0)
-    const checked = checkHeader(wanted, head, stat.size)
-    if ('why' in checked) throw invalid(path, checked.why)
-    return checked.format
-  } finally {
-    await file.close()
-  }
 }
 
 const invalid = (path: string, why: string): GodwitError =>

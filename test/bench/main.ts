@@ -17,6 +17,10 @@ const BENCHES: Readonly<Record<string, { readonly what: string; load(): Promise<
     what: 'an idle peer: time to ready, resident memory, CPU',
     load: async () => (await import('./footprint.ts')).footprint,
   },
+  ingest: {
+    what: 'import of real file-system data, raw and qcow2: speed and memory',
+    load: async () => (await import('./ingest.ts')).ingest,
+  },
   raft: {
     what: 'proposals through a Raft group of 3 and 5 voters, beside etcd',
     load: async () => (await import('./raft.ts')).raft,

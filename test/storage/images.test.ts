@@ -8,8 +8,10 @@ import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import { openChunkStore } from '../../storage/files/chunk-store.ts'
 import { materialise, verifyImage } from '../../storage/files/export.ts'
 import { importImage, ingestRanges, type Stores } from '../../storage/files/ingest.ts'
+import { claim } from '../../storage/files/image-source.ts'
 import { openManifestStore } from '../../storage/files/manifest-store.ts'
 import { chunkIdOf } from '../../storage/images/chunk-content.ts'
+import { ChunkSet } from '../../storage/images/chunk-set.ts'
 import type { Extent, ImageReader } from '../../storage/images/image-reader.ts'
 import { chunkAt, chunkCount, type Manifest } from '../../storage/images/manifest.ts'
 import { folderOf } from './folder.ts'
@@ -29,9 +31,12 @@ async function storesIn(t: ExecutionContext, folder: string): Promise<Stores> {
 
 /** Reads raw files of which the test knows the extents; everything may hold data unless told. */
 const rawReader = (extents?: readonly Extent[]): ImageReader => ({
-  probe: async (path) => ok({ bytes: (await stat(path)).size }),
-  extents: async (path) => ok([...(extents ?? [{ start: 0, length: (await stat(path)).size }])]),
-  open: async (path) => ok({ path, close: async () => {} }),
+  async open(source) {
+    const { path } = source as { path: string }
+    const { size: bytes } = await stat(path)
+    const all = extents ?? [{ start: 0, length: bytes }]
+    return ok({ bytes, content: { path }, extents: async (each) => all.forEach(each), close: async () => {} })
+  },
 })
 
 /** A sparse file of `bytes` with random bytes at the extents. */
@@ -140,11 +145,7 @@ for (const [what, format, bytes, why] of lies) {
     const stores = await storesIn(t, folder)
     const path = join(folder, 'disk')
     await writeFile(path, bytes)
-    const never: ImageReader = {
-      probe: async () => Promise.reject(new Error('a tool saw it')),
-      extents: async () => Promise.reject(new Error('a tool saw it')),
-      open: async () => Promise.reject(new Error('a tool saw it')),
-    }
+    const never: ImageReader = { open: async () => Promise.reject(new Error('a tool saw it')) }
     const outcome = await importImage({ path, format }, never, stores)
     t.like(outcome, { ok: false, failure: { code: 'IMAGE_INVALID', path } })
     t.regex(outcome.ok || outcome.failure.code !== 'IMAGE_INVALID' ? '' : outcome.failure.why, why)
@@ -152,21 +153,72 @@ for (const [what, format, bytes, why] of lies) {
   })
 }
 
+const names: [what: string, path: string, format: 'auto' | 'qcow2', why: RegExp][] = [
+  ['a folder', '/tmp', 'auto', /neither a file nor a block device/],
+  ['a device that is no disk', '/dev/null', 'auto', /neither a file nor a block device/],
+  ['an NBD server of another kind', 'nbd://host/disk', 'auto', /nbd\+unix/],
+  ['an NBD export on a host', 'nbd+unix://host/disk?socket=/s', 'auto', /nbd\+unix/],
+  ['an NBD export without a socket', 'nbd+unix:///disk', 'auto', /nbd\+unix/],
+  ['an NBD export whose name is garbled', 'nbd+unix:///%ff?socket=/s', 'auto', /nbd\+unix/],
+  ['an NBD export as qcow2', 'nbd+unix:///disk?socket=/s', 'qcow2', /its server reads the format/],
+]
+
+for (const [what, path, format, why] of names)
+  test(`import does not take ${what}`, async (t) => {
+    const error = await t.throwsAsync(() => claim(path, format), { instanceOf: GodwitError })
+    t.is(error?.failure.code, 'IMAGE_INVALID')
+    t.regex(error?.message ?? '', why)
+  })
+
+test('an NBD export is named as qemu-img names it', async (t) => {
+  const uri = 'nbd+unix:///a%20disk?socket=/run/nbd%3F'
+  const { source } = await claim(uri, 'auto')
+  t.deepEqual(source, { kind: 'export', uri, name: 'a disk', socketPath: '/run/nbd?' })
+})
+
+testProp(
+  'the chunks to be read are those that the extents lie in, each once, in order',
+  [
+    fc.integer({ min: 1, max: 200 }),
+    fc.array(fc.record({ start: fc.nat({ max: 220 }), length: fc.integer({ min: 1, max: 60 }) }), {
+      maxLength: 5,
+    }),
+    fc.integer({ min: 1, max: 9 }),
+  ],
+  (t, bytes, extents, each) => {
+    const set = new ChunkSet({ bytes, chunkBytes: 4 })
+    for (const extent of extents) set.touch(extent)
+    const book = Array.from({ length: Math.ceil(bytes / 4) }, (_, index) => index).filter((index) =>
+      extents.some(
+        ({ start, length }) => start < Math.min(index * 4 + 4, bytes) && start + length > index * 4,
+      ),
+    )
+    const batches = [...set.batches(each)]
+    t.deepEqual(batches.flat(), book)
+    t.true(batches.slice(0, -1).every(({ length }) => length === each))
+    t.is(set.count, book.length)
+    t.is(
+      set.bytes,
+      book.reduce((sum, index) => sum + Math.min(4, bytes - index * 4), 0),
+    )
+  },
+)
+
 test('import passes on what the tool says, and what the disk says', async (t) => {
   const folder = await folderOf(t)
   const stores = await storesIn(t, folder)
   const path = join(folder, 'disk')
   await writeFile(path, Buffer.alloc(4096, 1))
   const refused = { code: 'IMAGE_INVALID', path, why: 'the tool does not like it' } as const
-  const reader = { ...rawReader(), probe: async () => failed(refused) }
+  const reader: ImageReader = { open: async () => failed(refused) }
   t.deepEqual(await importImage({ path, format: 'raw' }, reader, stores), failed(refused))
   const missing = await importImage({ path: join(folder, 'none'), format: 'raw' }, reader, stores)
   t.like(missing, { ok: false, failure: { code: 'IO', path: join(folder, 'none') } })
-  const cut = {
-    ...rawReader(),
-    extents: async () => {
+  const cut: ImageReader = {
+    async open(source) {
+      const opened = valueOf(await rawReader([{ start: 0, length: 4096 }]).open(source))
       await truncate(path, 512)
-      return ok([{ start: 0, length: 4096 }])
+      return ok(opened)
     },
   }
   const outcome = await importImage({ path, format: 'raw' }, cut, stores)
@@ -227,10 +279,10 @@ testProp(
     for (const { start, length, value } of changed) after.fill(value, start, start + length)
     const read: number[] = []
     const outcome = await ingestRanges(
-      { base, bytes: after.length, changed },
-      async (position, length) => {
-        read.push(position / (4 * KIB))
-        return after.subarray(position, position + length)
+      { base, bytes: after.length, changed: async (each) => changed.forEach(each) },
+      async (position, into) => {
+        for (let at = position; at < position + into.length; at += 4 * KIB) read.push(at / (4 * KIB))
+        into.set(after.subarray(position, position + into.length))
       },
       stores,
     )

@@ -8,12 +8,17 @@ const IMAGE = { name: 'image', summary: 'name or id of the image', complete: 'im
 export const IMAGE_COMMANDS: readonly Command[] = [
   {
     name: 'image import',
-    summary: 'Take a disk image from a file',
+    summary: 'Take a disk image from a file, a block device or an NBD export',
     about:
-      'The file is read by the peer, on its machine. Holes and zeros cost nothing, chunks that are here already little.',
+      'It is read by the peer, on its machine. Holes and zeros cost nothing, chunks that are here already little. ' +
+      'A device that is mounted, or a disk that a guest writes to, is refused.',
     arguments: [
       { name: 'name', summary: 'what to call it at this site' },
-      { name: 'path', summary: 'raw or qcow2 file', complete: 'path' },
+      {
+        name: 'path',
+        summary: 'raw or qcow2 file, block device, or nbd+unix:///NAME?socket=/PATH',
+        complete: 'path',
+      },
     ],
     options: [
       {
@@ -27,12 +32,13 @@ export const IMAGE_COMMANDS: readonly Command[] = [
     examples: [
       ['image import debian-12 ./debian-12.qcow2', 'a cloud image'],
       ['image import data ./data.raw --detach', 'without waiting; prints the id of the job'],
+      ["image import old 'nbd+unix:///?socket=/run/old.sock'", 'what an NBD server exports'],
     ],
     timeout: JOB_TIMEOUT,
     run: (session) =>
       start(session, 'image.import', {
         name: session.word('name'),
-        path: resolve(session.io.cwd, session.word('path')),
+        path: located(session.io.cwd, session.word('path')),
         format: session.text('format') ?? 'auto',
       }),
   },
@@ -78,3 +84,7 @@ export const IMAGE_COMMANDS: readonly Command[] = [
     run: (session) => start(session, 'image.verify', { name: session.word('image') }),
   },
 ]
+
+/** The peer runs in another folder; a URI is the same in all. */
+const located = (cwd: string, typed: string): string =>
+  typed.startsWith('nbd+unix:') ? typed : resolve(cwd, typed)

@@ -8,7 +8,7 @@ import { ok, type Outcome } from '../../../protocols/outcome.ts'
 import { openChunkStore } from '../../../storage/files/chunk-store.ts'
 import { importImage } from '../../../storage/files/ingest.ts'
 import { openManifestStore } from '../../../storage/files/manifest-store.ts'
-import type { ImageReader } from '../../../storage/images/image-reader.ts'
+import type { Extent, ImageReader } from '../../../storage/images/image-reader.ts'
 import { cpuMeter, say, untilTold } from '../child.ts'
 
 const MESH = '01JBENCHBENCHBENCHBENCHBEN'
@@ -25,9 +25,12 @@ const clock: Clock = {
 
 /** A raw file as it lies, all of it data. */
 const reader: ImageReader = {
-  probe: async (path) => ok({ bytes: (await stat(path)).size }),
-  extents: async (path) => ok([{ start: 0, length: (await stat(path)).size }]),
-  open: (path) => Promise.resolve(ok({ path, close: () => Promise.resolve() })),
+  async open(source) {
+    const { path } = source as { path: string }
+    const { size: bytes } = await stat(path)
+    const extents = async (each: (extent: Extent) => void): Promise<void> => each({ start: 0, length: bytes })
+    return ok({ bytes, extents, content: { path }, close: async () => {} })
+  },
 }
 
 async function openPeer(folder: string, key: string) {

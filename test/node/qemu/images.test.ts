@@ -1,42 +1,99 @@
 import { execFileSync } from 'node:child_process'
-import { readFile, readdir, truncate, writeFile } from 'node:fs/promises'
+import { constants, open, readFile, readdir, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import test from 'ava'
-import { dataExtents, qemuImageReader, type MapEntry } from '../../../node/qemu/images.ts'
-import type { ImageFormat } from '../../../storage/images/image-reader.ts'
+import test, { type ExecutionContext } from 'ava'
+import { qemuImageReader } from '../../../node/qemu/images.ts'
+import { openChunkStore } from '../../../storage/files/chunk-store.ts'
+import { importImage, type Ingested, type Stores } from '../../../storage/files/ingest.ts'
+import { openManifestStore } from '../../../storage/files/manifest-store.ts'
+import type { Extent, ImageFormat, ImageSource } from '../../../storage/images/image-reader.ts'
 import { buildGuestImage } from '../../guest/guest.ts'
-import { failureOf, valueOf } from './outcome.ts'
 import { folderOf } from '../../storage/folder.ts'
+import { serve } from './nbd-server.ts'
+import { failureOf, valueOf } from './outcome.ts'
 
 const MIB = 1024 * 1024
 const img = (...args: string[]): Buffer => execFileSync('qemu-img', args)
 
-test('a raw and a qcow2 file of one disk read the same, without holes', async (t) => {
+async function storesIn(t: ExecutionContext): Promise<Stores> {
   const folder = await folderOf(t)
+  const chunks = valueOf(await openChunkStore(join(folder, 'chunks')))
+  t.teardown(() => chunks.close())
+  return { chunks, manifests: valueOf(await openManifestStore(join(folder, 'manifests'))) }
+}
+
+test('one disk as raw, as qcow2, compressed, and behind an NBD server is one image, of which holes are not read', async (t) => {
+  const [folder, scratch] = [await folderOf(t), await folderOf(t)]
   const [raw, qcow2] = [join(folder, 'disk.raw'), join(folder, 'disk,1.qcow2')]
   await buildGuestImage(raw, { bytes: 64 * MIB, randomBytes: 2 * MIB, seed: 3 })
   img('convert', '-f', 'raw', '-O', 'qcow2', '-c', raw, qcow2)
-  const reader = qemuImageReader(folder)
+  const socketPath = serve(t, folder, ['--format=qcow2', '--read-only', qcow2])
+  const uri = `nbd+unix:///?socket=${socketPath}`
+  const reader = qemuImageReader(scratch)
+  const stores = await storesIn(t)
 
-  for (const [path, format] of [
-    [raw, 'raw'],
-    [qcow2, 'qcow2'],
-  ] as const) {
-    t.deepEqual(await reader.probe(path, format), { ok: true, value: { bytes: 64 * MIB } })
-    const extents = valueOf(await reader.extents(path, format))
-    const covered = extents.reduce((sum, { length }) => sum + length, 0)
-    t.true(covered >= 2 * MIB && covered < 3 * MIB, `${format}: ${covered} bytes in extents`)
-    for (const at of [0, MIB, 16 * MIB, 18 * MIB - 1])
-      t.true(
-        extents.some(({ start, length }) => start <= at && at < start + length),
-        `${format} ${at}`,
-      )
-
-    const opened = valueOf(await reader.open(path, format))
-    t.true((await readFile(opened.path)).equals(await readFile(raw)), format)
+  const sources: ImageSource[] = [
+    { kind: 'file', path: raw, format: 'raw' },
+    { kind: 'file', path: qcow2, format: 'qcow2' },
+    { kind: 'export', uri, socketPath, name: '' },
+  ]
+  for (const source of sources) {
+    const opened = valueOf(await reader.open(source))
+    const extents: Extent[] = []
+    await opened.extents((extent) => void extents.push(extent))
     await opened.close()
+    t.is(opened.bytes, 64 * MIB)
+    const covered = extents.reduce((sum, { length }) => sum + length, 0)
+    t.true(covered >= 2 * MIB && covered < 3 * MIB, `${source.kind}: ${covered} bytes in extents`)
   }
-  t.deepEqual((await readdir(folder)).sort(), ['disk,1.qcow2', 'disk.raw'])
+
+  const images: Ingested[] = []
+  for (const path of [raw, qcow2, uri]) {
+    const totals: number[] = []
+    const onProgress = (_: number, total: number): void => void totals.push(total)
+    images.push(valueOf(await importImage({ path, format: 'auto' }, reader, stores, { onProgress })))
+    t.true((totals.at(-1) ?? 0) < 4 * MIB, 'progress is told of what is to be read')
+  }
+  t.is(new Set(images.map(({ manifest }) => manifest.image)).size, 1)
+  t.deepEqual(
+    images.slice(1).map(({ newBytes }) => newBytes),
+    [0, 0],
+  )
+  t.deepEqual(await readdir(scratch), [])
+})
+
+test('a disk that somebody writes to is refused', async (t) => {
+  const folder = await folderOf(t)
+  const path = join(folder, 'disk.raw')
+  img('create', '-q', '-f', 'raw', path, '1M')
+  serve(t, folder, ['--format=raw', path])
+  const outcome = await importImage({ path, format: 'raw' }, qemuImageReader(folder), await storesIn(t))
+  t.deepEqual(failureOf(outcome), { code: 'IMAGE_INVALID', path, why: 'somebody writes to it' })
+})
+
+// Only root may make a block device.
+const asRoot = process.getuid?.() === 0 ? test : test.skip
+
+asRoot('a block device is the image of its bytes, and is refused while it is in use', async (t) => {
+  const folder = await folderOf(t)
+  const path = join(folder, 'disk.raw')
+  await buildGuestImage(path, { bytes: 16 * MIB, randomBytes: 2 * MIB, seed: 4 })
+  const device = execFileSync('losetup', ['--find', '--show', path], { encoding: 'utf8' }).trim()
+  t.teardown(() => void execFileSync('losetup', ['--detach', device]))
+  const [reader, stores] = [qemuImageReader(folder), await storesIn(t)]
+
+  const ofFile = valueOf(await importImage({ path, format: 'raw' }, reader, stores))
+  const ofDevice = valueOf(await importImage({ path: device, format: 'auto' }, reader, stores))
+  t.is(ofDevice.manifest.image, ofFile.manifest.image)
+  const asQcow2 = failureOf(await importImage({ path: device, format: 'qcow2' }, reader, stores))
+  t.like(asQcow2, { code: 'IMAGE_INVALID', why: 'a block device is read as raw' })
+
+  // As a mount holds it.
+  const holder = await open(device, constants.O_RDONLY | constants.O_EXCL)
+  const inUse = failureOf(await importImage({ path: device, format: 'auto' }, reader, stores))
+  t.like(inUse, { code: 'IMAGE_INVALID', path: device })
+  await holder.close()
+  t.true((await importImage({ path: device, format: 'auto' }, reader, stores)).ok, 'and it was let go of')
 })
 
 // What must be refused before any of it is read.
@@ -75,58 +132,35 @@ const refused: [
 ]
 
 for (const [what, make, format, why] of refused) {
-  test(`the reader refuses ${what}`, async (t) => {
+  test(`import refuses ${what}`, async (t) => {
     const folder = await folderOf(t)
     const path = join(folder, 'image')
     await make(path, folder)
-    const reader = qemuImageReader(folder)
-    for (const call of ['probe', 'extents', 'open'] as const) {
-      const failure = failureOf(await reader[call](path, format))
-      t.is(failure.code, 'IMAGE_INVALID')
-      if (failure.code === 'IMAGE_INVALID') t.regex(failure.why, why)
-    }
+    const failure = failureOf(await importImage({ path, format }, qemuImageReader(folder), await storesIn(t)))
+    t.is(failure.code, 'IMAGE_INVALID')
+    if (failure.code === 'IMAGE_INVALID') t.regex(failure.why, why)
   })
 }
+
+test('what a header cannot show, qemu-nbd refuses, and leaves nothing', async (t) => {
+  const [folder, scratch] = [await folderOf(t), await folderOf(t)]
+  const path = join(folder, 'image')
+  img('create', '-q', '-f', 'qcow2', path, '1M')
+  const file = await open(path, 'r+')
+  await file.write(Buffer.of(63), 0, 1, 23)
+  await file.close()
+  const reader = qemuImageReader(scratch)
+  const failure = failureOf(await reader.open({ kind: 'file', path, format: 'qcow2' }))
+  t.is(failure.code, 'IMAGE_INVALID')
+  t.deepEqual(await readdir(scratch), [])
+})
 
 test('a raw disk whose guest wrote a qcow2 header stays raw', async (t) => {
   const folder = await folderOf(t)
   const path = join(folder, 'disk.raw')
   img('create', '-q', '-f', 'qcow2', path, '512M')
   const { length } = await readFile(path)
-  t.deepEqual(await qemuImageReader(folder).probe(path, 'raw'), {
-    ok: true,
-    value: { bytes: Math.ceil(length / 512) * 512 },
-  })
+  const opened = valueOf(await qemuImageReader(folder).open({ kind: 'file', path, format: 'raw' }))
+  t.is(opened.bytes, Math.ceil(length / 512) * 512)
+  await opened.close()
 })
-
-const entry = (start: number, length: number, kind: 'data' | 'zero'): MapEntry => ({
-  start,
-  length,
-  depth: 0,
-  present: true,
-  zero: kind === 'zero',
-  data: kind === 'data',
-})
-
-const merges: [what: string, entries: MapEntry[], extents: [number, number][]][] = [
-  ['nothing', [], []],
-  ['only zeros', [entry(0, 10, 'zero')], []],
-  [
-    'neighbours',
-    [entry(0, 10, 'data'), entry(10, 5, 'data'), entry(15, 5, 'zero'), entry(20, 1, 'data')],
-    [
-      [0, 15],
-      [20, 1],
-    ],
-  ],
-  ['an empty extent', [entry(0, 0, 'data')], []],
-]
-
-for (const [what, entries, extents] of merges) {
-  test(`extents of ${what}`, (t) => {
-    t.deepEqual(
-      dataExtents(entries),
-      extents.map(([start, length]) => ({ start, length })),
-    )
-  })
-}
