@@ -76,6 +76,15 @@ export const CONFIG_KEYS = [
     otherwise: 'listen, one port higher',
   },
   {
+    key: 'bulkListen',
+    env: 'GODWIT_BULK_LISTEN',
+    flag: 'bulk-listen',
+    kind: 'list',
+    summary:
+      'multiaddrs on which peers are met for bulk bytes, or off; a port that is in use gives way to a free one',
+    otherwise: 'listen, two ports higher',
+  },
+  {
     key: 'mdns',
     env: 'GODWIT_MDNS',
     flag: 'mdns',

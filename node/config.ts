@@ -30,6 +30,8 @@ export type Config = {
   readonly listen: readonly string[]
   readonly announce: readonly string[]
   readonly joinListen: readonly string[]
+  /** `off` alone: none. */
+  readonly bulkListen: readonly string[]
   readonly mdns: boolean
   /** `address:port`, or `off`. */
   readonly http: { readonly listen: string }
@@ -79,6 +81,7 @@ const SCHEMAS = {
   listen: addresses.min(1),
   announce: addresses,
   joinListen: addresses.min(1),
+  bulkListen: z.union([z.tuple([z.literal('off')]), addresses.min(1)]),
   mdns: z.boolean(),
   'http.listen': z.string().max(256).refine(isHttpAddress, 'must be address:port, or off'),
   'capacity.cpus': z.int().min(0).max(4_096),
@@ -112,6 +115,7 @@ const fileSchema = z.preprocess(
     listen: optional(SCHEMAS.listen),
     announce: optional(SCHEMAS.announce),
     joinListen: optional(SCHEMAS.joinListen),
+    bulkListen: optional(SCHEMAS.bulkListen),
     mdns: optional(SCHEMAS.mdns),
     http: optional(z.strictObject({ listen: optional(SCHEMAS['http.listen']) })),
     capacity: optional(
@@ -283,7 +287,8 @@ function complete(values: ReadonlyMap<Key, unknown>, env: Environment, machine: 
     name: value('name', () => labelOf(machine.hostname)),
     listen,
     announce: value('announce', () => []),
-    joinListen: value('joinListen', () => listen.map(onePortHigher)),
+    joinListen: value('joinListen', () => listen.map((address) => higher(address, 1))),
+    bulkListen: value('bulkListen', () => listen.map((address) => higher(address, 2))),
     mdns: value('mdns', () => true),
     http: { listen: value('http.listen', () => '127.0.0.1:4780') },
     capacity: {
@@ -301,9 +306,12 @@ function complete(values: ReadonlyMap<Key, unknown>, env: Environment, machine: 
   }
 }
 
-/** Port 0, any free one, stays 0; the last port has no next one and is not used for peers. */
-const onePortHigher = (address: string): string =>
-  address.replace(/\/tcp\/(\d+)/, (_, port: string) => `/tcp/${port === '0' ? 0 : Number(port) + 1}`)
+/** Port 0, any free one, stays 0, and is what follows the last; that one is not used for peers. */
+const higher = (address: string, by: number): string =>
+  address.replace(/\/tcp\/(\d+)/, (_, port: string) => {
+    const next = port === '0' ? 0 : Number(port) + by
+    return `/tcp/${next > 65_535 ? 0 : next}`
+  })
 
 /** Of the nearest folder above that is there; 0 when nothing can be told. */
 function diskOf(folder: string): number {

@@ -93,6 +93,7 @@ async function openAll(
     const opened = await openNetwork({
       privateKey,
       listen: config.listen,
+      bulkListen: config.bulkListen.filter((address) => address !== 'off'),
       announce: config.announce,
       meshId: identity.mesh,
       mdns: config.mdns,

@@ -3,6 +3,7 @@
  * comments in the files that `source` names; a test sees to it that no protocol is missing.
  */
 import { answer, ASK, ask, PROPOSE, proposal } from './ask/messages.ts'
+import { bulkAnswer, bulkAsk, PROTOCOL as BULK } from './bulk/messages.ts'
 import { followAnswer, followAsk, PROTOCOL as FOLLOW } from './follow/messages.ts'
 import { joinAnswer, joinHello, PROTOCOL as JOIN } from './join/messages.ts'
 import { FRAME_BYTES_MAX, GOSSIP_BYTES_MAX } from './limits.ts'
@@ -158,6 +159,16 @@ export const CONVERSATIONS: readonly Conversation[] = [
     what: 'chunks of images, on a connection for bulk',
     frames: [{ name: 'swarm', bytesMax: FRAME_BYTES_MAX }],
     source: 'protocols/swarm/messages.ts',
+  },
+  {
+    name: 'bulk',
+    id: BULK,
+    version: '1',
+    over: 'requests',
+    between: 'who opens a channel → who serves it, where they are connected directly',
+    what: 'the key of a TLS socket of its own for that channel; without one it is a stream',
+    frames: [bulkAsk, bulkAnswer],
+    source: 'protocols/bulk/messages.ts',
   },
   {
     name: 'reach',

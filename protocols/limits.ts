@@ -41,6 +41,22 @@ export const CIRCUIT_BULK_BYTES_PER_S = 4 * 1024 ** 2
 export const REACH_ASKED_MAX = 8
 export const REACH_DIALS_MAX = 4
 
+// Sockets for bulk ----------------------------------------------------------------------------------------------
+
+/** How long the key of one is good for: the answer that brings it, the dial, a lost packet of each. */
+export const BULK_TICKET_MS = 10_000
+/** Keys of one peer that wait for their handshake: as many as it may have requests in hand. */
+export const BULK_TICKETS_MAX = 64
+/** How long an answer to the question for a key, and then the dial with it, may hold a channel up that streams can have. */
+export const BULK_ASK_MS = 2_000
+export const BULK_DIAL_MS = 1_500
+/** A handshake takes three round trips with TCP's; then it is cut. */
+export const BULK_HANDSHAKE_MS = 3_000
+assert(BULK_DIAL_MS + BULK_HANDSHAKE_MS < BULK_TICKET_MS)
+/** Handshakes under way, in all and from one address: a site behind one NAT after a power cut has streams for the rest. */
+export const BULK_HANDSHAKES_MAX = 64
+export const BULK_HANDSHAKES_PER_ADDRESS_MAX = 32
+
 // Time -----------------------------------------------------------------------------------------------------------
 
 /** Dialling a peer over a 300 ms link takes 6 round trips; a dead one must not hold anybody up. */

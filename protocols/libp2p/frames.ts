@@ -4,7 +4,7 @@
  */
 import { FRAME_BYTES_MAX } from '../limits.ts'
 
-const LENGTH_BYTES = 4
+export const LENGTH_BYTES = 4
 /** Ids and states that requests put in front of a frame. */
 const ENVELOPE_BYTES_MAX = 16
 /** yamux adds this to each piece it sends; a piece is as long as the window has room. */

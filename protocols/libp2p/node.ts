@@ -10,6 +10,7 @@ import { GodwitError } from '../errors.ts'
 import type { PeerId } from '../ids.ts'
 import type { Transport } from '../transport.ts'
 import { gossip, GossipBroadcast } from './broadcast.ts'
+import { BulkSockets } from './bulk-sockets.ts'
 import { kademlia, KadDirectory } from './directory.ts'
 import { Gate } from './gate.ts'
 import { loadPrivateKey, peerIdOf } from './identity.ts'
@@ -25,6 +26,8 @@ export type NetworkConfig = {
   readonly meshId: string
   /** Multiaddrs to listen on. */
   readonly listen?: readonly string[]
+  /** Multiaddrs to listen on for sockets of bulk bytes; none: bulk goes over libp2p only. Any free port unless told. */
+  readonly bulkListen?: readonly string[]
   /** Multiaddrs to tell others instead of those that are listened on. */
   readonly announce?: readonly string[]
   /** Whether peers on the same LAN look for each other. Default true. */
@@ -55,9 +58,11 @@ const PINGS = { maxInboundStreams: 8, maxOutboundStreams: 8 }
 /** @throws GodwitError ADDRESS_IN_USE, DATA_CORRUPT (the key) or USAGE (an address that is none). */
 export async function openNetwork(config: NetworkConfig): Promise<Network> {
   const { listen = LISTEN, announce = [], log = () => {} } = config
+  const { bulkListen = listen.map(anyPort) } = config
   const gate = new Gate(peerIdOf(config.privateKey))
   const onePort = await OnePort.open()
   const circuits = relayTransport()
+  const sockets = await startedOn(bulkListen, () => BulkSockets.open(bulkListen, log))
   const libp2p = await startedOn(listen, () =>
     createLibp2p({
       ...stack,
@@ -82,10 +87,13 @@ export async function openNetwork(config: NetworkConfig): Promise<Network> {
         listening,
       },
     }),
-  )
+  ).catch(async (error: unknown) => {
+    await sockets.close()
+    throw error
+  })
   libp2p.services.listening.confirm()
   libp2p.addEventListener('peer:identify', ({ detail }) => onePort.saw(detail))
-  const transport: Libp2pTransport = new Libp2pTransport(libp2p, gate, log, () =>
+  const transport: Libp2pTransport = new Libp2pTransport(libp2p, gate, log, sockets, () =>
     relays.addresses(transport.self),
   )
   const { connections } = transport
@@ -107,11 +115,14 @@ export async function openNetwork(config: NetworkConfig): Promise<Network> {
       reach.close()
       directory.close()
       transport.close()
+      await sockets.close()
       // Timers of libp2p's own that stop() leaves (a heartbeat, an address update) run out within a second.
       await libp2p.stop()
     },
   }
 }
+
+const anyPort = (address: string): string => address.replace(/\/tcp\/\d+/, '/tcp/0')
 
 /** Says in our words why libp2p could not start. */
 export async function startedOn<T>(listen: readonly string[], start: () => Promise<T>): Promise<T> {

@@ -3,11 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection, Libp2p, Stream } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import { peerIdFromString } from '@libp2p/peer-id'
+import { bulkAnswer, bulkAsk, PROTOCOL as BULK } from '../bulk/messages.ts'
 import { failureOf, type Failure } from '../errors.ts'
 import type { PeerId } from '../ids.ts'
-import { DIAL_MS_MAX, FAREWELL_MS, FRAME_BYTES_MAX, INBOUND_STREAMS_MAX } from '../limits.ts'
+import { BULK_ASK_MS, DIAL_MS_MAX, FAREWELL_MS, FRAME_BYTES_MAX, INBOUND_STREAMS_MAX } from '../limits.ts'
 import { failed, ok, type Done, type Outcome } from '../outcome.ts'
 import type { Channel, Path, Service, Transport } from '../transport.ts'
+import type { BulkSockets } from './bulk-sockets.ts'
 import { channelOn } from './channel.ts'
 import { CHANNEL, Connections, FRAME, REQUEST, unreachable } from './connections.ts'
 import { packFrame } from './frames.ts'
@@ -27,6 +29,8 @@ export class Libp2pTransport implements Transport {
   readonly #log: Log
   readonly connections: Connections
   readonly #relayed: () => string[]
+  readonly #sockets: BulkSockets
+  readonly #channels = new Map<string, NonNullable<Service['channel']>>()
   readonly #roundTrips: RoundTrips
   readonly #asked = new InHand()
   readonly #answering = new InHand()
@@ -38,17 +42,24 @@ export class Libp2pTransport implements Transport {
   #closed = false
 
   /** `relayed` gives addresses of this peer through its relays. */
-  constructor(libp2p: Libp2p, gate: Gate, log: Log, relayed: () => string[] = () => []) {
+  constructor(libp2p: Libp2p, gate: Gate, log: Log, sockets: BulkSockets, relayed: () => string[]) {
     this.self = libp2p.peerId.toString()
     this.#libp2p = libp2p
     this.#gate = gate
     this.#log = log
     this.#relayed = relayed
+    this.#sockets = sockets
     this.connections = new Connections(libp2p, gate, log)
     this.#roundTrips = new RoundTrips(this.connections)
     libp2p.addEventListener('connection:open', ({ detail }) => this.#meet(detail))
     libp2p.addEventListener('peer:connect', ({ detail }) => this.#saw(detail.toString(), true))
     libp2p.addEventListener('peer:disconnect', ({ detail }) => this.#saw(detail.toString(), false))
+    sockets.start({
+      admits: (peer) => !this.#closed && gate.admits(peer),
+      blame: (peer, why) => this.blame(peer, why),
+      opened: (peer, protocol, channel) => this.#channels.get(protocol)?.(peer, channel),
+    })
+    if (sockets.on) this.serve(BULK, { request: (from, frame, reply) => reply(this.#ticket(from, frame)) })
     libp2p.addEventListener('peer:discovery', ({ detail }) => this.connections.hint(detail.id.toString()))
   }
 
@@ -79,7 +90,7 @@ export class Libp2pTransport implements Transport {
       setImmediate(() => done(failed(refusal)))
       return
     }
-    void this.#openStream(to, protocol).then(done)
+    void this.#openChannel(to, protocol).then(done)
   }
 
   serve(protocol: string, service: Service): void {
@@ -93,11 +104,13 @@ export class Libp2pTransport implements Transport {
           service.request?.(peer, frame, reply)
         answerRequests(stream, { peer, inHand: this.#answering, answer, blame })
       })
-    if (service.channel !== undefined)
+    if (service.channel !== undefined) {
+      this.#channels.set(protocol, service.channel)
       this.#handle(protocol + CHANNEL, (stream, peer, blame, connection) => {
         this.connections.markBulk(connection)
         service.channel?.(peer, channelOn(stream, peer, !connection.direct, blame))
       })
+    }
   }
 
   allow(peers: ReadonlyMap<PeerId, readonly string[]>): void {
@@ -191,6 +204,49 @@ export class Libp2pTransport implements Transport {
     return dial ? this.connections.connect(peer, urgent) : Promise.reject(unreachable(peer, 0))
   }
 
+  async #openChannel(to: PeerId, protocol: string): Promise<Outcome<Channel>> {
+    return (await this.#openSocket(to, protocol)) ?? this.#openStream(to, protocol)
+  }
+
+  /** Undefined where sockets do not get in: a stream does. */
+  async #openSocket(to: PeerId, protocol: string): Promise<Outcome<Channel> | undefined> {
+    if (!this.#sockets.mayTry(to)) return undefined
+    const control = await this.connections.connect(to, true).catch(() => undefined)
+    const host = control?.direct === true ? hostOf(control) : undefined
+    if (host === undefined) return undefined
+    const said = await new Promise<Outcome<Uint8Array>>((resolve) =>
+      this.request(to, BULK, bulkAsk.encode({ protocol }), BULK_ASK_MS, resolve),
+    )
+    if (!said.ok) {
+      const { failure } = said
+      if (failure.code === 'UNSUPPORTED' && failure.what === protocol) return failed(failure)
+      this.#sockets.refused(to, `no ticket: ${failure.code}`)
+      return undefined
+    }
+    try {
+      const channel = await this.#sockets.dial(to, host, bulkAnswer.decode(said.value))
+      if (channel !== undefined) return ok(channel)
+      this.#sockets.refused(to, `no way in at ${host}`)
+    } catch (error) {
+      this.blame(to, failureOf(error).code)
+    }
+    return undefined
+  }
+
+  #ticket(from: PeerId, frame: Uint8Array): Outcome<Uint8Array> {
+    try {
+      const { protocol } = bulkAsk.decode(frame)
+      if (!this.#channels.has(protocol)) return failed({ code: 'UNSUPPORTED', what: protocol })
+      const given = this.#sockets.give(from, protocol)
+      return given === undefined
+        ? failed({ code: 'PEER_BUSY', peer: this.self, what: 'tickets' })
+        : ok(bulkAnswer.encode(given))
+    } catch (error) {
+      this.blame(from, failureOf(error).code)
+      return failed(failureOf(error))
+    }
+  }
+
   async #openStream(to: PeerId, protocol: string): Promise<Outcome<Channel>> {
     try {
       const connection = await this.connections.bulk(to)
@@ -243,6 +299,7 @@ export class Libp2pTransport implements Transport {
     } else {
       this.#up.delete(peer)
       this.#roundTrips.stop(peer)
+      this.#sockets.drop(peer)
     }
     if (!this.#closed) for (const handler of this.#watchers) handler(peer, up)
   }
@@ -253,6 +310,7 @@ export class Libp2pTransport implements Transport {
       for (const key of lines.keys()) if (key.startsWith(`${peer} `)) this.#forget(lines, key, peer)
     this.connections.drop(peer, why)
     this.connections.forget(peer)
+    this.#sockets.drop(peer)
   }
 
   #forget(lines: Map<string, Line | Asker>, key: string, peer: PeerId): void {
@@ -290,3 +348,7 @@ async function bidFarewell(connection: Connection, protocol: string, frame: Uint
   await sleep(FAREWELL_READ_MS)
   await connection.close({ signal })
 }
+
+/** The address of the other end, where the connection is one that a socket could be made beside. */
+const hostOf = ({ remoteAddr }: Connection): string | undefined =>
+  /^\/ip[46]\/([^/]+)\/tcp\/\d+/.exec(remoteAddr.toString())?.[1]

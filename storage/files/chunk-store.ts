@@ -20,7 +20,10 @@ export type FileChunkStore = ChunkStore & {
   close(): Promise<void>
 }
 
-/** Frames that only this process knows the place of: what an opening after a crash reads again, at most twice this. */
+/**
+ * Frames that only this process knows the place of. Past this a checkpoint begins, and past twice this writes wait for it:
+ * what an opening after a crash reads again, at most three times this.
+ */
 const UNINDEXED_BYTES_MAX = 64 * 1024 * 1024
 const UNINDEXED_MAX = 4_096
 /** Chunks remembered as not held, because somebody asked: what is asked and missing is what is written next. 2 MiB. */
@@ -58,6 +61,7 @@ class SegmentedChunkStore implements FileChunkStore {
   /** Neither here nor in the index: writing them needs no look-up. */
   readonly #absent = new Set<ChunkId>()
   #checkpoints = 0
+  #checkpointing = false
   /** Writes in hand, by chunk. */
   readonly #writing = new Map<ChunkId, Promise<Outcome<void>>>()
   readonly #inHand = new Set<Promise<unknown>>()
@@ -141,8 +145,8 @@ class SegmentedChunkStore implements FileChunkStore {
     const place = await this.#segments.append(id, frame, chunkBytes)
     this.#unindexed.set(id, place)
     this.#unindexedBytes += place.frameBytes
-    // Whoever writes past the bound waits for the checkpoint.
-    if (this.#isUnindexedFull()) await this.#checkpoint(() => this.#isUnindexedFull())
+    if (this.#isUnindexedFull(2)) await this.#checkpoint(() => this.#isUnindexedFull(2))
+    else if (this.#isUnindexedFull()) this.#beginCheckpoint()
     return ok(undefined)
   }
 
@@ -170,8 +174,21 @@ class SegmentedChunkStore implements FileChunkStore {
     return place === undefined ? this.#index.get(id) : Promise.resolve(place)
   }
 
-  #isUnindexedFull(): boolean {
-    return this.#unindexedBytes >= UNINDEXED_BYTES_MAX || this.#unindexed.size >= UNINDEXED_MAX
+  #isUnindexedFull(times = 1): boolean {
+    return (
+      this.#unindexedBytes >= times * UNINDEXED_BYTES_MAX || this.#unindexed.size >= times * UNINDEXED_MAX
+    )
+  }
+
+  /** Writes go on meanwhile: the disk syncs what is written as others are received. */
+  #beginCheckpoint(): void {
+    if (this.#checkpointing) return
+    this.#checkpointing = true
+    const over = (): void => {
+      this.#checkpointing = false
+    }
+    // One that fails is begun again by the next write, and told to those that wait.
+    this.#checkpoint(() => this.#isUnindexedFull()).then(over, over)
   }
 
   #checkpoint(isWanted: () => boolean = () => true): Promise<void> {

@@ -28,7 +28,7 @@ shape and its size before anything else sees it. A field that a peer does not kn
 its sender (BAD_FRAMES_PER_MINUTE_MAX). Bounds by name are in [LIMITS.md](LIMITS.md).
 
 On a stream each frame has its length before it, four bytes, big-endian. *frames*: one long-lived stream for each peer and
-protocol, in order or not at all. *requests*: the same, with an id and one answer each. *channel*: long-lived, with back-pressure, on a
+protocol, in order or not at all. *requests*: the same, with an id and one answer each. *channel*: long-lived, with back-pressure, on a socket or a
 connection of its own. *topic*: gossip. *door*: a port of its own, see [decisions/](decisions/). *library*: spoken by a
 package, on admitted peers' connections only.
 

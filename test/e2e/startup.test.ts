@@ -101,11 +101,11 @@ async function listening(port: number): Promise<{ close(): Promise<unknown> }> {
 }
 
 const faults: [what: string, line: string, place: string, why: RegExp][] = [
-  ['an unknown key', 'lisen: [/ip4/0.0.0.0/tcp/1]', '10:1: lisen', /./],
-  ['an unknown key inside another', 'log: { levle: info }', '10:8: log.levle', /./],
-  ['a wrong type', 'labels: crane', '10:1: labels', /must be a map/],
-  ['a value that is none of the choices', 'log: { level: loud }', '10:8: log.level', /debug or info/],
-  ['a key said twice', 'name: heron', '10:1: yaml', /unique/],
+  ['an unknown key', 'lisen: [/ip4/0.0.0.0/tcp/1]', '11:1: lisen', /./],
+  ['an unknown key inside another', 'log: { levle: info }', '11:8: log.levle', /./],
+  ['a wrong type', 'labels: crane', '11:1: labels', /must be a map/],
+  ['a value that is none of the choices', 'log: { level: loud }', '11:8: log.level', /debug or info/],
+  ['a key said twice', 'name: heron', '11:1: yaml', /unique/],
 ]
 
 for (const [what, line, place, why] of faults) {

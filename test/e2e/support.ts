@@ -84,6 +84,8 @@ export class Mesh {
         `listen: [/ip4/${address}/tcp/${ports.listen}]`,
         `joinListen: [/ip4/${address}/tcp/${ports.join}]`,
         `http: { listen: '127.0.0.1:${ports.http}' }`,
+        // Two ports higher may be another's.
+        `bulkListen: [/ip4/${address}/tcp/0]`,
         'mdns: false',
         `driver: ${driver}`,
         `capacity: { cpus: ${cpus}, memoryMiB: ${memoryMiB}, diskGiB: 64 }`,

@@ -40,6 +40,7 @@ test('defaults work', async (t) => {
     listen: ['/ip4/0.0.0.0/tcp/4710'],
     announce: [],
     joinListen: ['/ip4/0.0.0.0/tcp/4711'],
+    bulkListen: ['/ip4/0.0.0.0/tcp/4712'],
     mdns: true,
     raft: { vote: true, uplink: '' },
     http: { listen: '127.0.0.1:4780' },
@@ -80,7 +81,25 @@ test('a flag wins over a variable, a variable over the file, the file over the d
   t.is(got.mdns, false)
   t.is(got.capacity.cpus, 3)
   t.deepEqual(got.joinListen, ['/ip4/10.0.0.1/tcp/5001'])
+  t.deepEqual(got.bulkListen, ['/ip4/10.0.0.1/tcp/5002'])
 })
+
+// What is typed, in the file or as a flag, and what comes of it.
+const bulk: [listen: string, bulkListen: string, flag: string | undefined, got: string[]][] = [
+  ['/ip4/0.0.0.0/tcp/0', '', undefined, ['/ip4/0.0.0.0/tcp/0']],
+  ['/ip4/0.0.0.0/tcp/65534', '', undefined, ['/ip4/0.0.0.0/tcp/0']],
+  ['/ip4/0.0.0.0/tcp/4710', 'bulkListen: [off]', undefined, ['off']],
+  ['/ip4/0.0.0.0/tcp/4710', 'bulkListen: [/ip4/10.0.0.1/tcp/7]', undefined, ['/ip4/10.0.0.1/tcp/7']],
+  ['/ip4/0.0.0.0/tcp/4710', '', 'off', ['off']],
+]
+for (const [listen, text, flag, got] of bulk) {
+  test(`sockets for bulk: ${listen} ${text} ${flag ?? ''}`, async (t) => {
+    const flags = flag === undefined ? {} : { 'bulk-listen': flag }
+    const outcome = await read({ config: file(`listen: [${listen}]\n${text}\n`), ...flags })
+    t.true(outcome.ok)
+    if (outcome.ok) t.deepEqual(outcome.value.config.bulkListen, got)
+  })
+}
 
 test('paths are relative to where they were written', async (t) => {
   const inFile = await read({ config: file('dataDir: peer') })
@@ -104,6 +123,7 @@ const faults: [what: string, flags: Flags, env: Record<string, string>, text: st
     'listen: [/ip4/10.0.0.300/tcp/4710]\n',
     /listen\[0\]: must be a multiaddr/,
   ],
+  ['off beside an address', {}, {}, 'bulkListen: [off, /ip4/10.0.0.3/tcp/4712]\n', /bulkListen/],
   ['a wrong endpoint', {}, {}, 'http: {listen: "4780"}\n', /http\.listen: must be address:port, or off/],
   ['broken YAML', {}, {}, 'name: [a\n', /\.yaml:\d+:\d+: yaml/],
   ['a list for a map', {}, {}, '- a\n', /\.yaml:1:1: document: must be a map/],

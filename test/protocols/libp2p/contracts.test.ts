@@ -10,6 +10,11 @@ transport('libp2p', async (_, peers) => {
   return { peers: networks.map((network) => network.transport), until, close }
 })
 
+transport('libp2p, bulk by streams', async (_, peers) => {
+  const { networks, close } = await openMesh(peers, { bulkListen: [] })
+  return { peers: networks.map((network) => network.transport), until, close }
+})
+
 broadcast('gossipsub', async (_, peers) => {
   const { networks, close } = await openMesh(peers)
   const opened = networks.map((network) => ({ self: network.transport.self, broadcast: network.broadcast }))
