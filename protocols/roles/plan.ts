@@ -226,10 +226,18 @@ function doubt(
     list.flatMap((member) => byMember.get(member) ?? [])
   const wider = isWider(places(wanted), places(members.voters))
   const less = wanted.length < members.voters.length
-  for (const member of roles.doubts.keys()) if (!out.includes(member)) roles.doubts.delete(member)
+  // That there is one too many has to last, and not who it is: of equals another may be the better at every look.
+  const surplusMs: number[] = []
+  for (const [member, { why, sinceMs }] of roles.doubts) {
+    if (out.includes(member)) continue
+    if (why === 'surplus') surplusMs.push(sinceMs)
+    roles.doubts.delete(member)
+  }
   for (const member of out) {
     const why = whyGone(roles, byMember.get(member), nowMs) ?? (less ? 'surplus' : wider ? 'spread' : 'score')
-    if (roles.doubts.get(member)?.why !== why) roles.doubts.set(member, { why, sinceMs: nowMs })
+    if (roles.doubts.get(member)?.why === why) continue
+    const sinceMs = why === 'surplus' ? (surplusMs.shift() ?? nowMs) : nowMs
+    roles.doubts.set(member, { why, sinceMs })
   }
   const whyOf = (member: string): Why => roles.doubts.get(member)?.why ?? 'score'
   return out
