@@ -21,9 +21,16 @@ type Hand = (message: Job | Wanted, transfer: ArrayBuffer[]) => Promise<Answer>
 /** The worker beside this file, by type stripping or as emitted. */
 const WORKER = new URL(`./pack-worker${extname(import.meta.filename)}`, import.meta.url)
 
+/**
+ * The heap of one worker, which needs a quarter of it. V8 lets buffers outside of the heap pile up in proportion to its
+ * limit before it collects them: without one, an import on two workers takes 250 MiB instead of 130, and no less CPU.
+ */
+const HEAP_MIB = 32
+
 /** `path` is the file that jobs without content are read from. */
 export function openPackPool(size: number, path?: string): PackPool {
-  const workers = Array.from({ length: size }, () => new Worker(WORKER, { workerData: { path } }))
+  const options = { workerData: { path }, resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB } }
+  const workers = Array.from({ length: size }, () => new Worker(WORKER, options))
   const free: Hand[] = workers.map(handOf)
   const waiting: ((hand: Hand) => void)[] = []
 
