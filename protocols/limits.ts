@@ -327,7 +327,7 @@ export const BLOCK_LIST_BLOCKS_MAX = 2 ** 28
 export const SKETCH_FINGERPRINTS_MAX = 16 * 1024
 /** Images whose blocks are looked at for one download, the nearest ones: more of them bring next to nothing. */
 export const BASES_MAX = 4
-/** Blocks looked up at once: 1,024 chunks of 256 KiB, 3 MiB of index. */
+/** Blocks looked up at once: 1,024 chunks of 256 KiB, 1.7 MiB of index. */
 export const WINDOW_BLOCKS_MAX = 64 * 1024
 /** Chunks whose fingerprints are asked for in one message, and the bytes of the answer: all of 1,024 such chunks. */
 export const PRINTS_CHUNKS_MAX = 1_024
@@ -336,9 +336,9 @@ assert(PRINTS_BYTES_MAX + PRINTS_CHUNKS_MAX * 5 < FRAME_BYTES_MAX)
 /** Chunks whose blocks go in one frame, and the bytes of these: what zstd is given at once, and both ends hold. */
 export const BATCH_CHUNKS_MAX = 1_024
 export const BATCH_BYTES_MAX = 16 * 1024 ** 2
-/** Chunks of a batch's dictionary, of 256 KiB: as much again as a large package. */
-export const DICTIONARY_CHUNKS_MAX = 32
-export const DICTIONARY_BYTES_MAX = 8 * 1024 ** 2
+/** Chunks of a batch's dictionary, of 256 KiB: as much as a batch; half of it costs a third more bytes (decision 13). */
+export const DICTIONARY_CHUNKS_MAX = 60
+export const DICTIONARY_BYTES_MAX = 15 * 1024 ** 2
 /** zstd's window for a batch and its dictionary: 32 MiB, the most that unpacking may take. */
 export const DELTA_WINDOW_LOG_MAX = 25
 assert(2 ** DELTA_WINDOW_LOG_MAX > BATCH_BYTES_MAX + DICTIONARY_BYTES_MAX)

@@ -2,8 +2,8 @@
  * Which blocks of chunks that are missing are held here, in whatever image, at whatever place.
  *
  * The index is of what is *wanted*, a window of chunks at a time, and the lists of the bases are read past it. So its memory
- * is bounded by the window (20 bytes a block, some 3 MiB), not by what the host holds: 100 GiB of images are 150 MiB of
- * lists, read piece by piece, a second of one core if all of them were bases. Open addressing with linear probing, at most
+ * is bounded by the window (26 bytes a block, 1.7 MiB), not by what the host holds: 100 GiB of images are 150 MiB of
+ * lists, read piece by piece, a second of one core for each window if all of them were bases. Open addressing with linear probing, at most
  * half full.
  *
  *   windowOf(prints of missing chunks) -> seek(one base's list) … -> planOf(each chunk)

@@ -1,8 +1,9 @@
 /**
  * Whether the second level is worth its work, and how hard to press: by the link's rate, and by what it saved so far.
  *
- * Stored frames cost a source nothing but reading; blocks cost both ends the unpacking of chunks, a look at every block and
- * zstd. Below half the rate at which one core does that, the link is what is waited for.
+ * Stored frames cost a source nothing but reading. Blocks cost it unpacking and zstd, and whoever fetches them the unpacking of
+ * bases, a look at every block and, for its own store, zstd of what it put together. Below half the rate at which one core
+ * does that, the link is what is waited for.
  */
 import { WORTH_CHUNKS } from '../../protocols/limits.ts'
 
@@ -17,10 +18,13 @@ export type Gain = { chunks: number; wireBytes: number; frameBytes: number }
 
 const MIB = 1024 ** 2
 
-/** The first row whose rate is above the link's. Rates are half of what one core does (docs/decisions/0013). */
+/**
+ * The first row whose rate is above the link's. Of what crosses, one core makes 8 MiB/s at level 9 (33 MiB/s of content that
+ * gets four times smaller) and 40 MiB/s at level 3 (docs/decisions/0013); rates are half of that.
+ */
 const METHODS: readonly (readonly [bytesPerS: number, method: Method])[] = [
-  [8 * MIB, { kind: 'blocks', level: 9, batchBytes: 16 * MIB }],
-  [40 * MIB, { kind: 'blocks', level: 3, batchBytes: 4 * MIB }],
+  [4 * MIB, { kind: 'blocks', level: 9, batchBytes: 16 * MIB }],
+  [20 * MIB, { kind: 'blocks', level: 3, batchBytes: 4 * MIB }],
   [Infinity, { kind: 'frames' }],
 ]
 
