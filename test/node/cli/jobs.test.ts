@@ -89,6 +89,14 @@ test('with -o jsonl progress is JSON on stderr, with -o json stdout is the job',
   await again.end()
 })
 
+test('an NBD export to import is named to the peer as it was typed', async (t) => {
+  const peer = await served({ 'job.show': done })
+  const path = 'nbd+unix:///disk0?socket=/run/x.sock'
+  await type(peer, ['image', 'import', 'debian', path, '-o', 'json'])
+  t.like(peer.peer.asked[0], { method: 'image.import', params: { path } })
+  await peer.end()
+})
+
 test('on a terminal one line is redrawn and taken away; --quiet shows none', async (t) => {
   const peer = await served(growing)
   const io = await type(peer, ['job', 'watch', jobView.id], fakeIo({ stderrTty: true, columns: 40 }))

@@ -62,6 +62,24 @@ test('one disk as raw, as qcow2, compressed, and behind an NBD server is one ima
   t.deepEqual(await readdir(scratch), [])
 })
 
+test('100 GiB with 3 MiB of data cost 3 MiB of reading', async (t) => {
+  const folder = await folderOf(t)
+  const stores = await storesIn(t)
+  for (const format of ['raw', 'qcow2'] as const) {
+    const path = join(folder, `disk.${format}`)
+    img('create', '-q', '-f', format, path, '100G')
+    const writes = ['0', '50G', '99G'].flatMap((at, i) => ['-c', `write -q -P ${i + 1} ${at} 1M`])
+    execFileSync('qemu-io', ['-f', format, ...writes, path])
+    const seen: [number, number][] = []
+    const onProgress = (...figures: [number, number]): void => void seen.push(figures)
+    const taken = valueOf(
+      await importImage({ path, format }, qemuImageReader(folder), stores, { onProgress }),
+    )
+    t.is(taken.manifest.bytes, 100 * 1024 * MIB)
+    t.deepEqual([taken.dataBytes, seen.at(-1)], [3 * MIB, [3 * MIB, 3 * MIB]], format)
+  }
+})
+
 test('a disk that somebody writes to is refused', async (t) => {
   const folder = await folderOf(t)
   const path = join(folder, 'disk.raw')
