@@ -23,6 +23,7 @@ import { Electing, type Knowledge } from './electing.ts'
 import { Entrusting } from './entrusting.ts'
 import { Following } from './following.ts'
 import { checkParams, handlers } from './handlers.ts'
+import { Housekeeping } from './housekeeping.ts'
 import { Jobs } from './jobs.ts'
 import { render } from './metrics.ts'
 import { InHand } from './moving/around.ts'
@@ -223,6 +224,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     () => transport.connected().toSorted((a, b) => Number(near(b)) - Number(near(a))),
     near,
   )
+  const housekeeping = new Housekeeping(ports, pulling.pull, counts)
   const told = new InHand()
   const doubt: Doubt = new Doubt(ports.store, {
     applied: (group) => agreement[group].appliedIndex,
@@ -418,6 +420,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
         moves.stop()
         vms.stop()
         observation.stop()
+        housekeeping.stop()
         pulling.stop()
         following.stop()
         electing.stop()
@@ -444,6 +447,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
       observation.start()
       electing.start()
       entrusting.start()
+      housekeeping.start()
       mind()
       const untilMs = clock.nowMs() + READY_MS
       const look = (): void => {

@@ -15,10 +15,23 @@ export type Vitals = {
   readonly loopDelaySeconds: { readonly mean: number; readonly p99: number; readonly max: number }
 }
 
+type Grown = Record<
+  | 'godwit_store_scrubbed_bytes_total'
+  | 'godwit_store_damaged_chunks_total'
+  | 'godwit_store_collected_bytes_total',
+  number
+>
+
 /** Counters: they only grow, from zero with the process. */
 export class Counts {
   readonly #badFrames = new Map<string, number>()
   readonly #gossip = new Map<string, { topic: string; verdict: string; value: number }>()
+
+  readonly #grown: Grown = {
+    godwit_store_scrubbed_bytes_total: 0,
+    godwit_store_damaged_chunks_total: 0,
+    godwit_store_collected_bytes_total: 0,
+  }
 
   badFrame(protocol: string): void {
     this.#badFrames.set(protocol, (this.#badFrames.get(protocol) ?? 0) + 1)
@@ -31,8 +44,13 @@ export class Counts {
     this.#gossip.set(key, counted)
   }
 
-  values(): Pick<MetricValues, 'godwit_frames_bad_total' | 'godwit_gossip_messages_total'> {
+  grow(counter: keyof Grown, by: number): void {
+    this.#grown[counter] += by
+  }
+
+  values(): Pick<MetricValues, 'godwit_frames_bad_total' | 'godwit_gossip_messages_total'> & Grown {
     return {
+      ...this.#grown,
       godwit_frames_bad_total: [...this.#badFrames].map(([protocol, value]) => ({ protocol, value })),
       godwit_gossip_messages_total: [...this.#gossip.values()],
     }

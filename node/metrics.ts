@@ -132,6 +132,24 @@ const rows = {
     help: 'Frames received that no decoder takes.',
     labels: ['protocol'],
   },
+  godwit_store_scrubbed_bytes_total: {
+    type: 'counter',
+    unit: 'bytes',
+    help: 'Stored frames that were read again to see that the disk has not changed them.',
+    labels: [],
+  },
+  godwit_store_damaged_chunks_total: {
+    type: 'counter',
+    unit: '',
+    help: 'Chunks that were found changed by the disk, and forgotten so that they are fetched again.',
+    labels: [],
+  },
+  godwit_store_collected_bytes_total: {
+    type: 'counter',
+    unit: 'bytes',
+    help: 'Room that came back by dropping chunks that no image names.',
+    labels: [],
+  },
   godwit_gossip_messages_total: {
     type: 'counter',
     unit: '',

@@ -265,6 +265,18 @@ export const IMAGE_BYTES_MAX = 16 * 1024 ** 4
 export const IMAGE_CHUNKS_MAX = IMAGE_BYTES_MAX / CHUNK_BYTES
 /** A file of the chunk store: room comes back in steps of this, and a terabyte of frames is 4,096 files. */
 export const SEGMENT_BYTES_MAX = 256 * 1024 ** 2
+/** How often the store is looked after: a part of it is read again, what is damaged is fetched, and now and then collected. */
+export const HOUSEKEEPING_MS = 60_000
+/** One part, read at the rate below: 100 GiB are read once in 7 h, a terabyte in 3 days. */
+export const SCRUB_BYTES = 256 * 1024 ** 2
+/** What looking after the store may read or copy: a twentieth of what a small disk can, so that guests do not notice. */
+export const HOUSEKEEPING_BYTES_PER_SECOND = 8 * 1024 ** 2
+/** Chunks that no manifest names (of imports that were cancelled, of images that went) are dropped once a day at most. */
+export const COLLECT_MS = 24 * 3_600_000
+/** A segment is copied once a quarter of it is garbage: at the worst a third more disk than what is kept. */
+export const COLLECT_LIVE_MAX = 0.75
+/** A damaged image that nobody could help with is asked for again. */
+export const REPAIR_RETRY_MS = 600_000
 /** Bytes asked of one peer and not yet here, until its bandwidth-delay product is known. */
 export const IN_FLIGHT_BYTES_MIN = 1024 * 1024
 export const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024

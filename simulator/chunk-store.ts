@@ -7,7 +7,15 @@ import { GodwitError, failureOf, type Failure } from '../protocols/errors.ts'
 import type { ChunkId, ImageId } from '../protocols/ids.ts'
 import { failed, ok, type Done } from '../protocols/outcome.ts'
 import { unpackSync } from '../storage/images/chunk-content.ts'
-import type { ChunkStore, ManifestStore } from '../storage/images/chunk-store.ts'
+import type {
+  ChunkStore,
+  Collected,
+  Collection,
+  ManifestStore,
+  Scrub,
+  Scrubbed,
+} from '../storage/images/chunk-store.ts'
+import { type Hold, Holds } from '../storage/images/holds.ts'
 import { verifyManifest, type Manifest } from '../storage/images/manifest.ts'
 import type { Random } from './random.ts'
 import type { World } from './world.ts'
@@ -61,14 +69,24 @@ class SimDisk {
 
 export class SimChunkStore extends SimDisk implements ChunkStore {
   readonly #held: Map<ChunkId, Uint8Array>
+  readonly #holds = new Holds()
   #unsynced: ChunkId[] = []
+  /** The chunk that was scrubbed last. */
+  #scrubbed: ChunkId | ''
 
-  constructor(world: World, name: string, found: ReadonlyMap<ChunkId, Uint8Array> = new Map()) {
+  constructor(
+    world: World,
+    name: string,
+    found: ReadonlyMap<ChunkId, Uint8Array> = new Map(),
+    scrubbed: ChunkId | '' = '',
+  ) {
     super(world, 'chunks', name)
     this.#held = new Map(found)
+    this.#scrubbed = scrubbed
   }
 
   has(ids: readonly ChunkId[], done: Done<boolean[]>): void {
+    for (const id of ids) this.#holds.saw(id)
     this.answer(CHUNK_MS, done, () => ids.map((id) => this.#held.has(id)))
   }
 
@@ -84,6 +102,7 @@ export class SimChunkStore extends SimDisk implements ChunkStore {
   }
 
   write(id: ChunkId, frame: Uint8Array, chunkBytes: number, done: Done<void>): void {
+    this.#holds.saw(id)
     this.answer(CHUNK_MS, done, () => {
       if (this.#held.has(id)) return
       if (unpackSync(id, frame, chunkBytes) === undefined)
@@ -98,6 +117,44 @@ export class SimChunkStore extends SimDisk implements ChunkStore {
     this.answer(SYNC_MS, done, () => {
       this.refuseWhenFull()
       this.#unsynced = []
+    })
+  }
+
+  hold(): Hold {
+    return this.#holds.hold()
+  }
+
+  /** As if every chunk lay in a file of its own: `liveMax` does not matter, and nothing is copied. */
+  collect(collection: Collection, done: Done<Collected>): void {
+    this.#holds.begin()
+    collection.mark((marked) =>
+      this.answer(SYNC_MS, done, () => {
+        const kept = (id: ChunkId): boolean => !marked.ok || marked.value.has(id) || this.#holds.keeps(id)
+        const gone = [...this.#held].filter(([id]) => !kept(id))
+        this.#holds.end()
+        if (!marked.ok) throw new GodwitError(marked.failure)
+        for (const [id] of gone) this.#held.delete(id)
+        return { chunks: gone.length, bytes: gone.reduce((sum, [, frame]) => sum + frame.length, 0) }
+      }),
+    )
+  }
+
+  scrub({ bytesMax }: Scrub, done: Done<Scrubbed>): void {
+    this.answer(CHUNK_MS, done, () => {
+      const damaged: ChunkId[] = []
+      let [chunks, bytes] = [0, 0]
+      for (const id of [...this.#held.keys()].filter((each) => each > this.#scrubbed).sort()) {
+        if (bytes >= bytesMax) return { chunks, bytes, damaged, wrapped: false }
+        const frame = this.#held.get(id) ?? DAMAGED
+        if (frame === DAMAGED) damaged.push(id)
+        chunks++
+        bytes += Math.max(1, frame.length)
+        this.#scrubbed = id
+        if (frame === DAMAGED) this.#held.delete(id)
+      }
+      if (bytes >= bytesMax) return { chunks, bytes, damaged, wrapped: false }
+      this.#scrubbed = ''
+      return { chunks, bytes, damaged, wrapped: true }
     })
   }
 
@@ -121,7 +178,7 @@ export class SimChunkStore extends SimDisk implements ChunkStore {
   /** The same disk, in the next life of its host. Without a crash before, nothing is lost. */
   reopen(): SimChunkStore {
     this.dead = true
-    return new SimChunkStore(this.world, this.name, this.#held)
+    return new SimChunkStore(this.world, this.name, this.#held, this.#scrubbed)
   }
 }
 

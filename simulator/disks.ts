@@ -120,10 +120,13 @@ export class SimDisks implements Disks {
       return this.#fail(done, new GodwitError({ code: 'NOT_FOUND', what: 'disk', name: vm }))
     if (this.#shelf.open.has(vm)) return this.#fail(done, inUse(vm, 'captured'))
     const captured: CapturedDisk[] = []
+    const hold = this.#stores.chunks.hold()
     const next = (): void => {
       const disk = disks[captured.length]
+      if (disk === undefined) hold.release()
       if (disk === undefined) return this.#later(CHANGE_MS, done, () => captured)
       this.#captureOne(disk, (outcome) => {
+        if (!outcome.ok) hold.release()
         if (!outcome.ok) return this.#fail(done, new GodwitError(outcome.failure))
         captured.push(outcome.value)
         next()

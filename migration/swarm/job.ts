@@ -25,6 +25,7 @@ import {
   HASH_BYTES,
   type Manifest,
 } from '../../storage/images/manifest.ts'
+import type { Hold } from '../../storage/images/holds.ts'
 import type { Heard } from './conversation.ts'
 import { type Download, NEEDED, startDownload } from './holdings.ts'
 import { type Link, Links } from './links.ts'
@@ -51,6 +52,8 @@ export class Job {
   readonly #search: ManifestSearch
   readonly #requests = new Set<DownloadRequest>()
   readonly #brought = new Set<PeerId>()
+  /** What is found here, and what comes, stays here until the end. */
+  readonly #hold: Hold
   #phase: 'looking' | 'checking' | 'fetching' | 'syncing' | 'ended' = 'looking'
   #manifest: Manifest | undefined
   #download: Download | undefined
@@ -66,6 +69,7 @@ export class Job {
     this.#image = image
     this.#ports = ports
     this.#around = around
+    this.#hold = ports.chunks.hold()
     this.#links = new Links(ports, (peer) => around.isBanned(peer), {
       opened: (link) => this.#greet(link),
       heard: (link, heard) => this.#heard(link, heard),
@@ -370,6 +374,7 @@ export class Job {
   #end(): void {
     if (this.#phase === 'ended') return
     this.#phase = 'ended'
+    this.#hold.release()
     this.#links.close()
     this.#around.ended()
   }

@@ -7,7 +7,7 @@ import { chunkAt, chunkCount, type Manifest } from '../../storage/images/manifes
 /** Ids asked of the store at once. */
 const ASK_IDS = 4_096
 
-export function missingOf(manifest: Manifest, chunks: ChunkStore, done: Done<number[]>): void {
+export function missingOf(manifest: Manifest, chunks: Pick<ChunkStore, 'has'>, done: Done<number[]>): void {
   const count = chunkCount(manifest)
   const seen = new Set<ChunkId>()
   const missing: number[] = []

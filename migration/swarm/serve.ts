@@ -82,7 +82,7 @@ export class Server {
   }
 
   #close(session: Session): void {
-    session.closed = true
+    session.close()
     const at = this.#sessions.indexOf(session)
     if (at >= 0) this.#sessions.splice(at, 1)
   }

@@ -11,6 +11,7 @@ import {
   HASH_BYTES,
   type Manifest,
 } from '../../storage/images/manifest.ts'
+import type { Hold } from '../../storage/images/holds.ts'
 import { Outbox } from './outbox.ts'
 import type { SwarmPorts } from './swarm.ts'
 
@@ -31,6 +32,8 @@ export class Session {
   introduced = false
   closed = false
   readonly #ports: SwarmPorts
+  /** What this downloader was told is here stays here while it is there. */
+  readonly #hold: Hold
   image: ImageId | undefined
   #manifest: Manifest | undefined
   #manifestWanted = false
@@ -44,7 +47,13 @@ export class Session {
   constructor(channel: Channel, ports: SwarmPorts, drained: () => void) {
     this.channel = channel
     this.#ports = ports
+    this.#hold = ports.chunks.hold()
     this.outbox = new Outbox(channel, drained)
+  }
+
+  close(): void {
+    this.closed = true
+    this.#hold.release()
   }
 
   /** False when this channel is about another image. */

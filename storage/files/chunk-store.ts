@@ -9,9 +9,12 @@ import { join } from 'node:path'
 import type { ChunkId } from '../../protocols/ids.ts'
 import { failed, ok, type Done, type Outcome } from '../../protocols/outcome.ts'
 import { isRawChunk, unpack } from '../images/chunk-content.ts'
-import type { ChunkStore } from '../images/chunk-store.ts'
+import type { ChunkStore, Collected, Collection, Scrub, Scrubbed } from '../images/chunk-store.ts'
+import { type Hold, Holds } from '../images/holds.ts'
 import { openChunkIndex, type ChunkIndex } from '../level/chunk-index.ts'
+import { collect } from './collect.ts'
 import { fileFailure } from './durable.ts'
+import { pace } from './pace.ts'
 import type { Place, Position } from './segment-frame.ts'
 import { openSegments, type Segments } from './segments.ts'
 
@@ -68,6 +71,9 @@ class SegmentedChunkStore implements FileChunkStore {
   /** Changes of the index, one after the other. */
   #indexing: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | undefined
+  readonly #holds = new Holds()
+  /** Chunks that a collection forgets at this moment: whoever asks for one of them waits until it is done. */
+  #forgetting: { readonly ids: ReadonlySet<ChunkId>; readonly done: Promise<void> } | undefined
   #unpacking = 0
   readonly #waitToUnpack: (() => void)[] = []
 
@@ -80,7 +86,9 @@ class SegmentedChunkStore implements FileChunkStore {
   }
 
   has(ids: readonly ChunkId[], done: Done<boolean[]>): void {
+    for (const id of ids) this.#holds.saw(id)
     this.#answer(done, async () => {
+      if (ids.some((id) => this.#forgetting?.ids.has(id) === true)) await this.#forgetting?.done
       // What a checkpoint moves meanwhile is found at one place or the other.
       const here = ids.map((id) => this.#unindexed.has(id))
       const others = ids.filter((_, i) => here[i] !== true)
@@ -96,16 +104,15 @@ class SegmentedChunkStore implements FileChunkStore {
 
   read(id: ChunkId, done: Done<Uint8Array>): void {
     this.#answer(done, async () => {
-      const place = await this.#placeOf(id)
-      if (place === undefined) return failed({ code: 'CHUNK_MISSING', image: `with chunk ${id}`, chunks: 1 })
-      const frame = await this.#segments.read(id, place)
-      if (frame !== undefined) return ok(frame)
-      await this.#drop(id, place)
-      return failed({ code: 'CHUNK_CORRUPT', chunk: id, from: 'the disk' })
+      const frame = await this.#frameOf(id)
+      if (frame === 'missing') return failed({ code: 'CHUNK_MISSING', image: `with chunk ${id}`, chunks: 1 })
+      if (frame === 'damaged') return failed({ code: 'CHUNK_CORRUPT', chunk: id, from: 'the disk' })
+      return ok(frame)
     })
   }
 
   write(id: ChunkId, frame: Uint8Array, chunkBytes: number, done: Done<void>): void {
+    this.#holds.saw(id)
     this.#answer(done, async () => {
       for (let other = this.#writing.get(id); other !== undefined; other = this.#writing.get(id))
         if ((await other).ok) return ok(undefined)
@@ -126,6 +133,51 @@ class SegmentedChunkStore implements FileChunkStore {
     })
   }
 
+  hold(): Hold {
+    return this.#holds.hold()
+  }
+
+  collect(collection: Collection, done: Done<Collected>): void {
+    this.#answer(done, () =>
+      collect(
+        {
+          segments: this.#segments,
+          index: this.#index,
+          holds: this.#holds,
+          checkpoint: () => this.#checkpoint(),
+          append: (id, frame, chunkBytes) => this.#append(id, frame, chunkBytes),
+          forget: (ids, segment) => this.#forget(ids, segment),
+          isStopped: () => this.#closing !== undefined,
+        },
+        collection,
+      ),
+    )
+  }
+
+  scrub({ bytesMax, bytesPerSecondMax }: Scrub, done: Done<Scrubbed>): void {
+    this.#answer(done, async () => {
+      const damaged: ChunkId[] = []
+      const paced = pace(bytesPerSecondMax, () => this.#closing !== undefined)
+      let past = await this.#index.scrubbed()
+      let [chunks, bytes] = [0, 0]
+      // A walk goes through the index, and begins with all that is held in it.
+      if (past === '') await this.#checkpoint()
+      let wrapped = false
+      while (bytes < bytesMax && !wrapped && this.#closing === undefined) {
+        const [next] = await this.#index.page(past, 1)
+        past = next?.[0] ?? ''
+        wrapped = next === undefined
+        if (next === undefined) continue
+        if ((await this.#frameOf(past)) === 'damaged') damaged.push(past)
+        chunks++
+        bytes += next[1].frameBytes
+        await paced(next[1].frameBytes)
+      }
+      await this.#oneByOne(() => this.#index.setScrubbed(past))
+      return ok({ chunks, bytes, damaged, wrapped })
+    })
+  }
+
   close(): Promise<void> {
     return (this.#closing ??= this.#close())
   }
@@ -142,12 +194,33 @@ class SegmentedChunkStore implements FileChunkStore {
     if (!this.#absent.delete(id) && (await this.#placeOf(id)) !== undefined) return ok(undefined)
     if (!(await this.#isSound(id, frame, chunkBytes)))
       return failed({ code: 'CHUNK_CORRUPT', chunk: id, from: 'its source' })
+    await this.#append(id, frame, chunkBytes)
+    return ok(undefined)
+  }
+
+  async #append(id: ChunkId, frame: Uint8Array, chunkBytes: number): Promise<void> {
     const place = await this.#segments.append(id, frame, chunkBytes)
+    this.#unindexedBytes += place.frameBytes - (this.#unindexed.get(id)?.frameBytes ?? 0)
     this.#unindexed.set(id, place)
-    this.#unindexedBytes += place.frameBytes
     if (this.#isUnindexedFull(2)) await this.#checkpoint(() => this.#isUnindexedFull(2))
     else if (this.#isUnindexedFull()) this.#beginCheckpoint()
-    return ok(undefined)
+  }
+
+  /** What is damaged is no longer held when this resolves. */
+  async #frameOf(id: ChunkId): Promise<Uint8Array | 'missing' | 'damaged'> {
+    for (let place = await this.#placeOf(id); place !== undefined;) {
+      const frame = await this.#segments.read(id, place)
+      if (frame !== undefined) return frame
+      const now = await this.#placeOf(id)
+      if (now === undefined || !isSame(now, place)) {
+        // Collected or copied elsewhere between the look-up and the read.
+        place = now
+        continue
+      }
+      await this.#drop(id, place)
+      return 'damaged'
+    }
+    return 'missing'
   }
 
   #rememberAbsent(ids: readonly ChunkId[]): void {
@@ -169,9 +242,9 @@ class SegmentedChunkStore implements FileChunkStore {
     return content !== undefined
   }
 
-  #placeOf(id: ChunkId): Promise<Place | undefined> {
-    const place = this.#unindexed.get(id)
-    return place === undefined ? this.#index.get(id) : Promise.resolve(place)
+  async #placeOf(id: ChunkId): Promise<Place | undefined> {
+    if (this.#forgetting?.ids.has(id) === true) await this.#forgetting.done
+    return this.#unindexed.get(id) ?? this.#index.get(id)
   }
 
   #isUnindexedFull(times = 1): boolean {
@@ -209,13 +282,28 @@ class SegmentedChunkStore implements FileChunkStore {
   /** What the disk has changed is no longer held, so that it can be fetched and written again. */
   #drop(id: ChunkId, bad: Place): Promise<void> {
     return this.#oneByOne(async () => {
-      if (this.#unindexed.get(id) === bad) {
+      if (isSame(this.#unindexed.get(id), bad)) {
         this.#unindexed.delete(id)
         this.#unindexedBytes -= bad.frameBytes
       }
-      const place = await this.#index.get(id)
-      if (place?.segment === bad.segment && place.offset === bad.offset) await this.#index.drop(id)
+      if (isSame(await this.#index.get(id), bad)) await this.#index.drop([id], false)
     })
+  }
+
+  /** The decision stands from the call on, so that it must be made in the same turn. */
+  async #forget(ids: readonly ChunkId[], segment: number): Promise<void> {
+    const done = this.#oneByOne(async () => {
+      const places = await Promise.all(ids.map((id) => this.#index.get(id)))
+      const there = ids.filter((_, i) => places[i]?.segment === segment)
+      await this.#index.drop(there, true)
+    })
+    // Who waits looks for itself whether it was forgotten.
+    this.#forgetting = { ids: new Set(ids), done: done.catch(() => {}) }
+    try {
+      await done
+    } finally {
+      this.#forgetting = undefined
+    }
   }
 
   #oneByOne(run: () => Promise<void>): Promise<void> {
@@ -246,3 +334,4 @@ class SegmentedChunkStore implements FileChunkStore {
 
 const isBefore = (a: Position, b: Position): boolean =>
   a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset)
+const isSame = (a: Place | undefined, b: Place): boolean => a?.segment === b.segment && a.offset === b.offset

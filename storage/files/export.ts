@@ -32,6 +32,7 @@ export async function materialise(
   path: string,
   { onProgress, signal }: Watching = {},
 ): Promise<Outcome<void>> {
+  const hold = chunks.hold()
   try {
     const missing = await countMissing(manifest, chunks)
     if (missing > 0) return failed({ code: 'CHUNK_MISSING', image: manifest.image, chunks: missing })
@@ -45,6 +46,8 @@ export async function materialise(
     return ok(undefined)
   } catch (error) {
     return failed(fileFailure(error, path))
+  } finally {
+    hold.release()
   }
 }
 

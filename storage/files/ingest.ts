@@ -111,6 +111,22 @@ async function ingest(
   touched: ChunkSet,
   source: Content,
   stores: Stores,
+  watching: Watching,
+): Promise<Ingested> {
+  // A chunk that is found held is not stored again, and no manifest names it before the last one is.
+  const hold = stores.chunks.hold()
+  try {
+    return await ingestHeld(disk, touched, source, stores, watching)
+  } finally {
+    hold.release()
+  }
+}
+
+async function ingestHeld(
+  disk: Disk,
+  touched: ChunkSet,
+  source: Content,
+  stores: Stores,
   { onProgress, signal }: Watching,
 ): Promise<Ingested> {
   const each = Math.max(1, Math.floor(JOB_BYTES / disk.chunkBytes))

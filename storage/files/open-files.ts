@@ -4,13 +4,15 @@ import { open, type FileHandle } from 'node:fs/promises'
 export type OpenFiles = {
   /** Bytes read into `buffer`: fewer when the file ends, 0 when there is none. */
   read(number: number, buffer: Uint8Array, position: number): Promise<number>
+  /** The file is gone: who is reading it reads on, the next one opens it anew. */
+  forget(number: number): Promise<void>
   close(): Promise<void>
 }
 
 /** Of the 1,024 files that a process may open by default; sixteen segments are 4 GiB of frames. */
 const FILES_MAX = 16
 
-type Entry = { readonly file: Promise<FileHandle>; uses: number }
+type Entry = { readonly file: Promise<FileHandle>; uses: number; forgotten: boolean }
 
 export function openFiles(pathOf: (number: number) => string): OpenFiles {
   const entries = new Map<number, Entry>()
@@ -24,7 +26,7 @@ export function openFiles(pathOf: (number: number) => string): OpenFiles {
     }
   }
   const opened = (number: number): Entry => {
-    const entry = { file: open(pathOf(number), 'r'), uses: 0 }
+    const entry = { file: open(pathOf(number), 'r'), uses: 0, forgotten: false }
     entry.file.catch(() => entries.delete(number))
     return entry
   }
@@ -48,8 +50,16 @@ export function openFiles(pathOf: (number: number) => string): OpenFiles {
         throw error
       } finally {
         entry.uses--
+        if (entry.forgotten && entry.uses === 0) await closeGone(entry)
         await closeOldest()
       }
+    },
+    async forget(number) {
+      const entry = entries.get(number)
+      if (entry === undefined) return
+      entries.delete(number)
+      entry.forgotten = true
+      if (entry.uses === 0) await closeGone(entry)
     },
     async close() {
       for (const { file } of entries.values()) await (await file).close()
@@ -57,3 +67,10 @@ export function openFiles(pathOf: (number: number) => string): OpenFiles {
     },
   }
 }
+
+/** What could not be opened need not be closed. */
+const closeGone = ({ file }: Entry): Promise<void> =>
+  file.then(
+    (opened) => opened.close(),
+    () => {},
+  )

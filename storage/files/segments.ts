@@ -2,7 +2,7 @@
  * Append-only files of frames. One writer: frames that wait while others are written go in the next write, in order, so
  * that what a crash leaves of the last segment is whole frames and one torn tail. A write that fails is cut off again.
  */
-import { mkdir, open, readdir, type FileHandle } from 'node:fs/promises'
+import { mkdir, open, readdir, stat, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ChunkId } from '../../protocols/ids.ts'
 import { SEGMENT_BYTES_MAX } from '../../protocols/limits.ts'
@@ -18,6 +18,12 @@ export type Segments = {
   read(id: ChunkId, place: Place): Promise<Uint8Array | undefined>
   /** All that `append` has resolved for is on disk, and this is its end. */
   sync(): Promise<Position>
+  /** Bytes of every segment. */
+  sizes(): ReadonlyMap<number, number>
+  /** Resolves with the segment that what is appended from now on goes to; those before it do not change any more. */
+  seal(): Promise<number>
+  /** Takes a sealed one off the disk. Who reads in it then reads nothing. */
+  remove(segment: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -31,6 +37,8 @@ type Waiting = {
   readonly resolve: (place: Place) => void
   readonly reject: (error: unknown) => void
 }
+
+type Sealer = { readonly resolve: (segment: number) => void; readonly reject: (error: unknown) => void }
 
 export type Opening = {
   readonly segmentBytesMax?: number
@@ -48,7 +56,9 @@ export async function openSegments(folder: string, opening: Opening): Promise<Se
     .sort((a, b) => a - b)
   const last = numbers.at(-1)
   let end: Position = { segment: last ?? 1, offset: 0 }
+  const sizes = new Map<number, number>()
   for (const segment of numbers) {
+    sizes.set(segment, (await stat(pathOf(folder, segment))).size)
     if (segment < opening.from.segment && segment !== last) continue
     const file = await open(pathOf(folder, segment), 'r+')
     try {
@@ -64,12 +74,13 @@ export async function openSegments(folder: string, opening: Opening): Promise<Se
         // What a killed process left may not be on disk yet, and must be before the index names it.
         await file.datasync()
         end = { segment, offset }
+        sizes.set(segment, offset)
       }
     } finally {
       await file.close()
     }
   }
-  return new SegmentFiles(folder, end, opening.segmentBytesMax ?? SEGMENT_BYTES_MAX)
+  return new SegmentFiles(folder, end, sizes, opening.segmentBytesMax ?? SEGMENT_BYTES_MAX)
 }
 
 const pathOf = (folder: string, segment: number): string =>
@@ -85,10 +96,15 @@ class SegmentFiles implements Segments {
   #torn = false
   #waiting: Waiting[] = []
   #writing: Promise<void> | undefined
+  readonly #sizes: Map<number, number>
+  /** Who waits for the last segment to be left, and that it is to be. */
+  #sealers: Sealer[] = []
+  #sealing = false
 
-  constructor(folder: string, end: Position, segmentBytesMax: number) {
+  constructor(folder: string, end: Position, sizes: Map<number, number>, segmentBytesMax: number) {
     this.#folder = folder
     this.#end = end
+    this.#sizes = sizes
     this.#segmentBytesMax = segmentBytesMax
     this.#files = openFiles((segment) => pathOf(folder, segment))
   }
@@ -114,6 +130,24 @@ class SegmentFiles implements Segments {
     return end
   }
 
+  sizes(): ReadonlyMap<number, number> {
+    return this.#sizes
+  }
+
+  seal(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#sealers.push({ resolve, reject })
+      this.#writing ??= this.#drain()
+    })
+  }
+
+  async remove(segment: number): Promise<void> {
+    await unlink(pathOf(this.#folder, segment))
+    this.#sizes.delete(segment)
+    await this.#files.forget(segment)
+    await syncFolder(this.#folder)
+  }
+
   async close(): Promise<void> {
     await this.#writing
     await this.#writer?.close()
@@ -123,7 +157,9 @@ class SegmentFiles implements Segments {
   async #drain(): Promise<void> {
     // What arrives in this turn of the loop goes in one write.
     await new Promise(setImmediate)
-    while (this.#waiting.length > 0) {
+    while (this.#waiting.length > 0 || this.#sealers.length > 0) {
+      if (this.#sealers.length > 0) await this.#leave(this.#sealers.splice(0))
+      if (this.#waiting.length === 0) continue
       let bytes = 0
       const over = this.#waiting.findIndex((each) => (bytes += each.bytes) > WRITE_BYTES_MAX)
       const group = this.#waiting.splice(0, over === -1 ? this.#waiting.length : Math.max(1, over))
@@ -134,6 +170,16 @@ class SegmentFiles implements Segments {
       }
     }
     this.#writing = undefined
+  }
+
+  async #leave(sealers: readonly Sealer[]): Promise<void> {
+    try {
+      this.#sealing = this.#end.offset > 0
+      await this.#writable()
+      for (const { resolve } of sealers) resolve(this.#end.segment)
+    } catch (error) {
+      for (const { reject } of sealers) reject(error)
+    }
   }
 
   async #write(group: readonly Waiting[]): Promise<void> {
@@ -153,19 +199,22 @@ class SegmentFiles implements Segments {
       return place
     })
     this.#end = { segment, offset }
+    this.#sizes.set(segment, offset)
     for (const [i, { resolve }] of group.entries()) resolve(places[i] as Place)
   }
 
   /** The last segment, or the next one when it is full; the last one is on disk for good by then. */
   async #writable(): Promise<FileHandle> {
     if (this.#writer !== undefined && this.#torn) await this.#cut(this.#writer)
-    if (this.#writer !== undefined && this.#end.offset < this.#segmentBytesMax) return this.#writer
-    if (this.#end.offset >= this.#segmentBytesMax) {
+    const isFull = this.#sealing || this.#end.offset >= this.#segmentBytesMax
+    if (this.#writer !== undefined && !isFull) return this.#writer
+    if (isFull) {
       const left = this.#writer
       if (left !== undefined) await left.datasync()
       const next = this.#end.segment + 1
       this.#writer = await open(pathOf(this.#folder, next), 'w')
       this.#end = { segment: next, offset: 0 }
+      this.#sealing = false
       await left?.close()
     } else {
       this.#writer = await open(pathOf(this.#folder, this.#end.segment), this.#end.offset === 0 ? 'w' : 'r+')

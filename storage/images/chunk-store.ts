@@ -6,6 +6,8 @@
  */
 import type { ChunkId, ImageId } from '../../protocols/ids.ts'
 import type { Done } from '../../protocols/outcome.ts'
+import type { ChunkNames } from './chunk-names.ts'
+import type { Hold } from './holds.ts'
 import type { Manifest } from './manifest.ts'
 
 export type ChunkStore = {
@@ -20,6 +22,44 @@ export type ChunkStore = {
   write(id: ChunkId, frame: Uint8Array, chunkBytes: number, done: Done<void>): void
   /** Once all that was written before is on disk for good. */
   sync(done: Done<void>): void
+  /** What is asked for or written from now on, by anyone, is not collected before `release`. It does not outlive a crash. */
+  hold(): Hold
+  /** Drops chunks that nothing refers to; one collection at a time. A crash at any point loses nothing that is kept. */
+  collect(collection: Collection, done: Done<Collected>): void
+  /**
+   * Reads on from where the last call ended, in an earlier life too, until it has read `bytesMax` bytes or the last chunk. What
+   * the disk has changed is no longer held. One call at a time.
+   */
+  scrub(scrub: Scrub, done: Done<Scrubbed>): void
+}
+
+export type Collection = {
+  /** Asked once, when all that is seen is noted already (holds.ts): what is to be kept. When it fails nothing is dropped. */
+  mark(done: Done<ChunkNames>): void
+  /**
+   * Room comes back by copying what is kept out of files of which less than this part is kept. At 1 every chunk that
+   * nothing refers to goes, at any cost.
+   */
+  readonly liveMax: number
+  /** Bytes read and written again per second, at most. */
+  readonly bytesPerSecondMax: number
+}
+
+export type Collected = {
+  readonly chunks: number
+  /** Room that came back on the disk. */
+  readonly bytes: number
+}
+
+export type Scrub = { readonly bytesMax: number; readonly bytesPerSecondMax: number }
+
+export type Scrubbed = {
+  readonly chunks: number
+  readonly bytes: number
+  /** No longer held. */
+  readonly damaged: readonly ChunkId[]
+  /** The next call begins anew with the first chunk. */
+  readonly wrapped: boolean
 }
 
 export type ManifestStore = {

@@ -12,9 +12,15 @@ export type ChunkIndex = {
   readonly checkpoint: Position
   has(ids: readonly ChunkId[]): Promise<boolean[]>
   get(id: ChunkId): Promise<Place | undefined>
-  /** Synced. One call of `add` or `drop` at a time. @throws GodwitError DISK_FULL, IO */
+  /** Synced. One call that changes anything at a time. @throws GodwitError DISK_FULL, IO */
   add(places: ReadonlyMap<ChunkId, Place>, checkpoint: Position): Promise<void>
-  drop(id: ChunkId): Promise<void>
+  /** Of a few thousand at most. A power cut undoes it unless it is `synced`. */
+  drop(ids: readonly ChunkId[], synced: boolean): Promise<void>
+  /** The first `count` chunks past an id in their order, from the first one past ''; fewer only at the end. */
+  page(past: ChunkId | '', count: number): Promise<(readonly [ChunkId, Place])[]>
+  /** How far the store was scrubbed: up to this chunk. A power cut may take it back. */
+  scrubbed(): Promise<ChunkId | ''>
+  setScrubbed(upTo: ChunkId | ''): Promise<void>
   close(): Promise<void>
 }
 
@@ -22,6 +28,9 @@ const VERSION = 1
 // Shorter than any chunk's key, so they cannot meet.
 const VERSION_KEY = Buffer.from('format')
 const CHECKPOINT_KEY = Buffer.from('checkpoint')
+const SCRUBBED_KEY = Buffer.from('scrubbed')
+const OWN_KEYS = 3
+const KEY_BYTES = 32
 /** Keys of one look-up, so that none keeps a thread of the pool for more than some 10 ms. */
 const KEYS_MAX = 4_096
 
@@ -56,7 +65,24 @@ function indexOn(database: Database<Uint8Array>, checkpoint: Position): ChunkInd
       const value = encode({ ...checkpoint, frameBytes: 0, chunkBytes: 0 })
       await database.batch([...changes, { type: 'put', key: CHECKPOINT_KEY, value }], true)
     },
-    drop: (id) => database.batch([{ type: 'del', key: keyOf(id) }], false),
+    drop: (ids, synced) =>
+      database.batch(
+        ids.map((id) => ({ type: 'del', key: keyOf(id) })),
+        synced,
+      ),
+    async page(past, count) {
+      // A key of one 0 comes before that of any chunk.
+      const entries = await database.page(past === '' ? Buffer.alloc(1) : keyOf(past), count + OWN_KEYS)
+      return entries
+        .filter(([key]) => key.length === KEY_BYTES)
+        .slice(0, count)
+        .map(([key, value]) => [idOf(key), decode(value)])
+    },
+    async scrubbed() {
+      const [found] = await database.getMany([SCRUBBED_KEY])
+      return found?.length === KEY_BYTES ? idOf(found) : ''
+    },
+    setScrubbed: (upTo) => database.batch([{ type: 'put', key: SCRUBBED_KEY, value: keyOf(upTo) }], false),
     close: () => database.close(),
   }
 }
@@ -90,6 +116,7 @@ function batched<K, V>(look: (keys: readonly K[]) => Promise<V[]>): (key: K) => 
 }
 
 const keyOf = (id: ChunkId): Buffer => Buffer.from(id, 'hex')
+const idOf = (key: Uint8Array): ChunkId => Buffer.from(key).toString('hex')
 
 function encode({ segment, offset, frameBytes, chunkBytes }: Place): Buffer {
   const value = Buffer.alloc(16)

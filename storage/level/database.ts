@@ -21,6 +21,8 @@ export type Database<K extends Key> = {
   entries(): AsyncIterable<readonly [K, Uint8Array]>
   /** Keys in [gte, lt), in order. */
   keys(range: { readonly gte: K; readonly lt: K }): Promise<K[]>
+  /** The first `limit` entries past a key, in order. */
+  page(gt: K, limit: number): Promise<(readonly [K, Uint8Array])[]>
   getMany(keys: readonly K[]): Promise<(Uint8Array | undefined)[]>
   hasMany(keys: readonly K[]): Promise<boolean[]>
   /** All or nothing, one call at a time. @throws GodwitError DISK_FULL, IO */
@@ -134,6 +136,7 @@ function databaseOn<K extends Key>(
   return {
     entries: () => level.iterator(),
     keys: (range) => read(() => level.keys(range).all()),
+    page: (gt, limit) => read(() => level.iterator({ gt, limit }).all()),
     getMany: (keys) => read(() => level.getMany([...keys])),
     hasMany: (keys) => read(() => level.hasMany([...keys])),
     batch: (changes, sync) =>

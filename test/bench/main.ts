@@ -29,6 +29,10 @@ const BENCHES: Readonly<Record<string, { readonly what: string; load(): Promise<
     what: 'the simulator of Raft groups: virtual time per CPU time, seeds per hour',
     load: async () => (await import('./sim-speed.ts')).simSpeed,
   },
+  'store-scale': {
+    what: 'the chunk store with 4 million chunks indexed: bytes of index, time to open, look-ups',
+    load: async () => (await import('./store-scale.ts')).storeScale,
+  },
   'transfer-bytes': {
     what: 'wire bytes of an image beside what is held, for pairs of images; beside casync, rsync, fixed chunks',
     load: async () => (await import('./transfer-bytes.ts')).transferBytes,

@@ -2,9 +2,10 @@
 import test, { type ExecutionContext } from 'ava'
 import type { Failure } from '../../protocols/errors.ts'
 import type { ChunkId } from '../../protocols/ids.ts'
-import type { Outcome } from '../../protocols/outcome.ts'
+import { type Done, failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import { pack } from '../../storage/images/chunk-content.ts'
-import type { ChunkStore, ManifestStore } from '../../storage/images/chunk-store.ts'
+import { ChunkNames } from '../../storage/images/chunk-names.ts'
+import type { ChunkStore, Collected, ManifestStore, Scrubbed } from '../../storage/images/chunk-store.ts'
 import { buildManifest } from '../../storage/images/manifest.ts'
 import { chunk, type Chunk } from './chunk.ts'
 import { outcomeOf, type Until } from './until.ts'
@@ -40,6 +41,22 @@ const unsound: [what: string, frame: Uint8Array, chunkBytes: number][] = [
   ['a frame larger than a chunk may be', Buffer.alloc(8 * KIB), 4 * KIB],
   ['a chunk of no bytes', one.frame, 0],
 ]
+
+const markedAs = (...ns: number[]): ChunkNames => {
+  const marked = new ChunkNames()
+  for (const n of ns) marked.add(chunk(n).id)
+  return marked
+}
+const collect = (
+  { chunks, until }: Opened,
+  mark: (done: Done<ChunkNames>) => void,
+  liveMax = 1,
+): Promise<Outcome<Collected>> =>
+  outcomeOf(until, (done) => chunks.collect({ mark, liveMax, bytesPerSecondMax: 1e9 }, done))
+const scrub = ({ chunks, until }: Opened, bytesMax: number): Promise<Outcome<Scrubbed>> =>
+  outcomeOf(until, (done) => chunks.scrub({ bytesMax, bytesPerSecondMax: 1e9 }, done))
+const range = (count: number): number[] => Array.from({ length: count }, (_, n) => n)
+const idsOf = (count: number): ChunkId[] => range(count).map((n) => chunk(n).id)
 
 export function contract(name: string, open: (t: ExecutionContext) => Promise<Opened>): void {
   const fails = (t: ExecutionContext, outcome: Outcome<unknown>, failure: Partial<Failure>): void => {
@@ -105,6 +122,91 @@ export function contract(name: string, open: (t: ExecutionContext) => Promise<Op
     t.true((await write(opened, one)).ok)
     const next = await opened.reopen()
     t.true((await read(next, one.id)).ok)
+  })
+
+  test(`${name} drops what nothing refers to, and keeps the rest in this life and the next`, async (t) => {
+    const opened = await open(t)
+    for (const n of range(40)) await write(opened, chunk(n))
+    const kept = range(40).filter((n) => n % 3 === 0)
+    const collected = await collect(opened, (done) => done(ok(markedAs(...kept))))
+    t.true(collected.ok && collected.value.chunks === 26 && collected.value.bytes > 0)
+    const held = range(40).map((n) => n % 3 === 0)
+    t.deepEqual(await has(opened, idsOf(40)), { ok: true, value: held })
+    t.true((await write(opened, chunk(1))).ok, 'what was dropped is taken anew')
+    const next = await opened.reopen()
+    t.deepEqual(await has(next, idsOf(3)), { ok: true, value: [true, true, false] })
+    for (const n of kept) {
+      const outcome = await read(next, chunk(n).id)
+      t.true(outcome.ok && Buffer.from(chunk(n).frame).equals(outcome.value))
+    }
+    t.like(await collect(next, (done) => done(ok(markedAs(1, ...kept)))), { ok: true, value: { chunks: 0 } })
+  })
+
+  test(`${name} keeps what is written or asked for while a collection marks`, async (t) => {
+    const opened = await open(t)
+    for (const n of range(6)) await write(opened, chunk(n))
+    const collected = await collect(opened, (done) => {
+      opened.chunks.has([chunk(2).id], (asked) => {
+        t.deepEqual(asked, { ok: true, value: [true] })
+        opened.chunks.write(chunk(7).id, chunk(7).frame, 4 * KIB, () =>
+          opened.chunks.write(chunk(3).id, chunk(3).frame, 4 * KIB, () => done(ok(markedAs(0)))),
+        )
+      })
+    })
+    t.like(collected, { ok: true, value: { chunks: 3 } })
+    const held = [true, false, true, true, false, false, false, true]
+    t.deepEqual(await has(opened, idsOf(8)), { ok: true, value: held })
+  })
+
+  test(`${name} keeps what is seen under a hold until it is released`, async (t) => {
+    const opened = await open(t)
+    const none = (): Promise<unknown> => collect(opened, (done) => done(ok(markedAs())))
+    for (const n of range(4)) await write(opened, chunk(n))
+    const first = opened.chunks.hold()
+    await has(opened, [chunk(1).id])
+    await none()
+    const second = opened.chunks.hold()
+    await write(opened, chunk(2))
+    await none()
+    first.release()
+    first.release()
+    await none()
+    t.deepEqual(await has(opened, idsOf(4)), { ok: true, value: [false, false, true, false] })
+    second.release()
+    await none()
+    t.deepEqual(await has(opened, idsOf(4)), { ok: true, value: [false, false, false, false] })
+  })
+
+  test(`${name} drops nothing when marking fails, and can be collected after that`, async (t) => {
+    const opened = await open(t)
+    for (const n of range(4)) await write(opened, chunk(n))
+    const failure = { code: 'IO', path: 'a manifest', why: 'unreadable' } as const
+    fails(t, await collect(opened, (done) => done(failed(failure))), failure)
+    t.deepEqual(await has(opened, idsOf(4)), { ok: true, value: [true, true, true, true] })
+    t.like(await collect(opened, (done) => done(ok(markedAs(1)))), { ok: true, value: { chunks: 3 } })
+  })
+
+  test(`${name} finds what the disk has changed by reading all of it, a part at a time`, async (t) => {
+    let opened = await open(t)
+    for (const n of range(9)) await write(opened, chunk(n))
+    await opened.damage(chunk(4).id)
+    const found: ChunkId[] = []
+    let chunks = 0
+    for (let wrapped = false; !wrapped;) {
+      const outcome = await scrub(opened, 1)
+      if (!outcome.ok) throw new Error(JSON.stringify(outcome.failure))
+      t.true(outcome.value.chunks <= 1, 'no more than it was told')
+      chunks += outcome.value.chunks
+      wrapped = outcome.value.wrapped
+      found.push(...outcome.value.damaged)
+      // Where it was is kept.
+      if (chunks === 5) opened = await opened.reopen()
+    }
+    t.is(chunks, 9, 'each once')
+    t.deepEqual(found, [chunk(4).id])
+    t.deepEqual(await has(opened, [chunk(4).id]), { ok: true, value: [false] })
+    t.true((await write(opened, chunk(4))).ok)
+    t.like(await scrub(opened, 1e9), { ok: true, value: { chunks: 9, damaged: [], wrapped: true } })
   })
 
   test(`${name} keeps manifests, whole and true to their names`, async (t) => {

@@ -11,6 +11,9 @@ const liar = (store: ChunkStore): ChunkStore => ({
   has: (ids, done) => store.has(ids, done),
   write: (id, frame, bytes, done) => store.write(id, frame, bytes, done),
   sync: (done) => store.sync(done),
+  hold: () => store.hold(),
+  collect: (collection, done) => store.collect(collection, done),
+  scrub: (scrub, done) => store.scrub(scrub, done),
   read: (id, done) => store.read(id, () => done(ok(WRONG))),
 })
 

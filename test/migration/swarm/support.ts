@@ -155,6 +155,9 @@ export class Stage {
       has: (ids, done) => store.has(ids, done),
       write: (chunk, frame, bytes, done) => store.write(chunk, frame, bytes, done),
       sync: (done) => store.sync(done),
+      hold: () => store.hold(),
+      collect: (collection, done) => store.collect(collection, done),
+      scrub: (scrub, done) => store.scrub(scrub, done),
       read: (chunk, done) => {
         served.reads++
         served.mostAtOnce = Math.max(served.mostAtOnce, ++reading)

@@ -91,6 +91,9 @@ test('a source that sends other bytes is banned at the first, and nothing of it 
     has: (ids, done) => store.has(ids, done),
     write: (id, frame, bytes, done) => store.write(id, frame, bytes, done),
     sync: (done) => store.sync(done),
+    hold: () => store.hold(),
+    collect: (collection, done) => store.collect(collection, done),
+    scrub: (scrub, done) => store.scrub(scrub, done),
     read: (_, done) => store.read(_, () => done(ok(wrong))),
   })
   const liar = stage.peer('liar', 'one', [{ image: base }], evil)
