@@ -19,7 +19,7 @@ export async function claim(path: string, format: ImageFormat | 'auto'): Promise
   // Before it is opened: to open a pipe waits for whoever writes to it.
   const found = await stat(path)
   if (found.isBlockDevice()) return claimDevice(path, format)
-  if (!found.isFile()) throw invalid(path, 'it is neither a file nor a block device')
+  if (!found.isFile()) throw invalid(path, 'it is no file and no block device')
   return { source: { kind: 'file', path, format: await formatOf(path, format) }, release: NOTHING }
 }
 

@@ -154,8 +154,8 @@ for (const [what, format, bytes, why] of lies) {
 }
 
 const names: [what: string, path: string, format: 'auto' | 'qcow2', why: RegExp][] = [
-  ['a folder', '/tmp', 'auto', /neither a file nor a block device/],
-  ['a device that is no disk', '/dev/null', 'auto', /neither a file nor a block device/],
+  ['a folder', '/tmp', 'auto', /no file and no block device/],
+  ['a device that is no disk', '/dev/null', 'auto', /no file and no block device/],
   ['an NBD server of another kind', 'nbd://host/disk', 'auto', /nbd\+unix/],
   ['an NBD export on a host', 'nbd+unix://host/disk?socket=/s', 'auto', /nbd\+unix/],
   ['an NBD export without a socket', 'nbd+unix:///disk', 'auto', /nbd\+unix/],
