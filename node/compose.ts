@@ -220,7 +220,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
   )
   const near = (peer: string): boolean => agreement.mesh.state.peers[peer]?.site === identity.site
   const pulling = new Pulling(
-    { ...ports, transport },
+    { ...ports, transport, siteOf: (peer) => agreement.mesh.state.peers[peer]?.site },
     () => transport.connected().toSorted((a, b) => Number(near(b)) - Number(near(a))),
     near,
   )

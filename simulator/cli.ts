@@ -1,5 +1,5 @@
 /**
- * `npm run simulate -- SCENARIO|raft|planted [options]`: runs it and says what came of it; `--help` lists what there is. Ends
+ * `npm run simulate -- SCENARIO|raft|planted|swarm [options]`: runs it and says what came of it; `--help` lists what there is. Ends
  * with 0 when all held, 1 when a seed failed, 2 on usage.
  */
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
@@ -14,6 +14,7 @@ import type { RaftReport } from './raft/run.ts'
 import { SCENARIOS as RAFT_SCENARIOS, scenarioNamed as raftScenarioNamed } from './raft/scenarios.ts'
 import type { Scenario } from './scenario.ts'
 import { SCENARIOS } from './scenarios.ts'
+import { type Options as SwarmOptions, reportOf } from './swarm/report.ts'
 
 /** Failing seeds that are made smaller: each costs many runs. */
 const SHRUNK_MAX = 3
@@ -32,7 +33,7 @@ type RaftOptions = Seeds & {
 async function main(args: readonly string[]): Promise<number> {
   let exit = 2
   const program = new Command('npm run simulate --')
-    .usage('SCENARIO|raft|planted [options]')
+    .usage('SCENARIO|raft|planted|swarm [options]')
     .helpCommand(false)
     .configureHelp({ subcommandTerm: (command) => command.name(), helpWidth: 140 })
     .exitOverride()
@@ -74,6 +75,16 @@ async function main(args: readonly string[]): Promise<number> {
     .addOption(new Option('--seeds <N>', 'give a bug up after so many, 1000 unless told').argParser(count))
     .option('--json', 'one line of JSON per bug')
     .action((ids: string[], options: { seeds?: number; json?: true }) => end(planted(ids, options)))
+  program
+    .command('swarm')
+    .summary('a thousand peers fetch one image at once: time over the bound, what the source sent')
+    .addOption(new Option('--peers <N>', 'how many, 1000 unless told').argParser(count))
+    .addOption(new Option('--chunks <N>', 'of 256 KiB, 512 unless told').argParser(count))
+    .addOption(new Option('--up <MBIT>', "each peer's uplink, 50 Mbit/s unless told").argParser(count))
+    .addOption(new Option('--down <MBIT>', "each peer's downlink, 50 Mbit/s unless told").argParser(count))
+    .addOption(new Option('--seed <S>', '1 unless told').argParser(count))
+    .option('--json', 'one line of JSON')
+    .action((options: SwarmOptions & { json?: true }) => end(swarm(options)))
 
   try {
     await program.parseAsync([...args], { from: 'user' })
@@ -123,6 +134,18 @@ function peers(scenario: Scenario, options: PeersOptions): Promise<number> {
   const { peers: count = scenario.peers, seconds } = options
   const virtualMs = seconds === undefined ? scenario.virtualMs : seconds * 1_000
   return many(PEERS, { ...rangeOf(options), scenario: scenario.name, peers: count, virtualMs }, options)
+}
+
+/** 0 when all peers have the image. */
+function swarm(options: SwarmOptions & { json?: true }): number {
+  const report = reportOf(options)
+  const { user } = process.cpuUsage()
+  const figures = { ...report, cpu_s: user / 1e6, rss_mib: process.memoryUsage.rss() / 2 ** 20 }
+  const lines = Object.entries(figures).map(
+    ([name, value]) => `${name.padEnd(18)} ${Number(value.toFixed(3))}\n`,
+  )
+  process.stdout.write(options.json === true ? `${JSON.stringify(figures)}\n` : lines.join(''))
+  return Number.isFinite(report['last_over_tstar']) ? 0 : 1
 }
 
 async function raft(options: RaftOptions): Promise<number> {

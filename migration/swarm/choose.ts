@@ -11,14 +11,15 @@ import { expectedMs, type Source } from './source.ts'
 /** Candidates that a pick looks at. With 256 the pick is among the rarest half percent, and takes microseconds. */
 const RAREST_OF = 256
 /** Share of the chunks that endgame may ask for twice. */
-const ENDGAME_SHARE = 0.03
+const ENDGAME_SHARE = 0.01
 
 export function rarest(download: Download, source: Source): number | undefined {
   const { state, due, overdue, holders, nearHolders, free } = download
   const list = source.candidates
   let best: number | undefined
   let at = Math.floor(download.dice() * list.length)
-  for (let left = list.length, seen = 0; left > 0 && seen < RAREST_OF; left--) {
+  // What is taken out leaves its place to one that may have been looked at: only what is kept counts.
+  for (let left = list.length, seen = 0; left > 0 && list.length > 0 && seen < RAREST_OF;) {
     if (at >= list.length) at = 0
     const index = list[at] as number
     if (state[index] !== NEEDED || due[index] !== 0 || !isSet(source.have, index)) {
@@ -27,13 +28,33 @@ export function rarest(download: Download, source: Source): number | undefined {
       continue
     }
     at++
+    left--
     // What somebody owes, though late, may still come by itself: what nobody is asked for goes first.
     if (overdue[index] !== 0 && free > 0) continue
     if (source.asked.has(index) || (!source.near && nearHolders[index] !== 0)) continue
+    if (!source.near && !source.assigns && download.shares && !isOurPart(download, index)) continue
     seen++
     if (best === undefined || (holders[index] as number) < (holders[best] as number)) best = index
   }
   return best
+}
+
+/**
+ * Whether it is for this peer to bring a chunk to its site, or for a neighbour that downloads the same image: rendezvous
+ * hashing (Thaler and Ravishankar, 1998), so neighbours agree without a word, and one that goes leaves its part to all.
+ */
+function isOurPart({ self, fellows }: Download, index: number): boolean {
+  const ours = weight(self, index)
+  for (const { counts, hash } of fellows.values()) if (counts && weight(hash, index) > ours) return false
+  return true
+}
+
+/** murmur3's finaliser over both. */
+function weight(hash: number, index: number): number {
+  let x = hash ^ Math.imul(index + 1, 0x9e3779b1)
+  x = Math.imul(x ^ (x >>> 16), 0x85ebca6b)
+  x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35)
+  return (x ^ (x >>> 16)) >>> 0
 }
 
 /** What another source is slowest to bring, if this one would bring it in half the time. */
@@ -41,7 +62,7 @@ export function endgame(download: Download, source: Source, frameBytes: number):
   if (
     download.free > 0 ||
     source.asked.size > 0 ||
-    download.endgames > 4 + download.meter.frames * ENDGAME_SHARE
+    download.endgames >= Math.max(1, download.meter.frames * ENDGAME_SHARE)
   )
     return undefined
   const mineMs = expectedMs(source, frameBytes)

@@ -5,7 +5,7 @@
 import { failureOf } from '../../protocols/errors.ts'
 import type { ImageId, PeerId } from '../../protocols/ids.ts'
 import { SWARM_PART_BYTES } from '../../protocols/limits.ts'
-import { decodeSection, isSet } from '../../protocols/swarm/have-map.ts'
+import { decodeSection, isSet, type Section } from '../../protocols/swarm/have-map.ts'
 import { decode, encode, type Message, parts, type Piece } from '../../protocols/swarm/messages.ts'
 import type { Channel } from '../../protocols/transport.ts'
 import { HASH_BYTES } from '../../storage/images/manifest.ts'
@@ -22,6 +22,8 @@ export type Heard =
       readonly from: number
       readonly count: number
       readonly bits: Uint8Array
+      /** It wants to know what is not needed, and what is gained. */
+      readonly gains: boolean
     }
   | { readonly kind: 'have-more'; readonly indexes: readonly number[] }
   | { readonly kind: 'peers'; readonly peers: readonly PeerId[] }
@@ -64,7 +66,7 @@ export class Conversation {
   }
 
   hello(image: ImageId, manifest: boolean): void {
-    this.#outbox.send(encode({ kind: 'hello', image, manifest }))
+    this.#outbox.send(encode({ kind: 'hello', image, manifest, gains: true }))
   }
 
   /** Names chunks to a source without the manifest: their indexes in the image, and their hashes in the same order. */
@@ -72,6 +74,14 @@ export class Conversation {
     this.#listed = indexes
     this.#places = new Map(indexes.map((index, place) => [index, place]))
     this.#outbox.stream(listFrames(hashes))
+  }
+
+  needsNot(total: number, section: Section): void {
+    this.#outbox.send(encode({ kind: 'have', total, ...section }))
+  }
+
+  gained(indexes: readonly number[]): void {
+    this.#outbox.send(encode({ kind: 'have-more', indexes: [...indexes] }))
   }
 
   want(indexes: readonly number[]): void {
@@ -112,10 +122,10 @@ export class Conversation {
       case 'manifest':
         return this.#manifestPart(said.total, said.at, said.data)
       case 'have': {
-        const { total, from, count } = said
+        const { total, from, count, gains = false } = said
         if (from + count > total) return this.#refuse('a section past its end')
         const bits = decodeSection(said)
-        if (this.#listed === undefined) return { kind: 'have', total, from, count, bits }
+        if (this.#listed === undefined) return { kind: 'have', total, from, count, bits, gains }
         if (total !== this.#listed.length) return this.#refuse('a map of another list')
         const places: number[] = []
         for (let i = 0; i < count; i++) if (isSet(bits, i)) places.push(from + i)

@@ -12,10 +12,17 @@ export class Downloads {
   /** Until when. */
   readonly #banned = new Map<PeerId, number>()
 
-  /** `gained`: a chunk was stored, so it can be served. */
-  constructor(ports: SwarmPorts, gained: (image: ImageId, index: number, id: ChunkId) => void) {
+  readonly #askers: (image: ImageId) => PeerId[]
+
+  /** `gained`: a chunk was stored, so it can be served. `askers`: who asks for an image here now. */
+  constructor(
+    ports: SwarmPorts,
+    gained: (image: ImageId, index: number, id: ChunkId) => void,
+    askers: (image: ImageId) => PeerId[],
+  ) {
     this.#ports = ports
     this.#gained = gained
+    this.#askers = askers
   }
 
   begin(request: DownloadRequest): { cancel(): void } {
@@ -38,12 +45,14 @@ export class Downloads {
       job = fresh
       this.#jobs.set(image, fresh)
     }
-    return job.join(request)
+    const joined = job.join(request)
+    for (const peer of this.#askers(image)) job.met(peer, true)
+    return joined
   }
 
-  /** A peer that asks for an image has, or will have, some of it. */
-  met(peer: PeerId, image: ImageId): void {
-    this.#jobs.get(image)?.hint(peer)
+  /** A peer that asks for an image here has, or will have, some of it; until it asks no more. */
+  met(peer: PeerId, image: ImageId, begins: boolean): void {
+    this.#jobs.get(image)?.met(peer, begins)
   }
 
   stop(): void {

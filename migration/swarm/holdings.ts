@@ -3,11 +3,18 @@ import type { Dice } from '../../protocols/clock.ts'
 import type { PeerId } from '../../protocols/ids.ts'
 import { isSet, set } from '../../protocols/swarm/have-map.ts'
 import { type Progress, startMeter } from './progress.ts'
-import type { Ask, Source } from './source.ts'
+import { type Ask, hashOf, type Source } from './source.ts'
 
 export const HERE = 0
 export const NEEDED = 1
 export const WRITING = 2
+
+type Fellow = {
+  readonly hash: number
+  readonly sinceMs: number
+  /** It brings its part: it is a source that is not late, or will soon be one. */
+  counts: boolean
+}
 
 export type Download = {
   readonly bytes: number
@@ -33,6 +40,13 @@ export type Download = {
   progressMs: number
   /** Peers that were sources before: what they say they hold is no news. */
   readonly met: Set<PeerId>
+  /** Of this peer's id. */
+  readonly self: number
+  /** Neighbours that download the same image now. */
+  readonly fellows: Map<PeerId, Fellow>
+  /** Neighbours bring different chunks to the site; not while nothing comes. */
+  shares: boolean
+  pieceMs: number
   readonly meter: Progress
 }
 
@@ -42,6 +56,7 @@ export function startDownload(
   needed: readonly number[],
   dice: Dice,
   nowMs: number,
+  self: PeerId = '',
 ): Download {
   const chunks = Math.ceil(image.bytes / image.chunkBytes)
   const download: Download = {
@@ -61,6 +76,10 @@ export function startDownload(
     endgames: 0,
     progressMs: nowMs,
     met: new Set(),
+    self: hashOf(self),
+    fellows: new Map(),
+    shares: true,
+    pieceMs: nowMs,
     meter: startMeter(image.bytes, nowMs),
   }
   for (const index of needed) {
@@ -112,7 +131,12 @@ export function nearCount(download: Download, source: Source, by: 1 | -1): void 
 /** One near holder less: sources that are not near may be asked for it. */
 function uncover(download: Download, index: number): void {
   count(download.nearHolders, index, -1)
-  if (download.nearHolders[index] === 0) for (const source of download.sources) source.dry = false
+  if (download.nearHolders[index] === 0) lookAgain(download)
+}
+
+/** What could not be asked for before may be now. */
+export const lookAgain = ({ sources }: Download): void => {
+  for (const source of sources) source.dry = false
 }
 
 /** Frames to come are taken to be as large as those that came, but not under a quarter of a chunk. */

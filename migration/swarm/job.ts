@@ -12,11 +12,14 @@ import {
   FIND_SOURCES_MS,
   FIND_SOURCES_MS_MIN,
   FIND_SOURCES_PATIENCE_MS,
+  HAVE_MORE_MS,
+  INDEXES_MAX,
   LISTED_CHUNKS_MAX,
   PICK_MS,
   SOURCES_MAX,
 } from '../../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
+import { encodeSection } from '../../protocols/swarm/have-map.ts'
 import {
   chunkAt,
   chunkCount,
@@ -27,7 +30,7 @@ import {
 } from '../../storage/images/manifest.ts'
 import type { Hold } from '../../storage/images/holds.ts'
 import type { Heard } from './conversation.ts'
-import { type Download, NEEDED, startDownload } from './holdings.ts'
+import { type Download, HERE, NEEDED, startDownload } from './holdings.ts'
 import { type Link, Links } from './links.ts'
 import { ManifestSearch } from './manifest-search.ts'
 import { missingOf } from './missing.ts'
@@ -60,8 +63,12 @@ export class Job {
   /** What sources said they hold before the picker was there to hear it. */
   #early: { link: Link; heard: Heard }[] = []
   #near: (peer: PeerId) => boolean = () => false
+  /** Near peers that download the same image now. */
+  readonly #fellows = new Set<PeerId>()
   #findAtMs = 0
   #findEveryMs = FIND_SOURCES_MS_MIN
+  /** Chunks gained of which sources that ask for it are not told yet. */
+  #gains: number[] = []
   #shownMs = 0
   #shown = ''
 
@@ -101,6 +108,15 @@ export class Job {
   hint(peer: PeerId): void {
     this.#links.add(peer, this.#near(peer))
     if (this.#phase === 'fetching' || this.#findAtMs > 0) this.#links.connect(this.#ports.clock.nowMs())
+  }
+
+  /** A peer asks for the same image here, so it will soon be a source of it; or it asks no more. */
+  met(peer: PeerId, begins: boolean): void {
+    if (begins) this.hint(peer)
+    if (!this.#near(peer)) return
+    if (!begins) this.#fellows.delete(peer)
+    else if (this.#fellows.size < SOURCES_MAX) this.#fellows.add(peer)
+    this.#step({ kind: 'fellow', peer, begins })
   }
 
   stop(): void {
@@ -192,8 +208,8 @@ export class Job {
     missingOf(manifest, this.#ports.chunks, (outcome) => {
       if (this.#phase === 'ended') return
       if (!outcome.ok) return this.#finish(outcome)
-      const { clock, dice, directory } = this.#ports
-      this.#download = startDownload(manifest, outcome.value, dice, clock.nowMs())
+      const { clock, dice, directory, transport } = this.#ports
+      this.#download = startDownload(manifest, outcome.value, dice, clock.nowMs(), transport.self)
       // What is here of it can be served from now on.
       directory.provide(this.#image)
       if (outcome.value.length === 0) return this.#sync()
@@ -202,6 +218,7 @@ export class Job {
         if (link.unknown) this.#list(link)
         else if (link.helloMs === 0) this.#greet(link)
       }
+      for (const peer of this.#fellows) this.#step({ kind: 'fellow', peer, begins: true })
       for (const { link, heard } of this.#early.splice(0)) this.#heard(link, heard)
       this.#look()
     })
@@ -252,7 +269,12 @@ export class Job {
         if (heard.kind === 'have' && heard.total !== chunkCount(this.#manifest as Manifest))
           return this.#ban(link, 'a map of another image')
         this.#welcome(link)
-        return this.#step({ ...heard, peer: link.peer })
+        if (heard.kind === 'have' && heard.gains) this.#tell(link)
+        return this.#step(
+          heard.kind === 'have'
+            ? { ...heard, peer: link.peer, assigns: heard.gains }
+            : { ...heard, peer: link.peer },
+        )
       case 'lack':
         return this.#step({ ...heard, peer: link.peer })
       case 'piece':
@@ -274,6 +296,27 @@ export class Job {
     link.joined = true
     const rttMs = Math.max(1, this.#ports.clock.nowMs() - link.helloMs)
     this.#step({ kind: 'source', peer: link.peer, near: link.near, rttMs })
+  }
+
+  /** A source that shows the image piece by piece is told what is not needed of it, and from then on what is gained. */
+  #tell(link: Link): void {
+    const { state } = this.#download as Download
+    link.told = true
+    const held = Array.from(state, (each) => each === HERE)
+    link.conversation?.needsNot(state.length, encodeSection(0, held))
+  }
+
+  #gained(index: number): void {
+    this.#gains.push(index)
+    if (this.#gains.length === 1) this.#ports.clock.after(HAVE_MORE_MS, () => this.#tellGains())
+  }
+
+  #tellGains(): void {
+    const gains = this.#gains
+    this.#gains = []
+    const told = this.#links.open().filter((link) => link.told)
+    for (let at = 0; at < gains.length; at += INDEXES_MAX)
+      for (const { conversation } of told) conversation?.gained(gains.slice(at, at + INDEXES_MAX))
   }
 
   #lost(link: Link): void {
@@ -331,6 +374,7 @@ export class Job {
         const link = this.#links.get(peer)
         if (link !== undefined) this.#links.praise(link)
         this.#around.gained(index, id)
+        this.#gained(index)
         this.#step({ kind: 'stored', index, bytes })
       } else if (outcome.failure.code === 'CHUNK_CORRUPT') this.#step({ kind: 'corrupt', peer, index, bytes })
       else this.#finish(outcome)
@@ -341,6 +385,7 @@ export class Job {
 
   #sync(): void {
     this.#phase = 'syncing'
+    this.#tellGains()
     this.#links.close()
     this.#ports.chunks.sync((outcome) => {
       if (this.#phase === 'ended') return

@@ -28,6 +28,8 @@ export type Link = {
   listed: boolean
   /** The picker knows it. */
   joined: boolean
+  /** It is told what is gained here. */
+  told: boolean
 }
 
 export class Links {
@@ -65,6 +67,7 @@ export class Links {
       unknown: false,
       listed: false,
       joined: false,
+      told: false,
     })
   }
 
@@ -126,6 +129,7 @@ export class Links {
     link.unknown = false
     link.listed = false
     link.joined = false
+    link.told = false
     link.helloMs = 0
     this.#later(link)
   }

@@ -5,7 +5,7 @@
  *     ▲                │                 │
  *     └─ late, lack, source lost ──┘     └─ corrupt: its source is banned, the chunk is needed again
  *
- * Rarest first (choose.ts). A source that is not near leaves what a near one holds to that one. A source that is silent
+ * Rarest first (choose.ts). Neighbours that download the same image share what has to come from afar. A source that is not near leaves what a near one holds to that one. A source that is silent
  * for too long is late: nothing more is asked of it, and others are asked for what it owes, once all else is asked for or
  * it has been late for WRITTEN_OFF_MS. When every chunk is asked for, a source that is idle may be asked for one that
  * another would bring in twice its time (endgame).
@@ -25,6 +25,7 @@ import {
   gain,
   HERE,
   lengthOf,
+  lookAgain,
   nearCount,
   NEEDED,
   offer,
@@ -38,6 +39,7 @@ import {
   ask,
   budgetOf,
   deliver,
+  hashOf,
   isOvertaken,
   newSource,
   oldestMs,
@@ -58,11 +60,15 @@ export type Event =
       readonly from: number
       readonly count: number
       readonly bits: Uint8Array
+      /** It shows chunks to one of a site each. */
+      readonly assigns?: boolean
     }
   | { readonly kind: 'have-more'; readonly peer: PeerId; readonly indexes: readonly number[] }
   | { readonly kind: 'piece'; readonly peer: PeerId; readonly index: number; readonly bytes: number }
   | { readonly kind: 'lack'; readonly peer: PeerId; readonly index: number }
   | { readonly kind: 'lost'; readonly peer: PeerId }
+  /** A near peer begins to download the same image, or ends. */
+  | { readonly kind: 'fellow'; readonly peer: PeerId; readonly begins: boolean }
   | { readonly kind: 'stored'; readonly index: number; readonly bytes: number }
   | { readonly kind: 'corrupt'; readonly peer: PeerId; readonly index: number; readonly bytes: number }
   | { readonly kind: 'tick' }
@@ -86,10 +92,8 @@ export function step(download: Download, event: Event, nowMs: number): Effect[] 
   for (const source of download.sources) fill(download, source, nowMs, effects)
   if (free === 0 || download.free > 0) return effects
   // The last free chunk is asked for: from here on what is overdue may be asked for again, and endgame begins.
-  for (const source of download.sources) {
-    source.dry = false
-    fill(download, source, nowMs, effects)
-  }
+  lookAgain(download)
+  for (const source of download.sources) fill(download, source, nowMs, effects)
   return effects
 }
 
@@ -99,6 +103,7 @@ function hear(download: Download, event: Event, nowMs: number, effects: Effect[]
   if (event.kind === 'source')
     return join(download, newSource(event.peer, event.near, download.chunks, event.rttMs))
 
+  if (event.kind === 'fellow') return fellow(download, event.peer, event.begins, nowMs)
   if (event.kind === 'corrupt') {
     download.writingBytes -= event.bytes
     settle(download, event.index, () => (download.state[event.index] = NEEDED))
@@ -109,6 +114,7 @@ function hear(download: Download, event: Event, nowMs: number, effects: Effect[]
   if (source === undefined) return
   switch (event.kind) {
     case 'have':
+      source.assigns ||= event.assigns === true
       for (let i = 0; i < event.count; i++)
         if (isSet(event.bits, i)) gain(download, source, event.from + i, nowMs)
       return
@@ -132,8 +138,25 @@ function join(download: Download, source: Source): void {
   // What a source holds is no news when it comes back: else one that promises and never brings would last for ever.
   source.news = !download.met.has(source.peer)
   download.met.add(source.peer)
+  relyOn(download, source.peer, true)
   if (source.near) download.sources.unshift(source)
   else download.sources.push(source)
+}
+
+function fellow(download: Download, peer: PeerId, begins: boolean, nowMs: number): void {
+  const { fellows } = download
+  if (!begins) fellows.delete(peer)
+  else if (fellows.size < SOURCES_MAX && !fellows.has(peer))
+    fellows.set(peer, { hash: hashOf(peer), sinceMs: nowMs, counts: true })
+  lookAgain(download)
+}
+
+/** Whether a neighbour brings its part of what has to come from afar. */
+function relyOn(download: Download, peer: PeerId, counts: boolean): void {
+  const found = download.fellows.get(peer)
+  if (found === undefined || found.counts === counts) return
+  found.counts = counts
+  lookAgain(download)
 }
 
 function arrived(
@@ -151,6 +174,7 @@ function arrived(
     restand(download, index, asked.standing, 'off')
   }
   if (source.lateSinceMs !== undefined) forgive(download, source)
+  download.pieceMs = nowMs
   meter.receivedBytes += bytes
   meter.frames++
   if (download.state[index] !== NEEDED) {
@@ -179,6 +203,7 @@ function stored(download: Download, index: number, bytes: number, nowMs: number)
 function lose(download: Download, source: Source): void {
   if (source.lateSinceMs === undefined) nearCount(download, source, -1)
   download.sources.splice(download.sources.indexOf(source), 1)
+  relyOn(download, source.peer, false)
   for (let index = 0; index < download.chunks; index++)
     if (isSet(source.have, index)) count(download.holders, index, -1)
   for (const index of source.asked.keys()) unask(download, source, index)
@@ -187,6 +212,12 @@ function lose(download: Download, source: Source): void {
 /** Late sources are no longer counted on, late chunks asked for elsewhere. */
 function tick(download: Download, nowMs: number, effects: Effect[]): void {
   measure(download.meter, nowMs)
+  const shares = nowMs - download.pieceMs <= WRITTEN_OFF_MS
+  if (shares !== download.shares) lookAgain(download)
+  download.shares = shares
+  for (const [peer, { sinceMs }] of download.fellows)
+    if (nowMs - sinceMs > WRITTEN_OFF_MS && !download.sources.some((source) => source.peer === peer))
+      relyOn(download, peer, false)
   const frameBytes = frameBytesOf(download)
   for (const source of download.sources.slice()) {
     if (source.lateSinceMs === undefined) judge(download, source, frameBytes, nowMs)
@@ -207,6 +238,7 @@ function judge(download: Download, source: Source, frameBytes: number, nowMs: nu
   if (nowMs - heardMs > patienceMs(source, frameBytes)) {
     nearCount(download, source, -1)
     source.lateSinceMs = nowMs
+    relyOn(download, source.peer, false)
     source.probation = true
     source.probeAtMs = nowMs + NO_SOURCE_MS / 10
     for (const [index, asked] of source.asked) giveUp(download, index, asked, 'overdue')
@@ -230,6 +262,7 @@ function giveUp(download: Download, index: number, asked: Ask, standing: 'overdu
 function forgive(download: Download, source: Source): void {
   source.lateSinceMs = undefined
   source.dry = false
+  relyOn(download, source.peer, true)
   nearCount(download, source, 1)
   for (const [index, asked] of source.asked) {
     restand(download, index, asked.standing, 'due')

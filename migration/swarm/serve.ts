@@ -25,20 +25,24 @@ import {
   PROTOCOL,
 } from '../../protocols/swarm/messages.ts'
 import type { Channel } from '../../protocols/transport.ts'
+import type { Manifest } from '../../storage/images/manifest.ts'
+import { Seeder } from './seeder.ts'
 import { Session } from './session.ts'
 import type { SwarmPorts } from './swarm.ts'
 
 export class Server {
   readonly #ports: SwarmPorts
-  readonly #met: (peer: PeerId, image: ImageId) => void
+  readonly #met: (peer: PeerId, image: ImageId, begins: boolean) => void
   /** In the order of their turns. */
   readonly #sessions: Session[] = []
+  /** For images that are held whole and that are downloaded from here. */
+  readonly #seeders = new Map<ImageId, Seeder>()
   #reads = 0
   #news = false
   #stopped = false
 
-  /** `met`: a peer asked for an image, so it may soon be a source of it. */
-  constructor(ports: SwarmPorts, met: (peer: PeerId, image: ImageId) => void) {
+  /** `met`: a peer begins to ask for an image, so it may soon be a source of it; or it ends. */
+  constructor(ports: SwarmPorts, met: (peer: PeerId, image: ImageId, begins: boolean) => void) {
     this.#ports = ports
     this.#met = met
     ports.transport.serve(PROTOCOL, { channel: (_, channel) => this.#open(channel) })
@@ -58,9 +62,17 @@ export class Server {
     })
   }
 
+  /** Peers that ask for an image here now. */
+  askers(image: ImageId): PeerId[] {
+    return this.#sessions.flatMap((session) => (session.image === image ? session.channel.peer : []))
+  }
+
   stop(): void {
     this.#stopped = true
-    for (const session of this.#sessions.splice(0)) session.channel.close()
+    for (const session of this.#sessions.slice()) {
+      session.channel.close()
+      this.#close(session)
+    }
   }
 
   #open(channel: Channel): void {
@@ -68,7 +80,10 @@ export class Server {
       channel.send(encode({ kind: 'bye', why: 'too many channels' }))
       return channel.close()
     }
-    const session = new Session(channel, this.#ports, () => this.#turn())
+    const session = new Session(channel, this.#ports, {
+      drained: () => this.#turn(),
+      whole: (whole, manifest) => this.#seed(whole, manifest),
+    })
     this.#sessions.push(session)
     channel.onClose(() => this.#close(session))
     channel.onFrame((frame) => {
@@ -84,7 +99,23 @@ export class Server {
   #close(session: Session): void {
     session.close()
     const at = this.#sessions.indexOf(session)
-    if (at >= 0) this.#sessions.splice(at, 1)
+    if (at < 0) return
+    this.#sessions.splice(at, 1)
+    if (session.image !== undefined) this.#met(session.channel.peer, session.image, false)
+    const seeder = this.#seederOf(session)
+    seeder?.leave(session)
+    if (seeder?.idle === true) this.#seeders.delete(session.image as ImageId)
+  }
+
+  /** All of an image is here: those that download it are shown what others have not been shown. */
+  #seed(session: Session, manifest: Manifest): void {
+    let seeder = this.#seeders.get(manifest.image)
+    if (seeder === undefined) this.#seeders.set(manifest.image, (seeder = new Seeder(manifest, this.#ports)))
+    seeder.join(session)
+  }
+
+  #seederOf({ image }: Session): Seeder | undefined {
+    return image === undefined ? undefined : this.#seeders.get(image)
   }
 
   #refuse(session: Session, failure: Failure): void {
@@ -98,9 +129,10 @@ export class Server {
     const said = decode(frame)
     switch (said.kind) {
       case 'hello':
-        if (!session.hello(said.image, said.manifest)) return this.#mistake(session, 'another image')
+        if (!session.hello(said.image, said.manifest, said.gains === true))
+          return this.#mistake(session, 'another image')
         this.#introduce(session, said.image)
-        return this.#met(session.channel.peer, said.image)
+        return this.#met(session.channel.peer, said.image, true)
       case 'list':
         if (this.#sessions.filter((other) => other !== session && other.lists).length >= SERVED_LISTS_MAX) {
           session.outbox.send(encode({ kind: 'bye', why: 'too many lists' }))
@@ -113,7 +145,14 @@ export class Server {
         for (const index of said.indexes) session.wants.add(index)
         if (session.wants.size > 2 * REQUESTS_PER_SOURCE_MAX)
           return this.#mistake(session, 'too many requests')
+        this.#seederOf(session)?.wanted(session, said.indexes)
         return this.#turn()
+      case 'have':
+        if (this.#seederOf(session)?.needsNot(session, said.total, said) !== true)
+          this.#mistake(session, 'a map that was not asked for')
+        return
+      case 'have-more':
+        return this.#seederOf(session)?.gained(session, said.indexes)
       case 'cancel':
         for (const index of said.indexes) session.wants.delete(index)
         return
@@ -167,7 +206,10 @@ export class Server {
           for (const { at, data } of parts(outcome.value, PIECE_BYTES_MAX))
             session.outbox.send(pieceHead({ index, at, total: outcome.value.length }), data)
         // Missing, or the disk has changed it: somebody else may hold it.
-        else session.outbox.send(encode({ kind: 'lack', index }))
+        else {
+          session.outbox.send(encode({ kind: 'lack', index }))
+          this.#seederOf(session)?.lost(session, index)
+        }
       }
       this.#turn()
     })

@@ -1,6 +1,11 @@
 /** One channel on which chunks are served: which ids its indexes stand for, what is asked and not yet read. */
 import type { ChunkId, ImageId } from '../../protocols/ids.ts'
-import { CHUNK_BYTES, SERVE_AHEAD_BYTES_MAX, SWARM_PART_BYTES } from '../../protocols/limits.ts'
+import {
+  CHUNK_BYTES,
+  HAVE_SECTION_CHUNKS,
+  SERVE_AHEAD_BYTES_MAX,
+  SWARM_PART_BYTES,
+} from '../../protocols/limits.ts'
 import { encodeSection } from '../../protocols/swarm/have-map.ts'
 import { encode, parts } from '../../protocols/swarm/messages.ts'
 import type { Channel } from '../../protocols/transport.ts'
@@ -43,12 +48,22 @@ export class Session {
   #parts: Uint8Array[] = []
   #partsBytes = 0
   #news: number[] = []
+  /** It says what it gains: it can be shown an image piece by piece. */
+  #gains = false
 
-  constructor(channel: Channel, ports: SwarmPorts, drained: () => void) {
+  readonly #whole: (manifest: Manifest) => void
+
+  /** `whole`: all of the image is held, and nothing of it is shown yet. */
+  constructor(
+    channel: Channel,
+    ports: SwarmPorts,
+    on: { readonly drained: () => void; readonly whole: (session: Session, manifest: Manifest) => void },
+  ) {
     this.channel = channel
     this.#ports = ports
     this.#hold = ports.chunks.hold()
-    this.outbox = new Outbox(channel, drained)
+    this.outbox = new Outbox(channel, on.drained)
+    this.#whole = (manifest) => on.whole(this, manifest)
   }
 
   close(): void {
@@ -57,10 +72,11 @@ export class Session {
   }
 
   /** False when this channel is about another image. */
-  hello(image: ImageId, manifestWanted: boolean): boolean {
+  hello(image: ImageId, manifestWanted: boolean, gains: boolean): boolean {
     if (this.image !== undefined && this.image !== image) return false
     const first = this.image === undefined
     this.image = image
+    this.#gains = gains
     // Asked for while it is being sent, it is being sent.
     if (this.#manifestWanted && manifestWanted) return true
     this.#manifestWanted = manifestWanted
@@ -76,7 +92,7 @@ export class Session {
         this.#manifest = manifest
         this.#sendManifest(manifest)
         if (!first && this.#chunks !== undefined) return
-        this.#serve({ count: chunkCount(manifest), idAt: (index) => chunkAt(manifest, index) })
+        this.#serve({ count: chunkCount(manifest), idAt: (index) => chunkAt(manifest, index) }, manifest)
       })
     return true
   }
@@ -142,9 +158,27 @@ export class Session {
     this.#manifestWanted = false
   }
 
-  #serve(chunks: Chunks): void {
+  #serve(chunks: Chunks, manifest?: Manifest): void {
     this.#chunks = chunks
-    this.#section(chunks, 0)
+    if (manifest === undefined || !this.#gains || chunks.count > HAVE_SECTION_CHUNKS)
+      return this.#section(chunks, 0)
+    this.#survey(chunks, 0, (whole) => (whole ? this.#whole(manifest) : this.#section(chunks, 0)))
+  }
+
+  /** Whether all of it is held, from chunk `from` on: known at the first that is not. */
+  #survey(chunks: Chunks, from: number, done: (whole: boolean) => void): void {
+    const ids: ChunkId[] = []
+    let at = from
+    for (; at < chunks.count && ids.length < ASK_IDS; at++) {
+      const id = chunks.idAt(at)
+      if (id !== undefined) ids.push(id)
+    }
+    this.#ports.chunks.has(ids, (outcome) => {
+      if (this.closed) return
+      if (!outcome.ok || outcome.value.includes(false)) done(false)
+      else if (at < chunks.count) this.#survey(chunks, at, done)
+      else done(true)
+    })
   }
 
   /** Says what is held, a section at a time: an image of any size costs the store a few thousand look-ups at once. */

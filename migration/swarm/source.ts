@@ -28,6 +28,8 @@ export type Ask = {
 export type Source = {
   readonly peer: PeerId
   readonly near: boolean
+  /** What it shows is for us to fetch: it shows it to nobody else on this site. */
+  assigns: boolean
   /** One bit for each chunk of the image. */
   readonly have: Uint8Array
   /** Chunks it holds that may be worth asking for; checked when picked, so it may hold some that are not. */
@@ -58,6 +60,7 @@ export type Source = {
 export const newSource = (peer: PeerId, near: boolean, chunks: number, rttMs: number): Source => ({
   peer,
   near,
+  assigns: false,
   have: new Uint8Array(Math.ceil(chunks / 8)),
   candidates: [],
   asked: new Map(),
@@ -75,11 +78,24 @@ export const newSource = (peer: PeerId, near: boolean, chunks: number, rttMs: nu
   dry: true,
 })
 
+/** What is asked of a source is here in this time, however fast it is, before its delay is counted. */
+const LEAST_MS = 100
+
+/** FNV-1a. */
+export function hashOf(peer: PeerId): number {
+  let hash = 0x811c9dc5
+  for (let at = 0; at < peer.length; at++) hash = Math.imul(hash ^ peer.charCodeAt(at), 0x01000193)
+  return hash
+}
+
 /** Chunks of about `frameBytes` that may be asked of it at once, those already asked included. */
 export function budgetOf(source: Source, frameBytes: number): number {
   if (source.probation) return 1
   const product = 2 * source.speed * source.rttMs + frameBytes
-  const bytes = Math.min(IN_FLIGHT_BYTES_MAX, Math.max(IN_FLIGHT_BYTES_MIN, product))
+  // A slow source's queue is a wait for what another might bring sooner: the least is no more than it brings in LEAST_MS.
+  const least =
+    source.speed === 0 ? IN_FLIGHT_BYTES_MIN : Math.min(IN_FLIGHT_BYTES_MIN, LEAST_MS * source.speed)
+  const bytes = Math.min(IN_FLIGHT_BYTES_MAX, Math.max(2 * frameBytes, least, product))
   return Math.min(REQUESTS_PER_SOURCE_MAX, Math.max(1, Math.floor(bytes / frameBytes)))
 }
 

@@ -25,6 +25,8 @@ export type SwarmPorts = {
   readonly manifests: ManifestStore
   readonly clock: Clock
   readonly dice: Dice
+  /** Peers of one site bring a chunk to each other: a source of all of an image shows it to one of them. */
+  readonly siteOf?: (peer: PeerId) => string | undefined
 }
 
 export type DownloadRequest = {
@@ -74,8 +76,12 @@ export type Swarm = {
 }
 
 export function openSwarm(ports: SwarmPorts): Swarm {
-  const server: Server = new Server(ports, (peer, image) => downloads.met(peer, image))
-  const downloads = new Downloads(ports, (image, index, id) => server.gained(image, index, id))
+  const server: Server = new Server(ports, (peer, image, begins) => downloads.met(peer, image, begins))
+  const downloads = new Downloads(
+    ports,
+    (image, index, id) => server.gained(image, index, id),
+    (image) => server.askers(image),
+  )
   return {
     download: (request) => downloads.begin(request),
     stop() {

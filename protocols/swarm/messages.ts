@@ -10,6 +10,10 @@
  *                              ◀────────     piece {index, at, total, data}       or lack {index}
  *   cancel {indexes}           ────────▶
  *
+ * A source that holds all of an image and shows it piece by piece (migration/swarm/super-seeding.ts) says `gains` in a map
+ * that is empty, to a downloader that said it too. That one answers with a map of what it needs not, and with `have-more`
+ * for what it gains, from anyone.
+ *
  * A source that never saw the manifest answers `unknown`. It may still hold chunks, from other images: the downloader
  * names those it lacks with `list`, and from then on an index on this channel is a place in that list. 32 bytes a
  * chunk, LISTED_CHUNKS_MAX at most, so neither end is made to hold or send a whole manifest for a guess.
@@ -32,7 +36,7 @@ import {
   SOURCES_MAX,
   SWARM_PART_BYTES,
 } from '../limits.ts'
-import { boolean, bytes, integer, list, type Of, oneOf, record, tagged, text } from '../shape.ts'
+import { boolean, bytes, integer, list, type Of, oneOf, optional, record, tagged, text } from '../shape.ts'
 
 export const PROTOCOL = '/godwit/swarm/1'
 
@@ -42,8 +46,8 @@ const LIST_BYTES_MAX = LISTED_CHUNKS_MAX * 32
 const FRAME_MAX = CHUNK_BYTES_MAX + CHUNK_FRAME_SLACK
 
 const shape = tagged({
-  /** Downloader → source: first, and again to ask for the manifest later. */
-  hello: record({ image: imageId, manifest: boolean }),
+  /** Downloader → source: first, and again to ask for the manifest later. `gains`: it can say what it gains. */
+  hello: record({ image: imageId, manifest: boolean, gains: optional(boolean) }),
   /** Source → downloader: the manifest is not held here; name chunks. */
   unknown: record({}),
   /** Source → downloader: bytes [at, at + data) of the encoded manifest, in order. */
@@ -58,15 +62,19 @@ const shape = tagged({
     at: integer(0, LIST_BYTES_MAX),
     data: bytes(SWARM_PART_BYTES, 1),
   }),
-  /** Source → downloader: which of the chunks [from, from + count) of `total` are held (have-map.ts). */
+  /**
+   * Source → downloader: which of the chunks [from, from + count) of `total` are held (have-map.ts). `gains`: more are than
+   * is said, and will be said as they are needed. Downloader → source, after that: which are not needed.
+   */
   have: record({
     total: integer(1, IMAGE_CHUNKS_MAX),
     from: index,
     count: integer(1, HAVE_SECTION_CHUNKS),
     form: oneOf('bits', 'runs'),
     data: bytes(HAVE_SECTION_CHUNKS / 8),
+    gains: optional(boolean),
   }),
-  /** Source → downloader: chunks gained since. */
+  /** Source → downloader, and back where that was asked for: chunks gained since. */
   'have-more': record({ indexes }),
   /** Source → downloader: others that asked it for this image, and so are sources of it, or soon will be. */
   peers: record({ peers: list(text(64), SOURCES_MAX) }),

@@ -14,12 +14,13 @@ const KIB = 1024
 const CHUNK = 256 * KIB
 
 /** A download of `chunks` chunks, its clock, and what it has asked of whom so far. */
-function table(chunks: number, seed = 1) {
+function table(chunks: number, seed = 1, self = '') {
   const download: Download = startDownload(
     { bytes: chunks * CHUNK, chunkBytes: CHUNK },
     Array.from({ length: chunks }, (_, index) => index),
     random(seed, 'picker'),
     0,
+    self,
   )
   const asked = new Map<string, number[]>()
   const effects: Effect[] = []
@@ -213,4 +214,40 @@ test('a source that owes and is silent is hung up on; nobody left is told in tim
   t.false(on.kinds().includes('starved'))
   on.tick(NO_SOURCE_MS + 100)
   t.true(on.kinds().includes('starved'))
+})
+
+test('neighbours that download the same bring different chunks to the site, and all of them', (t) => {
+  const asked = ['x', 'y', 'z'].map((self) => {
+    const on = table(12, 1, self)
+    for (const other of ['x', 'y', 'z'].filter((each) => each !== self)) {
+      on.step({ kind: 'fellow', peer: other, begins: true })
+      on.source(other, [], true)
+    }
+    on.source('far', all(12))
+    for (let n = 0; n < on.asked('far').length; n++) on.piece('far', on.asked('far')[n] as number)
+    return on.asked('far')
+  })
+  t.deepEqual(
+    asked.flat().sort((a, b) => a - b),
+    all(12),
+  )
+})
+
+test('the part of a neighbour that goes, or brings nothing, is asked for here', (t) => {
+  const gone = table(12, 1, 'x')
+  gone.step({ kind: 'fellow', peer: 'y', begins: true })
+  gone.source('y', [], true)
+  gone.source('far', all(3))
+  const before = gone.asked('far').length
+  gone.step({ kind: 'lost', peer: 'y' })
+  t.true(before < 3)
+  t.is(gone.asked('far').length, 3)
+
+  const idle = table(3, 1, 'x')
+  idle.step({ kind: 'fellow', peer: 'y', begins: true })
+  idle.source('y', [], true)
+  idle.source('far', all(3))
+  for (let n = 0; n < idle.asked('far').length; n++) idle.piece('far', idle.asked('far')[n] as number)
+  idle.tick(1_200)
+  t.is(new Set(idle.asked('far')).size, 3)
 })

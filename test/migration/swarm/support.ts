@@ -169,7 +169,15 @@ export class Stage {
     }
     const { transport, directory, life } = sim
     const dice = this.world.random(`swarm ${id}`)
-    const swarm = openSwarm({ transport, directory, chunks: counted, manifests, clock: life.clock, dice })
+    const swarm = openSwarm({
+      transport,
+      directory,
+      chunks: counted,
+      manifests,
+      clock: life.clock,
+      dice,
+      siteOf: (peer) => this.#peers.get(peer)?.sim.site,
+    })
     const peer: Peer = { id, sim, chunks, manifests, swarm, served }
     this.#peers.set(id, peer)
     const everyone = new Map([...this.#peers.keys()].map((peer) => [peer, []]))
