@@ -29,6 +29,18 @@ const BENCHES: Readonly<Record<string, { readonly what: string; load(): Promise<
     what: 'the simulator of Raft groups: virtual time per CPU time, seeds per hour',
     load: async () => (await import('./sim-speed.ts')).simSpeed,
   },
+  partial: {
+    what: 'a swarm with slow uplinks and 0 to 4 peers that hold a part, over slow links in namespaces',
+    load: async () => (await import('./swarm.ts')).partial,
+  },
+  swarm: {
+    what: 'one source to 8 and 16 peers over slow links in namespaces: time over the fluid bound',
+    load: async () => (await import('./swarm.ts')).swarm,
+  },
+  'swarm-sites': {
+    what: 'the same with 3 sites of 4 peers: what crosses the uplink of each site',
+    load: async () => (await import('./swarm.ts')).swarmSites,
+  },
   'store-scale': {
     what: 'the chunk store with 4 million chunks indexed: bytes of index, time to open, look-ups',
     load: async () => (await import('./store-scale.ts')).storeScale,

@@ -1,37 +1,14 @@
 /** One end of transfer-loopback: the swarm on the real network and disk. */
-import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openSwarm } from '../../../migration/swarm/swarm.ts'
-import type { Clock } from '../../../protocols/clock.ts'
 import { openNetwork } from '../../../protocols/libp2p/node.ts'
-import { ok, type Outcome } from '../../../protocols/outcome.ts'
 import { openChunkStore } from '../../../storage/files/chunk-store.ts'
 import { importImage } from '../../../storage/files/ingest.ts'
 import { openManifestStore } from '../../../storage/files/manifest-store.ts'
-import type { Extent, ImageReader } from '../../../storage/images/image-reader.ts'
 import { cpuMeter, say, untilTold } from '../child.ts'
+import { clock, MESH, reader, valueOf } from './ports.ts'
 
-const MESH = '01JBENCHBENCHBENCHBENCHBEN'
 const SECOND_MS = 1_000
-
-const clock: Clock = {
-  nowMs: () => performance.now(),
-  wallMs: () => Date.now(),
-  after(delayMs, run) {
-    const timer = setTimeout(run, delayMs)
-    return { cancel: () => clearTimeout(timer) }
-  },
-}
-
-/** A raw file as it lies, all of it data. */
-const reader: ImageReader = {
-  async open(source) {
-    const { path } = source as { path: string }
-    const { size: bytes } = await stat(path)
-    const extents = async (each: (extent: Extent) => void): Promise<void> => each({ start: 0, length: bytes })
-    return ok({ bytes, extents, content: { path }, close: async () => {} })
-  },
-}
 
 async function openPeer(folder: string, key: string) {
   const privateKey = Buffer.from(key, 'hex')
@@ -103,11 +80,6 @@ async function connected(is: () => boolean): Promise<void> {
     if (performance.now() > deadline) throw new Error('the seeder does not answer')
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
-}
-
-function valueOf<T>(outcome: Outcome<T>): T {
-  if (outcome.ok) return outcome.value
-  throw new Error(JSON.stringify(outcome.failure))
 }
 
 const [role = '', ...args] = process.argv.slice(2)

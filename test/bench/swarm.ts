@@ -1,0 +1,219 @@
+/**
+ * One image to many peers at once, real processes in network namespaces over slow links (test/lab): time of the last and
+ * of the median over the fluid bound T* (simulator/swarm/fluid-bound.ts), and what the source sent over one copy W.
+ *
+ * Rates are a quarter of the named ones: a link in user space costs a third of a core at 50 Mbit/s, and each byte crosses two of
+ * them. Ratios do not depend on it while the bandwidth-delay product is some chunks. T* counts 0.945 of a rate: that is what
+ * Ethernet, IP and TCP leave. Time runs from the order to download to the last sync, dials included.
+ */
+import { copyFile, mkdtemp, rm, truncate } from 'node:fs/promises'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fluidBound } from '../../simulator/swarm/fluid-bound.ts'
+import { type Lab, openLab } from '../lab/lab.ts'
+import { type Bench, type Row, row } from './bench.ts'
+import { download, type Measured, type Member, writeRandom } from './swarm/stage.ts'
+
+const MIB = 1024 ** 2
+const GOODPUT = 0.945
+const SCALE = 1 / 4
+const PATIENCE = 10
+/** Of the image, what a partial holder has from another one. */
+const HELD = 0.7
+
+type Case = {
+  readonly name: string
+  readonly rttMs: number
+  readonly peers: number
+  /** Mbit/s, before SCALE. */
+  readonly source: number
+  readonly up: number
+  readonly down: number
+  readonly holders: number
+}
+
+const EQUAL: Case = {
+  name: '8x50/50@40ms',
+  rttMs: 40,
+  peers: 8,
+  source: 50,
+  up: 50,
+  down: 50,
+  holders: 0,
+}
+const SLOW: Case = { ...EQUAL, name: '16x20/20@80ms', rttMs: 80, peers: 16, source: 20, up: 20, down: 20 }
+const UNEQUAL: Case = { ...EQUAL, name: '8x10/50@40ms', up: 10 }
+
+export const swarm: Bench = (options) => cases(options.quick ? [EQUAL] : [EQUAL, SLOW, UNEQUAL], options)
+
+export const partial: Bench = (options) =>
+  cases(
+    [0, 1, 2, 4]
+      .slice(0, options.quick ? 2 : 4)
+      .map((holders) => ({ ...UNEQUAL, name: `${UNEQUAL.name}, ${holders} partial`, holders })),
+    options,
+  )
+
+type Options = Parameters<Bench>[0]
+
+async function cases(all: readonly Case[], { quick, say }: Options): ReturnType<Bench> {
+  const mib = quick ? 16 : 128
+  return inFolder(async (folder) => {
+    const file = join(folder, 'image.raw')
+    const part = join(folder, 'part.raw')
+    await writeRandom(file, mib)
+    await copyFile(file, part)
+    await truncate(part, Math.floor(mib * HELD) * MIB)
+    const rows: Row[] = []
+    let link = ''
+    for (const each of all) {
+      const members = membersOf(each, file, part)
+      const lab = await openLinks(members, each.rttMs, each.down * SCALE)
+      if ('impossible' in lab) return { rows, note: lab.note, impossible: true as const }
+      link = lab.link
+      try {
+        const boundMs = boundOf(each, mib)
+        say(`${each.name}: T* is ${(boundMs / 1_000).toFixed(1)} s`)
+        const measured = await download(lab, members, folder, boundMs * PATIENCE)
+        rows.push(...rowsOf(each, measured, boundMs, mib))
+        say(`${each.name}: last ${((measured.ms.at(-1) ?? 0) / boundMs).toFixed(2)} T*`)
+      } finally {
+        await lab.close()
+      }
+    }
+    const note = `netns+${link}; rates are ${SCALE} of those named; ${mib} MiB of random data; T* counts ${GOODPUT} of a rate`
+    return { rows, note }
+  })
+}
+
+function membersOf({ peers, up, down, holders }: Case, file: string, part: string): Member[] {
+  const slower = up < down ? { upMbit: up * SCALE } : {}
+  return [
+    { site: 'origin', name: 'source', file, downloads: false },
+    ...Array.from({ length: holders }, (_, n) => ({
+      site: `holder${n}`,
+      name: 'one',
+      file: part,
+      downloads: false,
+    })),
+    ...Array.from({ length: peers }, (_, n) => ({
+      site: `site${n}`,
+      name: 'one',
+      downloads: true,
+      ...slower,
+    })),
+  ]
+}
+
+function boundOf({ peers, source, up, down, holders }: Case, mib: number): number {
+  const share = SCALE * GOODPUT
+  const bytes = mib * MIB
+  return fluidBound({
+    source: { upMbit: source * share },
+    sourceOnlyBytes: holders === 0 ? bytes : bytes * (1 - HELD),
+    receivers: Array.from({ length: peers }, () => ({
+      upMbit: up * share,
+      downMbit: down * share,
+      lacksBytes: bytes,
+    })),
+    helpers: Array.from({ length: holders }, () => ({ upMbit: down * share })),
+  })
+}
+
+function rowsOf(each: Case, measured: Measured, boundMs: number, mib: number): Row[] {
+  const { ms, copyBytes, served, cpuSeconds, duplicateBytes } = measured
+  const about = { case: each.name, unit: 'ratio', better: 'lower' } as const
+  const isPartial = each.name.includes('partial')
+  // Where the peers' uplinks bind, the bound itself needs more than one copy of the source.
+  const sendsOnce = each.up >= each.source && !isPartial
+  return [
+    row({
+      ...about,
+      metric: 'last_over_tstar',
+      value: (ms.at(-1) as number) / boundMs,
+      ...(isPartial ? { must: 1.15, aim: 1.1 } : { must: 1.25, aim: 1.1 }),
+    }),
+    row({
+      ...about,
+      metric: 'median_over_tstar',
+      value: (ms[Math.floor(ms.length / 2)] as number) / boundMs,
+    }),
+    row({
+      ...about,
+      metric: 'egress_over_w',
+      value: (served.get('origin/source') as number) / copyBytes,
+      ...(sendsOnce && { must: 1.1, aim: 1.03 }),
+    }),
+    row({ ...about, metric: 'duplicates_over_w', value: duplicateBytes / copyBytes / each.peers }),
+    row({ ...about, metric: 'cpu_s_per_mib', value: cpuSeconds / (mib * each.peers), unit: 's/MiB' }),
+    row({
+      ...about,
+      metric: 'cpu_share',
+      value: cpuSeconds / ((ms.at(-1) as number) / 1_000) / availableParallelism(),
+    }),
+  ]
+}
+
+/** Three sites of four peers, the source elsewhere: what came over each site's uplink, headers and all, over one copy. */
+export const swarmSites: Bench = async ({ quick, say }) => {
+  const mib = quick ? 16 : 128
+  return inFolder(async (folder) => {
+    const file = join(folder, 'image.raw')
+    await writeRandom(file, mib)
+    const sites = ['harbour', 'hill', 'quay']
+    const members: Member[] = [
+      { site: 'origin', name: 'source', file, downloads: false },
+      ...sites.flatMap((site) =>
+        Array.from({ length: 4 }, (_, n) => ({ site, name: `peer${n}`, downloads: true })),
+      ),
+    ]
+    const lab = await openLinks(members, 40, 50 * SCALE)
+    if ('impossible' in lab) return { rows: [], note: lab.note, impossible: true as const }
+    try {
+      const measured = await download(lab, members, folder, PATIENCE * ((mib * MIB) / (50 * SCALE * 125)) * 2)
+      say(`last after ${((measured.ms.at(-1) ?? 0) / 1_000).toFixed(1)} s`)
+      const flows = await lab.stats()
+      const rows = sites.map((site) =>
+        row({
+          case: site,
+          metric: 'ingress_over_w',
+          value: (flows[site]?.in.bytes as number) / measured.copyBytes,
+          unit: 'ratio',
+          must: 1.1,
+          aim: 1.03,
+          better: 'lower',
+        }),
+      )
+      const note = `netns+${lab.link}; 3 sites x 4 peers, uplinks of ${50 * SCALE} Mbit/s, 40 ms; ${mib} MiB of random data; IP packets and their headers count`
+      return { rows, note }
+    } finally {
+      await lab.close()
+    }
+  })
+}
+
+async function openLinks(
+  members: readonly Member[],
+  rttMs: number,
+  rateMbit: number,
+): Promise<Lab | { impossible: true; note: string }> {
+  const names = [...new Set(members.map(({ site }) => site))]
+  const sites = names.map((name) => ({
+    name,
+    peers: members.filter(({ site }) => site === name).map((each) => each.name),
+  }))
+  const lab = await openLab({ sites, rttMs, rateMbit }).catch((error: unknown) => error as Error)
+  if (lab instanceof Error) return { impossible: true, note: lab.message }
+  if (lab.link !== 'loopback') return lab
+  await lab.close()
+  return { impossible: true, note: `no link between sites here: ${lab.why}` }
+}
+
+async function inFolder<T>(run: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'godwit-bench-'))
+  try {
+    return await run(folder)
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * One peer of the swarm benchmarks, on the real network and disk: `FOLDER KEY ADDRESS [FILE SHARE]`. With a file it holds that
+ * image, or the first SHARE of its chunks. It says where it is; a line of JSON on its input says who else is there and, to
+ * one that downloads, what; it says how that went; the end of its input ends it.
+ */
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { openSwarm } from '../../../migration/swarm/swarm.ts'
+import { openNetwork } from '../../../protocols/libp2p/node.ts'
+import type { ChunkStore } from '../../../storage/images/chunk-store.ts'
+import { openChunkStore } from '../../../storage/files/chunk-store.ts'
+import { importImage } from '../../../storage/files/ingest.ts'
+import { openManifestStore } from '../../../storage/files/manifest-store.ts'
+import { cpuMeter, say } from '../child.ts'
+import { clock, MESH, reader, valueOf } from '../loopback/ports.ts'
+
+export type Orders = {
+  readonly peers: Readonly<Record<string, { readonly addresses: readonly string[]; readonly site: string }>>
+  readonly site: string
+  /** What to download, and from whom first. */
+  readonly image?: string
+  readonly sources?: readonly string[]
+}
+
+const [folder = '', key = '', address = '', file] = process.argv.slice(2)
+const chunks = valueOf(await openChunkStore(join(folder, 'chunks')))
+const manifests = valueOf(await openManifestStore(join(folder, 'manifests')))
+const image =
+  file === undefined
+    ? undefined
+    : valueOf(await importImage({ path: file, format: 'raw' }, reader, { chunks, manifests })).manifest.image
+const network = await openNetwork({
+  privateKey: Buffer.from(key, 'hex'),
+  listen: [`/ip4/${address}/tcp/0`],
+  announce: [],
+  meshId: MESH,
+  mdns: false,
+  peers: new Map(),
+  log: () => {},
+})
+const { transport, directory } = network
+let servedBytes = 0
+const counted: ChunkStore = {
+  has: (ids, done) => chunks.has(ids, done),
+  write: (id, frame, bytes, done) => chunks.write(id, frame, bytes, done),
+  sync: (done) => chunks.sync(done),
+  hold: () => chunks.hold(),
+  collect: (collection, done) => chunks.collect(collection, done),
+  scrub: (scrub, done) => chunks.scrub(scrub, done),
+  read: (id, done) =>
+    chunks.read(id, (outcome) => {
+      if (outcome.ok) servedBytes += outcome.value.length
+      done(outcome)
+    }),
+}
+let sites: Orders['peers'] = {}
+const swarm = openSwarm({
+  transport,
+  directory,
+  chunks: counted,
+  manifests,
+  clock,
+  dice: Math.random,
+  siteOf: (peer) => sites[peer]?.site,
+})
+const cpu = cpuMeter()
+say({ peer: transport.self, addresses: transport.addresses(), image: image ?? '' })
+
+const lines = createInterface(process.stdin)
+lines.on('line', (line) => {
+  const { peers, site, image: wanted, sources = [] } = JSON.parse(line) as Orders
+  sites = peers
+  const others = Object.entries(peers).filter(([peer]) => peer !== transport.self)
+  transport.allow(new Map(others.map(([peer, { addresses }]) => [peer, [...addresses]])))
+  if (wanted === undefined) return
+  const startedMs = performance.now()
+  swarm.download({
+    image: wanted,
+    sources,
+    near: (peer) => peers[peer]?.site === site,
+    onProgress: () => {},
+    done(outcome) {
+      const { report } = valueOf(outcome)
+      const { compressedBytes, duplicateBytes, sources: count } = report
+      say({ ms: performance.now() - startedMs, compressedBytes, duplicateBytes, sources: count })
+    },
+  })
+})
+lines.on('close', () => {
+  say({ cpu: cpu(), servedBytes })
+  swarm.stop()
+  void network
+    .close()
+    .then(() => chunks.close())
+    .finally(() => process.exit())
+})
