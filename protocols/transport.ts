@@ -69,8 +69,8 @@ export type Service = {
 export type Channel = {
   readonly peer: PeerId
   /**
-   * One frame: `head`, then `payload`, which is not copied and must not change any more. False: full; stop until
-   * `onDrain`. The frame was taken all the same.
+   * One frame: `head`, then `payload`, which is not copied and is the channel's from now on: it must not change any more,
+   * and one that was lent (buffers.ts) may be given back. False: full; stop until `onDrain`. The frame was taken all the same.
    */
   send(head: Uint8Array, payload?: Uint8Array): boolean
   onFrame(handler: (frame: Uint8Array) => void): void

@@ -108,6 +108,7 @@ export class SimChunkStore extends SimDisk implements ChunkStore {
       if (unpackSync(id, frame, chunkBytes) === undefined)
         throw new GodwitError({ code: 'CHUNK_CORRUPT', chunk: id, from: 'its source' })
       this.refuseWhenFull()
+      // Simulated channels lend nothing, so it may be kept.
       this.#held.set(id, frame)
       this.#unsynced.push(id)
     })

@@ -18,6 +18,7 @@ import {
   PICK_MS,
   SOURCES_MAX,
 } from '../../protocols/limits.ts'
+import { giveBack } from '../../protocols/buffers.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import { encodeSection } from '../../protocols/swarm/have-map.ts'
 import {
@@ -366,9 +367,10 @@ export class Job {
   #write(peer: PeerId, index: number, frame: Uint8Array): void {
     const manifest = this.#manifest as Manifest
     const id = chunkAt(manifest, index) as ChunkId
+    const bytes = frame.length
     this.#ports.chunks.write(id, frame, chunkLength(manifest, index), (outcome) => {
+      giveBack(frame)
       if (this.#phase !== 'fetching') return
-      const bytes = frame.length
       if (outcome.ok) {
         this.#brought.add(peer)
         const link = this.#links.get(peer)

@@ -1,7 +1,8 @@
 /**
  * Frames on a stream: four bytes of length, big-endian, then the frame. The reader copies each byte once, into the
- * frame it hands over, which is the receiver's to keep.
+ * frame it hands over, which is the receiver's to keep, or to give back (buffers.ts).
  */
+import { lend } from '../buffers.ts'
 import { FRAME_BYTES_MAX } from '../limits.ts'
 
 export const LENGTH_BYTES = 4
@@ -53,7 +54,7 @@ export class FrameReader {
         const length = this.#length.readUInt32BE(0)
         if (length > FRAME_BYTES_MAX + ENVELOPE_BYTES_MAX) return false
         // Not zeroed first: every byte is written before the frame is handed over.
-        this.#frame = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
+        this.#frame = lend(length)
         this.#frameHave = 0
       }
       const piece = chunk.subarray(at, at + this.#frame.length - this.#frameHave)

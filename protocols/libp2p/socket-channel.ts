@@ -6,6 +6,7 @@
  * much as a quarter of its encryption.
  */
 import type { TLSSocket } from 'node:tls'
+import { giveBack } from '../buffers.ts'
 import type { PeerId } from '../ids.ts'
 import type { Channel } from '../transport.ts'
 import { FrameReader, LENGTH_BYTES, packFrame } from './frames.ts'
@@ -91,6 +92,7 @@ export function channelOnSocket(
     socket.write(next, () => {
       writing = false
       waitingBytes -= next.length
+      giveBack(next)
       if (socket.destroyed) return
       pump()
       if (!full || closed || waitingBytes > AHEAD_BYTES_MAX / 2) return

@@ -4,6 +4,7 @@
  */
 import { mkdir, open, readdir, stat, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
+import { lend } from '../../protocols/buffers.ts'
 import type { ChunkId } from '../../protocols/ids.ts'
 import { SEGMENT_BYTES_MAX } from '../../protocols/limits.ts'
 import { syncFolder } from './durable.ts'
@@ -118,7 +119,8 @@ class SegmentFiles implements Segments {
   }
 
   async read(id: ChunkId, { segment, offset, frameBytes }: Place): Promise<Uint8Array | undefined> {
-    const record = Buffer.allocUnsafe(HEADER_BYTES + frameBytes)
+    const { buffer, byteLength } = lend(HEADER_BYTES + frameBytes)
+    const record = Buffer.from(buffer, 0, byteLength)
     const read = await this.#files.read(segment, record, offset)
     return read === record.length ? frameIn(record, id) : undefined
   }

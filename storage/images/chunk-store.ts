@@ -16,7 +16,8 @@ export type ChunkStore = {
   /** The stored frame; CHUNK_MISSING when it is not held, CHUNK_CORRUPT when the disk has changed it. */
   read(id: ChunkId, done: Done<Uint8Array>): void
   /**
-   * Stores a frame whose content has `chunkBytes` bytes. `done` comes when a crash of this process can no longer lose it
+   * Stores a frame whose content has `chunkBytes` bytes; one that was lent (protocols/buffers.ts) is free again when done.
+   * `done` comes when a crash of this process can no longer lose it
    * (a power cut still may; see `sync`). CHUNK_CORRUPT when the content is not what `id` says: nothing is stored then.
    */
   write(id: ChunkId, frame: Uint8Array, chunkBytes: number, done: Done<void>): void
