@@ -6,7 +6,7 @@
  * now), and the chunk at the same index of the nearest base (what was replaced where it lies), by the number of blocks that
  * speak for each.
  */
-import { BATCH_CHUNKS_MAX, DICTIONARY_CHUNKS_MAX } from '../../protocols/limits.ts'
+import { BATCH_CHUNKS_MAX, DICTIONARY_BYTES_MAX, DICTIONARY_CHUNKS_MAX } from '../../protocols/limits.ts'
 import { BLOCK_BYTES } from '../../storage/images/fingerprint.ts'
 import { literalBytes } from './delta.ts'
 import type { Plan } from './wanted.ts'
@@ -67,8 +67,9 @@ export function dictionaryOf(
     for (const { base, place } of plan.copies)
       vote({ base, ordinal: Math.floor(place / blocksOfChunk) }, Math.min(lacks, 1))
   }
+  const fit = Math.floor(DICTIONARY_BYTES_MAX / (blocksOfChunk * BLOCK_BYTES))
   return [...votes.values()]
     .sort((a, b) => a.count - b.count)
-    .slice(-DICTIONARY_CHUNKS_MAX)
+    .slice(-Math.min(DICTIONARY_CHUNKS_MAX, fit))
     .map(({ chunk }) => chunk)
 }

@@ -60,8 +60,12 @@ test('a dictionary is what blocks come from and what lies at the same place, the
 test('a dictionary is bounded', (t) => {
   const chunks = Array.from({ length: 100 }, (_, index) => chunk(index, 0xff))
   const [batch] = batchesOf(chunks, 16 * MIB)
-  const found = dictionaryOf(batch as NonNullable<typeof batch>, 8, (index) => ({ base: 0, ordinal: index }))
-  t.is(found.length, DICTIONARY_CHUNKS_MAX)
+  const count = (blocksOfChunk: number): number =>
+    dictionaryOf(batch as NonNullable<typeof batch>, blocksOfChunk, (index) => ({ base: 0, ordinal: index }))
+      .length
+  t.is(count(64), DICTIONARY_CHUNKS_MAX)
+  // Chunks of 4 MiB: three are as many bytes as there is room for.
+  t.is(count(1_024), 3)
 })
 
 const none = { chunks: 0, wireBytes: 0, frameBytes: 0 }
