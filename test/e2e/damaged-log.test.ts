@@ -1,5 +1,5 @@
 /** A record of a group's log is damaged on disk: the peer comes back all the same, says what happened, and no guest runs twice. */
-import { readFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
 import test from 'ava'
 import { openFolder } from '../../node/data-folder.ts'
 import type { GroupView, StatusView, VmView } from '../../node/views.ts'
@@ -119,6 +119,8 @@ test.serial('what the log has lost of a VM its grant says, and no guest runs twi
 
 test.serial('the log of a group with others comes back empty, and is filled by them', async (t) => {
   const heron = await mesh.peer('heron', 'hill')
+  // It only follows. After some seconds it would be a learner, and the group one whose log others hold.
+  appendFileSync(heron.config, 'raft: { vote: false }\n')
   const { token } = await mesh.ask<{ token: string }>(crane, 'token.create', { expiryMs: 600_000 })
   must(await mesh.godwit(heron, ['join', '--site', 'hill'], { input: token }))
   await mesh.up(heron)

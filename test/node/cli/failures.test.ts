@@ -55,7 +55,7 @@ const told: [failure: Failure, said: string][] = [
   [{ code: 'TIMEOUT', what: 'the request', afterMs: 898.801_8 }, 'the request did not end in 899 ms; '],
   [
     { code: 'RATE_LIMITED', what: 'join tokens', retryAfterMs: 86_400_000 },
-    'too many join tokens; again in 24 h; ',
+    'too many join tokens; again in 24 h; godwit token revoke, for those that nobody needs',
   ],
   [
     { code: 'NO_LEADER', group: 'mesh', afterMs: 12_345 },
