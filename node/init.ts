@@ -1,5 +1,5 @@
 /** `init` and `join`: from an empty data folder to one that belongs to a mesh. Neither runs the peer; `up` does. */
-import { hash, randomBytes, randomInt } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import type { Failure } from '../protocols/errors.ts'
 import { newSiteId, newUlid } from '../protocols/ids.ts'
 import { decodeToken } from '../protocols/join/token.ts'
@@ -13,12 +13,12 @@ import type { Op, Store } from '../storage/store.ts'
 import type { Config } from './config.ts'
 import { foundAlone, groupsFounded, MESH_GROUP, siteGroupOf } from './founding.ts'
 import { bind, FORMAT, openFolder, privateKeyOf } from './data-folder.ts'
+import { dice } from './dice.ts'
 
 export type Joined = { readonly mesh: string; readonly peer: string; readonly site: string }
 
 /** Six round trips of dialling over a slow link, an entry of the mesh group, and as much again. */
 const JOIN_MS = 20_000
-const dice = (): number => randomInt(2 ** 32) / 2 ** 32
 
 /** A new mesh with this peer as its first, in a new site. */
 export async function initialise(

@@ -1,12 +1,8 @@
 /** A data folder on which no peer runs: what `raft recover` and `raft snapshot restore` read there, write and note. */
-import { randomInt } from 'node:crypto'
-import { join } from 'node:path'
 import { printGeneration } from '../protocols/epoch.ts'
 import { failureOf, GodwitError } from '../protocols/errors.ts'
-import { newPrivateKey, seedOf } from '../protocols/libp2p/identity.ts'
 import { failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { peerOf } from '../protocols/raft/member.ts'
-import { openJournal } from '../storage/hypercore/journal.ts'
 import type { LevelStore } from '../storage/level/store.ts'
 import { type Recoverable, recoverOwner } from '../storage/raft-log.ts'
 import { asideView, remainsOf as salvage } from '../storage/raft-salvage.ts'
@@ -16,8 +12,10 @@ import { judge } from './binding/judge.ts'
 import { openOutside } from './binding/outside.ts'
 import type { MeshState } from './catalog/mesh.ts'
 import type { Config } from './config.ts'
-import { nextBoot, openFolder, privateKeyOf } from './data-folder.ts'
+import { openFolder } from './data-folder.ts'
+import { dice } from './dice.ts'
 import { MESH_GROUP, siteGroupOf } from './founding.ts'
+import { noteOffline } from './offline-note.ts'
 import {
   meshIn,
   readable,
@@ -50,8 +48,6 @@ export type Prepared = {
 
 type Folder = { readonly store: LevelStore; readonly identity: Identity }
 export type Place = Pick<Config, 'dataDir' | 'markDir'>
-
-const dice = (): number => randomInt(2 ** 32) / 2 ** 32
 
 export const prepareRecovery = (config: Place, typed: string): Promise<Outcome<Prepared>> =>
   prepared(config, 'recover', ({ store, identity }) => {
@@ -174,18 +170,13 @@ function countsOf(state: object): string {
   return ` (${count('hosts')} hosts, ${count('vms')} VMs, ${count('images')} images)`
 }
 
-/** In a journal of its own boot, as every life of this peer has. */
 async function note(config: Place, { store, identity }: Folder, kind: string, begun: Begun): Promise<void> {
-  const boot = await nextBoot(store)
-  if (!boot.ok) throw new GodwitError(boot.failure)
-  const seed = seedOf(privateKeyOf(config.dataDir, newPrivateKey))
-  const journal = openJournal({ folder: join(config.dataDir, 'journal'), seed, boot: boot.value })
   const { group, generationName, index, lost } = begun
-  journal.append({
+  const noted = await noteOffline(config.dataDir, store, {
     atMs: Date.now(),
     kind,
     subject: group,
     text: `generation ${generationName} begins with ${identity.peerName} alone, from entry ${index}; without ${lost.join(', ') || 'nobody'}`,
   })
-  await journal.close()
+  if (!noted.ok) throw new GodwitError(noted.failure)
 }

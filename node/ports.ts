@@ -2,7 +2,6 @@
  * Opens the real ports of a peer as one value for compose.ts: the only place besides init.ts that names adapters. What
  * was opened is closed in the reverse order.
  */
-import { randomInt } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { uptime } from 'node:os'
@@ -26,6 +25,7 @@ import { openOutside } from './binding/outside.ts'
 import type { Config } from './config.ts'
 import type { Ports } from './context.ts'
 import { nextBoot, openFolder, privateKeyOf } from './data-folder.ts'
+import { dice } from './dice.ts'
 import type { Door } from './door.ts'
 import type { Vitals } from './figures.ts'
 import { imageFiles } from './image-file-port.ts'
@@ -110,7 +110,7 @@ async function openAll(
     ...(isHeld ? mutePorts(identity.peer, clock) : await network()),
     clock,
     outside,
-    dice: () => randomInt(2 ** 32) / 2 ** 32,
+    dice,
     boot: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
     store,
     chunks,

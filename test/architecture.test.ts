@@ -49,6 +49,8 @@ const SHELLS: Readonly<Record<string, string>> = {
   'node/init.ts': 'makes a data folder, joins a mesh',
   'node/log.ts': 'writes the log',
   'node/main.ts': 'entry point',
+  'node/dice.ts': 'throws the dice of a real peer',
+  'node/offline-note.ts': 'writes the journal of a peer that does not run',
   'node/offline.ts': 'reads and writes a data folder on which no peer runs',
   'node/peer.ts': 'runs a peer in the foreground, and drains it',
   'node/ports.ts': 'opens the real ports',

@@ -1,12 +1,10 @@
 /** `peer replace` on the data folder of a peer that does not run: what it would do, and doing it. */
-import { randomInt } from 'node:crypto'
-import { join } from 'node:path'
 import { failureOf, GodwitError } from '../../protocols/errors.ts'
-import { newPrivateKey, seedOf } from '../../protocols/libp2p/identity.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
-import { openJournal } from '../../storage/hypercore/journal.ts'
 import type { Config } from '../config.ts'
-import { nextBoot, openFolder, privateKeyOf } from '../data-folder.ts'
+import { openFolder } from '../data-folder.ts'
+import { dice } from '../dice.ts'
+import { noteOffline } from '../offline-note.ts'
 import { openOutside } from './outside.ts'
 import { type Replacement, replacement } from './replacing.ts'
 
@@ -16,8 +14,6 @@ export type PreparedReplacement = {
   replace(): Promise<Outcome<void>>
   close(): Promise<void>
 }
-
-const dice = (): number => randomInt(2 ** 32) / 2 ** 32
 
 export async function prepareReplacement(
   config: Pick<Config, 'dataDir' | 'markDir'>,
@@ -37,17 +33,10 @@ export async function prepareReplacement(
       // Without it the next start writes it; a mark that is damaged, though, has to go now.
       const marked = await new Promise<Outcome<void>>((done) => outside.write(made.binding, done))
       if (!marked.ok && found.kind === 'damaged') return marked
-      return noted(made.replacement)
-    }
-    const noted = async ({ peer, incarnation, why, vms }: Replacement): Promise<Outcome<void>> => {
-      const boot = await nextBoot(store)
-      if (!boot.ok) return boot
-      const seed = seedOf(privateKeyOf(config.dataDir, newPrivateKey))
-      const journal = openJournal({ folder: join(config.dataDir, 'journal'), seed, boot: boot.value })
+      const { peer, incarnation, why, vms } = made.replacement
       const text = `incarnation ${incarnation} begins; its grants to confirm: ${vms.join(', ') || 'none'}. ${why}`
-      journal.append({ atMs: wallMs, kind: 'replace', subject: peer, text: text.slice(0, 500) })
-      await journal.close()
-      return ok(undefined)
+      const note = { atMs: wallMs, kind: 'replace', subject: peer, text: text.slice(0, 500) }
+      return noteOffline(config.dataDir, store, note)
     }
     return ok({ replacement: made.replacement, replace, close: () => store.close() })
   } catch (error) {
