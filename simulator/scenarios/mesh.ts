@@ -177,20 +177,7 @@ function checks(
       guests.count()
       const agreed = operators.agreed()
       writes.check('vms', 'the mesh', agreed)
-      const runs = new Map(guests.running().map((guest) => [guest.vm, guest]))
-      for (const [name, vm] of agreed) {
-        const host = cluster.host(vm.host)
-        const guest = runs.get(vm.id)
-        if (vm.wanted === 'running' && guest?.host !== vm.host) {
-          const why = host.node?.context.vms.view(vm.id)?.why ?? ''
-          throw new Violation(
-            'wanted runs',
-            `${name} is placed on ${vm.host} and ${guest === undefined ? 'does not run' : `runs on ${guest.host}`}: ${why}`,
-          )
-        }
-        if (vm.wanted === 'stopped' && guest !== undefined)
-          throw new Violation('wanted stopped', `${name} runs on ${guest.host}`)
-      }
+      guests.runAsAgreed(agreed)
       const formed = cluster.hosts.filter(({ node }) => node?.ready() === true).length
       if (formed !== cluster.hosts.length)
         throw new Violation('one mesh', `${formed} of ${cluster.hosts.length} peers are ready`)

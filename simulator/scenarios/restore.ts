@@ -174,16 +174,7 @@ function checks(
       guests.count()
       const agreed = operators.agreed()
       writes.check('vms', 'the mesh', agreed)
-      const runs = new Map(guests.running().map((guest) => [guest.vm, guest]))
-      for (const [name, vm] of agreed) {
-        const { host } = runs.get(vm.id) ?? {}
-        if (vm.wanted !== 'running' || host === vm.host) continue
-        const why = cluster.host(vm.host).node?.context.vms.view(vm.id)?.why ?? ''
-        throw new Violation(
-          'wanted runs',
-          `${name} is placed on ${vm.host} and runs ${host ?? 'nowhere'}: ${why}`,
-        )
-      }
+      guests.runAsAgreed(agreed)
       const ready = cluster.hosts.filter(({ node }) => node?.ready() === true).length
       if (ready !== cluster.hosts.length)
         throw new Violation('one mesh', `${ready} of ${cluster.hosts.length} peers are ready`)
