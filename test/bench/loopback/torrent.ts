@@ -1,5 +1,5 @@
 /** One end of webtorrent over plain TCP on loopback, every way of finding peers off, pieces of 256 KiB. */
-import { open } from 'node:fs/promises'
+import { open, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 // @ts-expect-error It ships no types; what is used of it is typed below.
 import WebTorrent from 'webtorrent'
@@ -44,7 +44,10 @@ async function seed(file: string): Promise<void> {
     client.seed(file, { announce: [], announceList: [], pieceLength: PIECE_BYTES }, resolve),
   )
   const cpu = cpuMeter()
-  say({ port: client.torrentPort, torrent: Buffer.from(torrent.torrentFile).toString('base64') })
+  // By file: that of 2 GiB is too long for an argument.
+  const path = `${file}.torrent`
+  await writeFile(path, torrent.torrentFile)
+  say({ port: client.torrentPort, torrent: path })
   await untilTold()
   say({ cpu: cpu() })
   client.destroy(() => process.exit())
@@ -52,8 +55,9 @@ async function seed(file: string): Promise<void> {
 
 async function leech(folder: string, hello: string): Promise<void> {
   const { port, torrent: file } = JSON.parse(hello) as { port: number; torrent: string }
+  const metainfo = await readFile(file)
   const torrent = await new Promise<Torrent>((resolve) =>
-    client.add(Buffer.from(file, 'base64'), { path: folder, announce: [] }, resolve),
+    client.add(metainfo, { path: folder, announce: [] }, resolve),
   )
   const cpu = cpuMeter()
   const startedMs = performance.now()
