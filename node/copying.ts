@@ -56,11 +56,6 @@ export class Copying {
     this.#ports.store.write([copyOp(this.#group, this.#owner, snapshot)], false, () => {})
   }
 
-  /** The log is given up, and its copy with it. */
-  end(): void {
-    this.#timer?.cancel()
-  }
-
   /** What goes into the batch of a write of the log. */
   dropped(effect: RaftEffect & { kind: 'store' }): Op[] {
     if (!endsCopy(effect)) return []
@@ -69,6 +64,8 @@ export class Copying {
     this.#copied = -1
     // Until there is one again, a damaged log of this peer alone would be taken for one of several.
     this.#waitMs = 0
+    this.#timer?.cancel()
+    this.#timer = undefined
     return [dropCopyOp(this.#group)]
   }
 

@@ -1,5 +1,5 @@
 /** A record of a group's log is damaged on disk: the peer comes back all the same, says what happened, and no guest runs twice. */
-import { appendFileSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import test from 'ava'
 import { openFolder } from '../../node/data-folder.ts'
 import type { GroupView, StatusView, VmView } from '../../node/views.ts'
@@ -119,8 +119,6 @@ test.serial('what the log has lost of a VM its grant says, and no guest runs twi
 
 test.serial('the log of a group with others comes back empty, and is filled by them', async (t) => {
   const heron = await mesh.peer('heron', 'hill')
-  // It only follows. After some seconds it would be a learner, and the group one whose log others hold.
-  appendFileSync(heron.config, 'raft: { vote: false }\n')
   const { token } = await mesh.ask<{ token: string }>(crane, 'token.create', { expiryMs: 600_000 })
   must(await mesh.godwit(heron, ['join', '--site', 'hill'], { input: token }))
   await mesh.up(heron)
@@ -141,6 +139,7 @@ test.serial(
   'a group that one peer decided, with entries lost that others know of, waits for an operator',
   async (t) => {
     const heron = mesh.peers.find(({ name }) => name === 'heron') as Peer
+    await until('heron to be a learner', async () => (await groupOf(crane, 'mesh')).learners.length === 1)
     const made = await mesh.ask<{ id: string }>(crane, 'token.create')
     await mesh.kill(crane)
     await damage(crane, 'raft/entry/mesh/', made.id)
