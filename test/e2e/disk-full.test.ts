@@ -24,7 +24,12 @@ let vm: VmView
 function fill(leaveBytes: number): void {
   rmSync(filler, { force: true })
   const { bavail, bsize } = statfsSync(disk)
-  writeFileSync(filler, Buffer.alloc(bavail * bsize - leaveBytes))
+  try {
+    writeFileSync(filler, Buffer.alloc(bavail * bsize - leaveBytes))
+  } catch (error) {
+    // The peer has taken a page since: that much less is left.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
+  }
 }
 
 function mount(): boolean {
