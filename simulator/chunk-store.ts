@@ -90,6 +90,10 @@ export class SimChunkStore extends SimDisk implements ChunkStore {
     this.answer(CHUNK_MS, done, () => ids.map((id) => this.#held.has(id)))
   }
 
+  sizes(ids: readonly ChunkId[], done: Done<number[]>): void {
+    this.answer(CHUNK_MS, done, () => ids.map((id) => this.#held.get(id)?.length ?? 0))
+  }
+
   read(id: ChunkId, done: Done<Uint8Array>): void {
     this.answer(CHUNK_MS, done, () => {
       const frame = this.#held.get(id)

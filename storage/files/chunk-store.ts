@@ -102,6 +102,16 @@ class SegmentedChunkStore implements FileChunkStore {
     })
   }
 
+  sizes(ids: readonly ChunkId[], done: Done<number[]>): void {
+    this.#answer(done, async () => {
+      if (ids.some((id) => this.#forgetting?.ids.has(id) === true)) await this.#forgetting?.done
+      const here = ids.map((id) => this.#unindexed.get(id)?.frameBytes)
+      const indexed = await this.#index.sizes(ids.filter((_, i) => here[i] === undefined))
+      let at = 0
+      return ok(here.map((bytes) => bytes ?? indexed[at++] ?? 0))
+    })
+  }
+
   read(id: ChunkId, done: Done<Uint8Array>): void {
     this.#answer(done, async () => {
       const frame = await this.#frameOf(id)

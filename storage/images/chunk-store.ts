@@ -13,6 +13,8 @@ import type { Manifest } from './manifest.ts'
 export type ChunkStore = {
   /** Whether each of `ids` is held, in their order. */
   has(ids: readonly ChunkId[], done: Done<boolean[]>): void
+  /** Bytes of the frame of each of `ids` as `read` would give it, in their order; 0 for what is not held. */
+  sizes(ids: readonly ChunkId[], done: Done<number[]>): void
   /** The stored frame; CHUNK_MISSING when it is not held, CHUNK_CORRUPT when the disk has changed it. */
   read(id: ChunkId, done: Done<Uint8Array>): void
   /**

@@ -12,6 +12,8 @@ export type ChunkIndex = {
   readonly checkpoint: Position
   has(ids: readonly ChunkId[]): Promise<boolean[]>
   get(id: ChunkId): Promise<Place | undefined>
+  /** Bytes of the frame of each; 0 for what is not there. */
+  sizes(ids: readonly ChunkId[]): Promise<number[]>
   /** Synced. One call that changes anything at a time. @throws GodwitError DISK_FULL, IO */
   add(places: ReadonlyMap<ChunkId, Place>, checkpoint: Position): Promise<void>
   /** Of a few thousand at most. A power cut undoes it unless it is `synced`. */
@@ -58,6 +60,13 @@ function indexOn(database: Database<Uint8Array>, checkpoint: Position): ChunkInd
     async get(id) {
       const found = await places(id)
       return found === undefined ? undefined : decode(found)
+    },
+    async sizes(ids) {
+      const sizes: number[] = []
+      for (let at = 0; at < ids.length; at += KEYS_MAX)
+        for (const value of await database.getMany(ids.slice(at, at + KEYS_MAX).map(keyOf)))
+          sizes.push(value === undefined ? 0 : decode(value).frameBytes)
+      return sizes
     },
     async add(places, checkpoint) {
       const changes: Change<Uint8Array>[] = []

@@ -74,6 +74,10 @@ export function contract(name: string, open: (t: ExecutionContext) => Promise<Op
         const outcome = await read(opened, id)
         t.true(outcome.ok && Buffer.from(frame).equals(outcome.value))
       }
+      t.deepEqual(await outcomeOf<number[]>(opened.until, (done) => opened.chunks.sizes(ids, done)), {
+        ok: true,
+        value: ids.map((id) => some.find((each) => each.id === id)?.frame.length ?? 0),
+      })
       if (life === 0) t.true((await outcomeOf<void>(opened.until, (done) => opened.chunks.sync(done))).ok)
       opened = await opened.reopen()
     }

@@ -42,6 +42,7 @@ const { transport, directory } = network
 let servedBytes = 0
 const counted: ChunkStore = {
   has: (ids, done) => chunks.has(ids, done),
+  sizes: (ids, done) => chunks.sizes(ids, done),
   write: (id, frame, bytes, done) => chunks.write(id, frame, bytes, done),
   sync: (done) => chunks.sync(done),
   hold: () => chunks.hold(),

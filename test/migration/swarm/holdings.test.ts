@@ -9,6 +9,7 @@ const WRONG = imageOf([9_999], CHUNK).frames.values().next().value as Uint8Array
 
 const liar = (store: ChunkStore): ChunkStore => ({
   has: (ids, done) => store.has(ids, done),
+  sizes: (ids, done) => store.sizes(ids, done),
   write: (id, frame, bytes, done) => store.write(id, frame, bytes, done),
   sync: (done) => store.sync(done),
   hold: () => store.hold(),

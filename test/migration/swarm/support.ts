@@ -153,6 +153,7 @@ export class Stage {
     const store = wrap(chunks)
     const counted: ChunkStore = {
       has: (ids, done) => store.has(ids, done),
+      sizes: (ids, done) => store.sizes(ids, done),
       write: (chunk, frame, bytes, done) => store.write(chunk, frame, bytes, done),
       sync: (done) => store.sync(done),
       hold: () => store.hold(),

@@ -89,6 +89,7 @@ test('a source that sends other bytes is banned at the first, and nothing of it 
   const wrong = other.frames.values().next().value as Uint8Array
   const evil = (store: ChunkStore): ChunkStore => ({
     has: (ids, done) => store.has(ids, done),
+    sizes: (ids, done) => store.sizes(ids, done),
     write: (id, frame, bytes, done) => store.write(id, frame, bytes, done),
     sync: (done) => store.sync(done),
     hold: () => store.hold(),
