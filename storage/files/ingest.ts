@@ -2,7 +2,8 @@
  * Images into the chunk store: a whole file, or what has changed on a disk since an image of it. Chunks of zeros cost
  * nothing, chunks that are held are hashed only, the rest is compressed on worker threads; memory stays bounded.
  */
-import { availableParallelism } from 'node:os'
+import assert from 'node:assert/strict'
+import { open, type FileHandle } from 'node:fs/promises'
 import { GodwitError } from '../../protocols/errors.ts'
 import type { ChunkId } from '../../protocols/ids.ts'
 import { CHUNK_BYTES, IMAGE_BYTES_MAX } from '../../protocols/limits.ts'
@@ -14,7 +15,7 @@ import type { Content, Extents, ImageFormat, ImageReader, Read } from '../images
 import { buildManifest, chunkCount, chunkLength, HASH_BYTES, type Manifest } from '../images/manifest.ts'
 import { fileFailure } from './durable.ts'
 import { claim } from './image-source.ts'
-import { openPackPool, type PackPool } from './pack-pool.ts'
+import { withWorker, WORKERS } from './pack-pool.ts'
 
 export type Stores = { readonly chunks: ChunkStore; readonly manifests: ManifestStore }
 
@@ -31,12 +32,22 @@ export type Watching = {
   readonly onProgress?: (doneBytes: number, bytes: number) => void
   /** Aborting ends it with the signal's reason. Chunks that are stored by then stay. */
   readonly signal?: AbortSignal
+  /** Told, in any order, of each chunk that is read and not of zeros: the list of its blocks (images/fingerprint.ts). */
+  readonly onFingerprints?: (index: number, fingerprints: Uint8Array) => void
+  /**
+   * Pieces of a torrent of the disk: one chunk or a power of two of them, at most PIECE_BYTES_MAX. `onPiece` is told, in any
+   * order, the SHA-1 of each piece that holds something; what it is not told of is zeros. Of a whole import only.
+   */
+  readonly pieces?: {
+    readonly bytes: number
+    readonly onPiece: (index: number, sha1: Uint8Array) => void
+  }
 }
 
 /** Content of one job of a worker: 2 MiB, with two jobs for each worker in hand. */
 const JOB_BYTES = 2 * 1024 * 1024
-/** More threads than this outrun any disk a small site has. */
-const WORKERS_MAX = 8
+/** A job has whole pieces: each worker reads one at once. */
+const PIECE_BYTES_MAX = 16 * 1024 * 1024
 
 /** IMAGE_INVALID before anything is stored when what `path` names is not what it says, or is in use. */
 export async function importImage(
@@ -77,7 +88,7 @@ export async function ingestRanges(
   disk: { readonly base: Manifest; readonly bytes: number; readonly changed: Extents },
   read: Read,
   stores: Stores,
-  watching: Watching = {},
+  watching: Omit<Watching, 'pieces'> = {},
 ): Promise<Outcome<Ingested>> {
   const { base, bytes, changed } = disk
   try {
@@ -127,36 +138,37 @@ async function ingestHeld(
   touched: ChunkSet,
   source: Content,
   stores: Stores,
-  { onProgress, signal }: Watching,
+  watching: Watching,
 ): Promise<Ingested> {
-  const each = Math.max(1, Math.floor(JOB_BYTES / disk.chunkBytes))
-  const jobs = touched.batches(each)
+  const { onProgress, signal, pieces } = watching
+  const pieceChunks = (pieces?.bytes ?? disk.chunkBytes) / disk.chunkBytes
+  assert(pieceChunks * disk.chunkBytes <= PIECE_BYTES_MAX && Number.isInteger(Math.log2(pieceChunks)))
+  const jobs = touched.batches(Math.max(1, Math.floor(JOB_BYTES / disk.chunkBytes)), pieceChunks)
   const total = touched.bytes
-  const size = Math.min(availableParallelism(), WORKERS_MAX, Math.ceil(touched.count / each))
   let doneBytes = 0
   let newBytes = 0
   const inHand = new Set<ChunkId>()
 
-  const work = async (pool: PackPool): Promise<void> => {
+  const work = async (from: Read | number): Promise<void> => {
     for (const job of jobs) {
       signal?.throwIfAborted()
-      const fresh = await runJob(disk, job, source, pool, stores.chunks, inHand)
+      const fresh = await runJob({ disk, job, from, watching }, stores.chunks, inHand)
       newBytes += fresh
       doneBytes += job.reduce((sum, index) => sum + chunkLength(disk, index), 0)
       onProgress?.(doneBytes, total)
     }
   }
-  if (size > 0) {
-    const pool = openPackPool(size, 'path' in source ? source.path : undefined)
-    try {
-      // Two hands for each worker: while one stores its frames the other's job is on the worker. One that fails leaves its
-      // loop, which ends the batches for all.
-      const hands = Array.from({ length: size * 2 }, () => work(pool))
-      const fault = (await Promise.allSettled(hands)).find((each) => each.status === 'rejected')
-      if (fault !== undefined) throw fault.reason
-    } finally {
-      await pool.close()
-    }
+  let file: FileHandle | undefined
+  try {
+    if ('path' in source) file = await open(source.path)
+    const from = 'path' in source ? (file as FileHandle).fd : source.read
+    // Two hands for each worker: while one stores its frames the other's job is on the worker. One that fails leaves its
+    // loop, which ends the batches for all.
+    const hands = Array.from({ length: WORKERS * 2 }, () => work(from))
+    const fault = (await Promise.allSettled(hands)).find((each) => each.status === 'rejected')
+    if (fault !== undefined) throw fault.reason
+  } finally {
+    await file?.close()
   }
   signal?.throwIfAborted()
   await asked<void>((done) => stores.chunks.sync(done))
@@ -165,37 +177,46 @@ async function ingestHeld(
   return { manifest, dataBytes: dataBytesOf(disk), newBytes }
 }
 
+type JobOf = {
+  readonly disk: Disk
+  readonly job: readonly number[]
+  readonly from: Read | number
+  readonly watching: Watching
+}
+
 /**
  * Hashes the chunks of one job, stores those that are new, and returns how many bytes these have. What another job is
  * storing, `inHand`, is not new.
  */
 async function runJob(
-  disk: Disk,
-  job: readonly number[],
-  source: Content,
-  pool: PackPool,
+  { disk, job, from, watching }: JobOf,
   store: ChunkStore,
   inHand: Set<ChunkId>,
 ): Promise<number> {
+  const { onFingerprints, pieces } = watching
   const chunks = job.map((index) => ({ position: index * disk.chunkBytes, length: chunkLength(disk, index) }))
-  const content = 'read' in source ? { content: await readAll(chunks, source.read) } : {}
+  const content = typeof from === 'number' ? from : await readAll(chunks, from)
+  const scan = {
+    chunks,
+    from: content,
+    fingerprints: onFingerprints !== undefined,
+    ...(pieces !== undefined && { pieces: { bytes: pieces.bytes, diskBytes: disk.bytes } }),
+  }
   let fresh: Fresh[] = []
-
-  const frames = await pool.run({ chunks, ...content }, async (hashes) => {
-    const some = new Map<ChunkId, Fresh>()
+  const frames = await withWorker(async (ask) => {
+    const scanned = await ask('scan', scan, typeof content === 'number' ? [] : [content.buffer])
     for (const [i, index] of job.entries()) {
-      const hash = Buffer.from(hashes.buffer, hashes.byteOffset + i * HASH_BYTES, HASH_BYTES)
-      hash.copy(disk.hashes, index * HASH_BYTES)
-      const id = hash.toString('hex')
-      if (hash.compare(ZERO_HASH) !== 0 && !inHand.has(id))
-        some.set(id, { id, length: chunkLength(disk, index), at: i })
+      const list = scanned.fingerprints?.[i]
+      if (list !== undefined) onFingerprints?.(index, list)
     }
-    const asking = [...some.values()]
-    const ids = asking.map(({ id }) => id)
-    const held = await asked<boolean[]>((done) => store.has(ids, done))
-    fresh = asking.filter(({ id }, i) => held[i] !== true && !inHand.has(id))
-    for (const { id } of fresh) inHand.add(id)
-    return fresh.map(({ at }) => at)
+    for (const [index, sha1] of scanned.pieces ?? []) pieces?.onPiece(index, sha1)
+    fresh = await freshOf({ disk, job }, scanned.hashes, store, inHand)
+    return fresh.length === 0
+      ? []
+      : ask(
+          'pack',
+          fresh.map(({ at }) => at),
+        )
   })
   await Promise.all(
     fresh.map(({ id, length }, i) =>
@@ -204,6 +225,29 @@ async function runJob(
   )
   for (const { id } of fresh) inHand.delete(id)
   return fresh.reduce((sum, { length }) => sum + length, 0)
+}
+
+/** Notes the hashes of a job; returns the chunks that are neither held nor being stored, which are `inHand` from then on. */
+async function freshOf(
+  { disk, job }: Pick<JobOf, 'disk' | 'job'>,
+  hashes: Uint8Array,
+  store: ChunkStore,
+  inHand: Set<ChunkId>,
+): Promise<Fresh[]> {
+  const some = new Map<ChunkId, Fresh>()
+  for (const [i, index] of job.entries()) {
+    const hash = Buffer.from(hashes.buffer, hashes.byteOffset + i * HASH_BYTES, HASH_BYTES)
+    hash.copy(disk.hashes, index * HASH_BYTES)
+    const id = hash.toString('hex')
+    if (hash.compare(ZERO_HASH) !== 0 && !inHand.has(id))
+      some.set(id, { id, length: chunkLength(disk, index), at: i })
+  }
+  const asking = [...some.values()]
+  const ids = asking.map(({ id }) => id)
+  const held = await asked<boolean[]>((done) => store.has(ids, done))
+  const fresh = asking.filter(({ id }, i) => held[i] !== true && !inHand.has(id))
+  for (const { id } of fresh) inHand.add(id)
+  return fresh
 }
 
 /** A chunk to be stored: the `at`-th of its job. */
@@ -215,7 +259,7 @@ const ZERO_HASH = Buffer.alloc(HASH_BYTES)
 async function readAll(
   chunks: readonly { position: number; length: number }[],
   read: Read,
-): Promise<Uint8Array> {
+): Promise<Uint8Array<ArrayBuffer>> {
   const content = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0))
   const parts: { position: number; at: number; length: number }[] = []
   let at = 0

@@ -1,22 +1,27 @@
 /**
- * Worker threads that hash and compress for ingest: half a second of CPU for 64 MiB does not belong on a peer's main
- * thread, nor in libuv's pool, where Raft's fsync waits its turn. They live as long as one ingest.
+ * The process's worker threads for hashing and compressing: half a second of CPU for 64 MiB does not belong on a peer's main
+ * thread, nor in libuv's pool, where Raft's fsync waits its turn. One pool for all who have such work, since they share
+ * the cores. What they can do is the table of pack-worker.ts.
+ *
+ *   none ──work──▶ started ──▶ busy ◀──work──▶ free ──IDLE_MS──▶ ended
+ *
+ * Work waits in the order it came. A worker that dies fails what it had in hand, and is replaced by the next one started.
+ * None of them keeps a process alive that has nothing else to do.
  */
+import { availableParallelism } from 'node:os'
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import type { Answer, Job, Wanted } from './pack-worker.ts'
+import type { Answer, Input, Output, Task } from './pack-worker.ts'
 
-export type PackPool = {
-  readonly size: number
-  /**
-   * One job on a free worker, waiting for one. `choose` is told the job's hashes and says which chunks are to be packed;
-   * the frames come back in that order.
-   */
-  run(job: Omit<Job, 'kind'>, choose: (hashes: Uint8Array) => Promise<number[]>): Promise<Uint8Array[]>
-  close(): Promise<void>
-}
+/** Buffers in `transfer` go to the worker without a copy, and are empty here afterwards. */
+export type Ask = <T extends Task>(
+  task: T,
+  input: Input<T>,
+  transfer?: readonly ArrayBuffer[],
+) => Promise<Output<T>>
 
-type Hand = (message: Job | Wanted, transfer: ArrayBuffer[]) => Promise<Answer>
+/** More threads than this outrun any disk a small site has. */
+export const WORKERS = Math.min(availableParallelism(), 8)
 
 /** The worker beside this file, by type stripping or as emitted. */
 const WORKER = new URL(`./pack-worker${extname(import.meta.filename)}`, import.meta.url)
@@ -26,63 +31,83 @@ const WORKER = new URL(`./pack-worker${extname(import.meta.filename)}`, import.m
  * limit before it collects them: without one, an import on two workers takes 250 MiB instead of 130, and no less CPU.
  */
 const HEAP_MIB = 32
+/** A worker is 10 MiB of memory to keep, and 30 ms of CPU to start. */
+const IDLE_MS = 5_000
 
-/** `path` is the file that jobs without content are read from. */
-export function openPackPool(size: number, path?: string): PackPool {
-  const options = { workerData: { path }, resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB } }
-  const workers = Array.from({ length: size }, () => new Worker(WORKER, options))
-  const free: Hand[] = workers.map(handOf)
-  const waiting: ((hand: Hand) => void)[] = []
+const free: Thread[] = []
+const waiting: ((thread: Thread) => void)[] = []
+let threads = 0
 
-  const taken = (): Promise<Hand> => {
-    const hand = free.pop()
-    return hand === undefined ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve(hand)
-  }
-  const release = (hand: Hand): void => {
-    const next = waiting.shift()
-    if (next === undefined) free.push(hand)
-    else next(hand)
-  }
-
-  return {
-    size,
-    async run(job, choose) {
-      const hand = await taken()
-      try {
-        const content = job.content?.buffer
-        const hashed = await hand({ kind: 'hash', ...job }, content instanceof ArrayBuffer ? [content] : [])
-        if (hashed.kind !== 'hashes') throw new Error('an answer out of turn')
-        const wanted = await choose(hashed.hashes)
-        if (wanted.length === 0) return []
-        const packed = await hand({ kind: 'pack', wanted }, [])
-        if (packed.kind !== 'frames') throw new Error('an answer out of turn')
-        return [...packed.frames]
-      } finally {
-        release(hand)
-      }
-    },
-    async close() {
-      await Promise.all(workers.map((worker) => worker.terminate()))
-    },
+/** Runs `use` with a worker that is nobody else's until it ends: what one task leaves in it the next one finds. */
+export async function withWorker<T>(use: (ask: Ask) => Promise<T>): Promise<T> {
+  const thread = await taken()
+  try {
+    return await use(thread.ask)
+  } finally {
+    release(thread)
   }
 }
 
-/** One question at a time; a worker that dies fails the one that waits, and all later ones. */
-function handOf(worker: Worker): Hand {
-  let settle: { resolve(answer: Answer): void; reject(error: unknown): void } | undefined
-  let dead: Error | undefined
-  worker.on('message', (answer: Answer) => {
-    if (answer.kind !== 'failed') return settle?.resolve(answer)
-    settle?.reject(Object.assign(new Error(answer.why), { code: answer.code }))
-  })
-  worker.on('error', (error: Error) => {
-    dead = error
-    settle?.reject(error)
-  })
-  return (message, transfer) =>
-    new Promise((resolve, reject) => {
-      if (dead !== undefined) return reject(dead)
-      settle = { resolve, reject }
-      worker.postMessage(message, transfer)
+/** One task on a free worker, waiting for one. */
+export const inWorker: Ask = (task, input, transfer) => withWorker((ask) => ask(task, input, transfer))
+
+function taken(): Promise<Thread> {
+  const thread = free.pop()
+  if (thread !== undefined) return Promise.resolve(thread.take())
+  if (threads < WORKERS) return Promise.resolve(new Thread())
+  return new Promise((resolve) => waiting.push(resolve))
+}
+
+function release(thread: Thread): void {
+  const next = waiting.shift()
+  if (thread.isDead) next?.(new Thread())
+  else if (next !== undefined) next(thread)
+  else free.push(thread.rest())
+}
+
+class Thread {
+  readonly #worker: Worker
+  #settle: { resolve(value: unknown): void; reject(error: unknown): void } | undefined
+  #idle: NodeJS.Timeout | undefined
+  isDead = false
+
+  constructor() {
+    threads++
+    this.#worker = new Worker(WORKER, { resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB } })
+    this.#worker.on('message', (answer: Answer) => {
+      if (answer.ok) return this.#settle?.resolve(answer.value)
+      this.#settle?.reject(Object.assign(new Error(answer.why), { code: answer.code }))
     })
+    this.#worker.on('error', (error) => {
+      this.isDead = true
+      this.#settle?.reject(error)
+    })
+    this.#worker.on('exit', () => {
+      threads--
+      this.isDead = true
+      clearTimeout(this.#idle)
+      const at = free.indexOf(this)
+      if (at !== -1) free.splice(at, 1)
+      this.#settle?.reject(new Error('the worker has ended'))
+    })
+  }
+
+  readonly ask: Ask = <T extends Task>(task: T, input: Input<T>, transfer: readonly ArrayBuffer[] = []) =>
+    new Promise<Output<T>>((resolve, reject) => {
+      if (this.isDead) return reject(new Error('the worker has ended'))
+      this.#settle = { resolve, reject }
+      this.#worker.postMessage({ task, input }, transfer)
+    })
+
+  take(): this {
+    clearTimeout(this.#idle)
+    this.#worker.ref()
+    return this
+  }
+
+  rest(): this {
+    this.#worker.unref()
+    this.#idle = setTimeout(() => void this.#worker.terminate(), IDLE_MS).unref()
+    return this
+  }
 }

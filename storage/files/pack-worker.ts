@@ -1,73 +1,97 @@
 /**
- * A worker thread of ingest (pack-pool.ts). For each job it reads and hashes chunks, tells their hashes, is told which of
- * them are wanted, and answers with their frames: what is held already is never compressed.
+ * A worker thread (pack-pool.ts): its tasks, one at a time. An import scans chunks, is told what of them is held, and has the
+ * others packed by the same worker, which has kept them: what is held already is never compressed. Whatever else wants to
+ * be known of every byte of an image (fingerprints of its blocks, hashes of a torrent's pieces) is made in the same pass.
  */
 import assert from 'node:assert/strict'
-import { hash } from 'node:crypto'
-import { openSync, readSync } from 'node:fs'
-import { parentPort, workerData } from 'node:worker_threads'
-import { HASH_BYTES } from '../images/manifest.ts'
+import { createHash, hash } from 'node:crypto'
+import { readSync } from 'node:fs'
+import { parentPort } from 'node:worker_threads'
+import { constants, zstdCompressSync, type ZstdOptions } from 'node:zlib'
 import { pack } from '../images/chunk-content.ts'
+import { fingerprintsOf } from '../images/fingerprint.ts'
+import { HASH_BYTES } from '../images/manifest.ts'
 
-export type Job = {
-  readonly kind: 'hash'
-  /** Where each chunk lies in the file. */
+type Scan = {
+  /** Where each chunk lies on the disk, ascending. */
   readonly chunks: readonly { readonly position: number; readonly length: number }[]
-  /** The chunks themselves, one after the other, when they are not read from the file. */
-  readonly content?: Uint8Array
+  /** The chunks themselves, one after the other; or of what open file they are read. */
+  readonly from: Uint8Array | number
+  readonly fingerprints: boolean
+  /** Pieces of `bytes` bytes of a disk of `diskBytes`; what lies in one of them between these chunks is zeros. */
+  readonly pieces?: { readonly bytes: number; readonly diskBytes: number }
 }
-/** Answers a job's hashes with the numbers of its chunks that are to be packed. */
-export type Wanted = { readonly kind: 'pack'; readonly wanted: readonly number[] }
-export type Answer =
-  /** 32 bytes for each chunk, zeros for a chunk of zeros. */
-  | { readonly kind: 'hashes'; readonly hashes: Uint8Array }
-  | { readonly kind: 'frames'; readonly frames: readonly Uint8Array[] }
-  | { readonly kind: 'failed'; readonly code: string | undefined; readonly why: string }
 
-const port = parentPort
-assert(port !== null, 'runs as a worker thread')
-const { path } = workerData as { path: string | undefined }
-const file = path === undefined ? undefined : openSync(path, 'r')
+type Scanned = {
+  /** 32 bytes for each chunk, zeros for a chunk of zeros. */
+  readonly hashes: Uint8Array
+  /** For each chunk, a list as in fingerprint.ts; none for a chunk of zeros. */
+  readonly fingerprints?: readonly (Uint8Array | undefined)[]
+  /** For each piece that a chunk lies in, its number and its SHA-1. */
+  readonly pieces?: readonly (readonly [index: number, sha1: Uint8Array])[]
+}
+
+type Tasks = {
+  readonly scan: (scan: Scan) => Scanned
+  /** Frames of chunks of the last scan, by their numbers in it. */
+  readonly pack: (wanted: readonly number[]) => readonly Uint8Array[]
+  /** One zstd frame, with a dictionary or without. */
+  readonly compress: (job: {
+    readonly content: Uint8Array
+    readonly level: number
+    readonly dictionary?: Uint8Array
+  }) => Uint8Array
+}
+
+export type Task = keyof Tasks
+export type Input<T extends Task> = Parameters<Tasks[T]>[0]
+export type Output<T extends Task> = ReturnType<Tasks[T]>
+export type Answer =
+  | { readonly ok: true; readonly value: Output<Task> }
+  | { readonly ok: false; readonly code: string | undefined; readonly why: string }
 
 let contents: Uint8Array[] = []
 let room = Buffer.alloc(0)
 
-port.on('message', (message: Job | Wanted) => {
-  try {
-    if (message.kind === 'hash')
-      port.postMessage({ kind: 'hashes', hashes: hashed(message) } satisfies Answer)
-    else {
-      const frames = message.wanted.map((i) => Uint8Array.from(pack(contents[i] as Uint8Array)))
-      port.postMessage(
-        { kind: 'frames', frames } satisfies Answer,
-        frames.map(({ buffer }) => buffer),
-      )
+const TASKS: Tasks = {
+  scan(scan) {
+    contents = contentsOf(scan)
+    const hashes = Buffer.alloc(contents.length * HASH_BYTES)
+    const isEmpty = contents.map(isZeros)
+    for (const [i, chunk] of contents.entries())
+      if (isEmpty[i] !== true) hash('sha256', chunk, 'buffer').copy(hashes, i * HASH_BYTES)
+    return {
+      hashes,
+      ...(scan.fingerprints && {
+        fingerprints: contents.map((chunk, i) => (isEmpty[i] === true ? undefined : fingerprintsOf(chunk))),
+      }),
+      ...(scan.pieces !== undefined && { pieces: piecesOf(scan, scan.pieces) }),
     }
-  } catch (error) {
-    const { code, message: why } = error as NodeJS.ErrnoException
-    port.postMessage({ kind: 'failed', code, why } satisfies Answer)
-  }
-})
-
-function hashed({ chunks, content }: Job): Uint8Array {
-  const bytes = chunks.reduce((sum, { length }) => sum + length, 0)
-  if (content === undefined && room.length < bytes) room = Buffer.alloc(bytes)
-  const from = content ?? room
-  const hashes = Buffer.alloc(chunks.length * HASH_BYTES)
-  let at = 0
-  contents = chunks.map(({ position, length }, i) => {
-    const chunk = from.subarray(at, at + length)
-    at += length
-    if (content === undefined) readWhole(chunk, position)
-    if (!isZeros(chunk)) hash('sha256', chunk, 'buffer').copy(hashes, i * HASH_BYTES)
-    return chunk
-  })
-  return hashes
+  },
+  pack: (wanted) => wanted.map((i) => Uint8Array.from(pack(contents[i] as Uint8Array))),
+  compress({ content, level, dictionary }) {
+    const options: ZstdOptions = { params: { [constants.ZSTD_c_compressionLevel]: level } }
+    return Uint8Array.from(
+      zstdCompressSync(content, dictionary === undefined ? options : { ...options, dictionary }),
+    )
+  },
 }
 
-function readWhole(chunk: Uint8Array, position: number): void {
+function contentsOf({ chunks, from }: Scan): Uint8Array[] {
+  const bytes = chunks.reduce((sum, { length }) => sum + length, 0)
+  if (typeof from === 'number' && room.length < bytes) room = Buffer.alloc(bytes)
+  let at = 0
+  return chunks.map(({ position, length }) => {
+    const chunk = (typeof from === 'number' ? room : from).subarray(at, at + length)
+    at += length
+    if (typeof from === 'number') readWhole(from, chunk, position)
+    return chunk
+  })
+}
+
+function readWhole(file: number, chunk: Uint8Array, position: number): void {
   for (let at = 0; at < chunk.length;) {
-    const read = readSync(file as number, chunk, at, chunk.length - at, position + at)
+    const read = readSync(file, chunk, at, chunk.length - at, position + at)
     if (read === 0) throw Object.assign(new Error('it became shorter while it was read'), { code: 'EIO' })
     at += read
   }
@@ -82,3 +106,46 @@ function isZeros(chunk: Uint8Array): boolean {
   }
   return true
 }
+
+/** The scan has all chunks of a piece that are not of zeros. */
+function piecesOf(
+  { chunks }: Scan,
+  { bytes, diskBytes }: NonNullable<Scan['pieces']>,
+): [number, Uint8Array][] {
+  const pieces: [number, Uint8Array][] = []
+  for (let next = 0; next < chunks.length;) {
+    const index = Math.floor((chunks[next]?.position ?? 0) / bytes)
+    const end = Math.min((index + 1) * bytes, diskBytes)
+    const sum = createHash('sha1')
+    const zeros = (length: number): void => {
+      for (let left = length; left > 0; left -= ZEROS.length) sum.update(ZEROS.subarray(0, left))
+    }
+    let at = index * bytes
+    for (let chunk = chunks[next]; chunk !== undefined && chunk.position < end; chunk = chunks[next]) {
+      zeros(chunk.position - at)
+      sum.update(contents[next++] as Uint8Array)
+      at = chunk.position + chunk.length
+    }
+    zeros(end - at)
+    pieces.push([index, Uint8Array.from(sum.digest())])
+  }
+  return pieces
+}
+
+/** What is as large as chunks goes back without a copy. */
+function transferOf(value: Output<Task>): ArrayBuffer[] {
+  const large = value instanceof Uint8Array ? [value] : Array.isArray(value) ? (value as Uint8Array[]) : []
+  return large.map(({ buffer }) => buffer as ArrayBuffer)
+}
+
+const port = parentPort
+assert(port !== null, 'runs as a worker thread')
+port.on('message', <T extends Task>({ task, input }: { task: T; input: Input<T> }) => {
+  try {
+    const value = (TASKS[task] as (input: Input<T>) => Output<T>)(input)
+    port.postMessage({ ok: true, value } satisfies Answer, transferOf(value))
+  } catch (error) {
+    const { code, message: why } = error as NodeJS.ErrnoException
+    port.postMessage({ ok: false, code, why } satisfies Answer)
+  }
+})

@@ -40,15 +40,21 @@ export class ChunkSet {
     }
   }
 
-  /** All of them in order, `each` at a time. */
-  *batches(each: number): Generator<number[], void> {
+  /**
+   * All of them in order, `each` at a time; of each `together` chunks of the disk those that are here go in one batch, which
+   * may make it larger.
+   */
+  *batches(each: number, together = 1): Generator<number[], void> {
     let batch: number[] = []
     for (const [byte, bits] of this.#bits.entries()) {
       for (let left = bits; left !== 0; left &= left - 1) {
-        batch.push(byte * 8 + (31 - Math.clz32(left & -left)))
-        if (batch.length < each) continue
-        yield batch
-        batch = []
+        const index = byte * 8 + (31 - Math.clz32(left & -left))
+        const last = batch.at(-1) ?? index
+        if (batch.length >= each && Math.floor(last / together) !== Math.floor(index / together)) {
+          yield batch
+          batch = []
+        }
+        batch.push(index)
       }
     }
     if (batch.length > 0) yield batch

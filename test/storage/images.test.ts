@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { open, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { testProp, fc } from '@fast-check/ava'
@@ -12,6 +12,7 @@ import { claim } from '../../storage/files/image-source.ts'
 import { openManifestStore } from '../../storage/files/manifest-store.ts'
 import { chunkIdOf } from '../../storage/images/chunk-content.ts'
 import { ChunkSet } from '../../storage/images/chunk-set.ts'
+import { fingerprintsOf } from '../../storage/images/fingerprint.ts'
 import type { Extent, ImageReader } from '../../storage/images/image-reader.ts'
 import { chunkAt, chunkCount, type Manifest } from '../../storage/images/manifest.ts'
 import { folderOf } from './folder.ts'
@@ -78,6 +79,51 @@ test('a sparse disk comes back byte for byte, and as sparse', async (t) => {
   t.deepEqual(again.manifest.image, first.manifest.image, 'extents do not change the name')
   t.is(again.newBytes, 0)
 })
+
+for (const chunksOfPiece of [1, 64])
+  test(`the pass tells fingerprints of blocks and pieces of ${chunksOfPiece} chunks, held or not`, async (t) => {
+    const folder = await folderOf(t)
+    const stores = await storesIn(t, folder)
+    const path = join(folder, 'disk.raw')
+    const bytes = 20 * 1024 * KIB + 512
+    await sparse(path, bytes, [
+      { start: 4 * KIB, length: 300 * KIB },
+      { start: 7 * 1024 * KIB - 1, length: 2 },
+      { start: 20 * 1024 * KIB, length: 512 },
+    ])
+    const disk = await readFile(path)
+    const pieceBytes = chunksOfPiece * 256 * KIB
+    const cut = (size: number): Buffer[] =>
+      Array.from({ length: Math.ceil(bytes / size) }, (_, i) => disk.subarray(i * size, (i + 1) * size))
+    for (const time of ['first', 'second']) {
+      const lists = new Map<number, Uint8Array>()
+      const sums = new Map<number, string>()
+      valueOf(
+        await importImage({ path, format: 'raw' }, rawReader(), stores, {
+          onFingerprints: (index, list) => void lists.set(index, list),
+          pieces: {
+            bytes: pieceBytes,
+            onPiece: (i, sha1) => void sums.set(i, Buffer.from(sha1).toString('hex')),
+          },
+        }),
+      )
+      for (const [i, chunk] of cut(256 * KIB).entries())
+        t.deepEqual(
+          lists.get(i) && Buffer.from(lists.get(i) as Uint8Array),
+          chunk.some((byte) => byte !== 0) ? Buffer.from(fingerprintsOf(chunk)) : undefined,
+          `${time}: chunk ${i}`,
+        )
+      for (const [i, piece] of cut(pieceBytes).entries()) {
+        const told = sums.get(i)
+        if (told !== undefined) t.is(told, hash('sha1', piece), `${time}: piece ${i}`)
+        else
+          t.true(
+            piece.every((byte) => byte === 0),
+            `${time}: piece ${i} is of zeros`,
+          )
+      }
+    }
+  })
 
 test('a chunk that occurs twice is stored and counted once', async (t) => {
   const folder = await folderOf(t)
@@ -184,8 +230,9 @@ testProp(
       maxLength: 5,
     }),
     fc.integer({ min: 1, max: 9 }),
+    fc.constantFrom(1, 2, 8),
   ],
-  (t, bytes, extents, each) => {
+  (t, bytes, extents, each, together) => {
     const set = new ChunkSet({ bytes, chunkBytes: 4 })
     for (const extent of extents) set.touch(extent)
     const book = Array.from({ length: Math.ceil(bytes / 4) }, (_, index) => index).filter((index) =>
@@ -193,9 +240,14 @@ testProp(
         ({ start, length }) => start < Math.min(index * 4 + 4, bytes) && start + length > index * 4,
       ),
     )
-    const batches = [...set.batches(each)]
+    const batches = [...set.batches(each, together)]
     t.deepEqual(batches.flat(), book)
-    t.true(batches.slice(0, -1).every(({ length }) => length === each))
+    t.true(batches.slice(0, -1).every(({ length }) => length >= each && length < each + together))
+    const groups = batches.map((batch) => new Set(batch.map((index) => Math.floor(index / together))))
+    t.is(
+      groups.reduce((sum, { size }) => sum + size, 0),
+      new Set(groups.flatMap((some) => [...some])).size,
+    )
     t.is(set.count, book.length)
     t.is(
       set.bytes,
