@@ -12,6 +12,7 @@ import type {
   Collected,
   Collection,
   ManifestStore,
+  Packed,
   Scrub,
   Scrubbed,
 } from '../storage/images/chunk-store.ts'
@@ -115,6 +116,17 @@ export class SimChunkStore extends SimDisk implements ChunkStore {
       // Simulated channels lend nothing, so it may be kept.
       this.#held.set(id, frame)
       this.#unsynced.push(id)
+    })
+  }
+
+  put(packed: readonly Packed[], done: Done<void>): void {
+    for (const { id } of packed) this.#holds.saw(id)
+    this.answer(CHUNK_MS, done, () => {
+      this.refuseWhenFull()
+      for (const { id, frame } of packed.filter(({ id }) => !this.#held.has(id))) {
+        this.#held.set(id, frame)
+        this.#unsynced.push(id)
+      }
     })
   }
 

@@ -218,11 +218,12 @@ async function runJob(
           fresh.map(({ at }) => at),
         )
   })
-  await Promise.all(
-    fresh.map(({ id, length }, i) =>
-      asked<void>((done) => store.write(id, frames[i] as Uint8Array, length, done)),
-    ),
-  )
+  const packed = fresh.map(({ id, length }, i) => ({
+    id,
+    frame: frames[i] as Uint8Array,
+    chunkBytes: length,
+  }))
+  await asked<void>((done) => store.put(packed, done))
   for (const { id } of fresh) inHand.delete(id)
   return fresh.reduce((sum, { length }) => sum + length, 0)
 }

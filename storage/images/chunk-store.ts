@@ -23,6 +23,11 @@ export type ChunkStore = {
    * (a power cut still may; see `sync`). CHUNK_CORRUPT when the content is not what `id` says: nothing is stored then.
    */
   write(id: ChunkId, frame: Uint8Array, chunkBytes: number, done: Done<void>): void
+  /**
+   * Stores frames that this process has packed itself, from content that it has hashed itself: they are not unpacked and
+   * hashed again, which is half the price of an import. A frame that anyone else has touched goes through `write`.
+   */
+  put(packed: readonly Packed[], done: Done<void>): void
   /** Once all that was written before is on disk for good. */
   sync(done: Done<void>): void
   /** What is asked for or written from now on, by anyone, is not collected before `release`. It does not outlive a crash. */
@@ -35,6 +40,8 @@ export type ChunkStore = {
    */
   scrub(scrub: Scrub, done: Done<Scrubbed>): void
 }
+
+export type Packed = { readonly id: ChunkId; readonly frame: Uint8Array; readonly chunkBytes: number }
 
 export type Collection = {
   /** Asked once, when all that is seen is noted already (holds.ts): what is to be kept. When it fails nothing is dropped. */

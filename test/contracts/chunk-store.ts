@@ -99,6 +99,23 @@ export function contract(name: string, open: (t: ExecutionContext) => Promise<Op
     })
   }
 
+  test(`${name} takes what was packed here without looking into it, but does not put it over what it holds`, async (t) => {
+    const opened = await open(t)
+    await write(opened, one)
+    const packed = [one, chunk(2), chunk(3)].map(({ id }) => ({
+      id,
+      frame: chunk(3).frame,
+      chunkBytes: 4 * KIB,
+    }))
+    t.true((await outcomeOf<void>(opened.until, (done) => opened.chunks.put(packed, done))).ok)
+    const next = await opened.reopen()
+    const frames = [one.frame, chunk(3).frame, chunk(3).frame]
+    for (const [i, { id }] of packed.entries()) {
+      const outcome = await read(next, id)
+      t.true(outcome.ok && Buffer.from(frames[i] as Uint8Array).equals(outcome.value))
+    }
+  })
+
   test(`${name} takes the sound one of two frames that come at once`, async (t) => {
     const opened = await open(t)
     const [bad, good] = await Promise.all([

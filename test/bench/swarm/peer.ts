@@ -44,6 +44,7 @@ const counted: ChunkStore = {
   has: (ids, done) => chunks.has(ids, done),
   sizes: (ids, done) => chunks.sizes(ids, done),
   write: (id, frame, bytes, done) => chunks.write(id, frame, bytes, done),
+  put: (packed, done) => chunks.put(packed, done),
   sync: (done) => chunks.sync(done),
   hold: () => chunks.hold(),
   collect: (collection, done) => chunks.collect(collection, done),

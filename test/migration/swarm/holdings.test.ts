@@ -11,6 +11,7 @@ const liar = (store: ChunkStore): ChunkStore => ({
   has: (ids, done) => store.has(ids, done),
   sizes: (ids, done) => store.sizes(ids, done),
   write: (id, frame, bytes, done) => store.write(id, frame, bytes, done),
+  put: (packed, done) => store.put(packed, done),
   sync: (done) => store.sync(done),
   hold: () => store.hold(),
   collect: (collection, done) => store.collect(collection, done),

@@ -155,6 +155,7 @@ export class Stage {
       has: (ids, done) => store.has(ids, done),
       sizes: (ids, done) => store.sizes(ids, done),
       write: (chunk, frame, bytes, done) => store.write(chunk, frame, bytes, done),
+      put: (packed, done) => store.put(packed, done),
       sync: (done) => store.sync(done),
       hold: () => store.hold(),
       collect: (collection, done) => store.collect(collection, done),

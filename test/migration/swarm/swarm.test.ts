@@ -91,6 +91,7 @@ test('a source that sends other bytes is banned at the first, and nothing of it 
     has: (ids, done) => store.has(ids, done),
     sizes: (ids, done) => store.sizes(ids, done),
     write: (id, frame, bytes, done) => store.write(id, frame, bytes, done),
+    put: (packed, done) => store.put(packed, done),
     sync: (done) => store.sync(done),
     hold: () => store.hold(),
     collect: (collection, done) => store.collect(collection, done),
