@@ -28,6 +28,7 @@ import { Jobs } from './jobs.ts'
 import { render } from './metrics.ts'
 import { InHand } from './moving/around.ts'
 import { Moves } from './moving/moves.ts'
+import { type Neighbour, neighboursOf } from './neighbours.ts'
 import { Observation } from './observation.ts'
 import { describeDamage, describeHalt } from './opening.ts'
 import { Presenting } from './presenting.ts'
@@ -220,7 +221,12 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
   )
   const near = (peer: string): boolean => agreement.mesh.state.peers[peer]?.site === identity.site
   const pulling = new Pulling(
-    { ...ports, transport, siteOf: (peer) => agreement.mesh.state.peers[peer]?.site },
+    {
+      ...ports,
+      transport,
+      siteOf: (peer) => agreement.mesh.state.peers[peer]?.site,
+      neighbours: () => neighboursOf(identity.site, neighbours()),
+    },
     () => transport.connected().toSorted((a, b) => Number(near(b)) - Number(near(a))),
     near,
   )
@@ -365,6 +371,16 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     if (group === agreement.mesh.name) return true
     const site = siteOf(group)
     return site !== undefined && agreement.mesh.state.peers[peer]?.site === site
+  }
+
+  /** Of this site everybody, of others who is connected: a question is no reason to dial over a WAN. */
+  function neighbours(): Neighbour[] {
+    const connected = new Set(transport.connected())
+    return Object.values(agreement.mesh.state.peers).flatMap(({ id, site }) =>
+      id !== identity.peer && (connected.has(id) || site === identity.site)
+        ? [{ peer: id, site, rttMs: transport.rttMs(id) }]
+        : [],
+    )
   }
 
   function elsewhere(vm: string): Epoch | undefined {

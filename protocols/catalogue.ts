@@ -14,6 +14,7 @@ import { PROTOCOL as REACH, reachAnswer, reachAsk } from './reach/messages.ts'
 import { PROTOCOL as REMOVAL, removed } from './removal/messages.ts'
 import { copyAnswer, copyAsk, PROTOCOL as COPIES } from './roles/copy-messages.ts'
 import { PROTOCOL as ROLES, rolesAnswer, rolesAsk } from './roles/messages.ts'
+import { holdingsAnswer, holdingsAsk, PROTOCOL as HOLDINGS } from './swarm/holdings-messages.ts'
 import { PROTOCOL as SWARM } from './swarm/messages.ts'
 import { digest, meshTopic, sample, siteTopic } from './telemetry/messages.ts'
 
@@ -159,6 +160,16 @@ export const CONVERSATIONS: readonly Conversation[] = [
     what: 'chunks of images, on a connection for bulk',
     frames: [{ name: 'swarm', bytesMax: FRAME_BYTES_MAX }],
     source: 'protocols/swarm/messages.ts',
+  },
+  {
+    name: 'holdings',
+    id: HOLDINGS,
+    version: '1',
+    over: 'requests',
+    between: 'any peer → who may hold chunks that it looks for',
+    what: 'which chunks of an image are held and what they take, or which of a sample of chunks of an image never seen',
+    frames: [holdingsAsk, holdingsAnswer],
+    source: 'protocols/swarm/holdings-messages.ts',
   },
   {
     name: 'bulk',

@@ -299,6 +299,25 @@ export const MANIFEST_BYTES_MAX = 320 * 1024 * 1024
 export const LISTED_CHUNKS_MAX = 64 * 1024
 /** Chunks in one section of a have-map: 128 KiB as bits. */
 export const HAVE_SECTION_CHUNKS = 1024 * 1024
+/** Chunks that one question about holdings is about: 16 GiB of image, and a fifth of a second of look-ups for who answers. */
+export const HOLDINGS_CHUNKS_MAX = 64 * 1024
+/** Chunks of a digest, 8 KiB: who holds a fiftieth of what is missing is found with a chance of 99 %. */
+export const HOLDINGS_SAMPLE_MAX = 256
+/**
+ * Chunks that a peer looks up for one other in a second, in the long run; at once it answers for a terabyte. A question counts
+ * as HOLDINGS_QUESTION_CHUNKS more, so that small ones are no more than 64 a second.
+ */
+export const HOLDINGS_CHUNKS_PER_SECOND = 64 * 1024
+export const HOLDINGS_CHUNKS_AT_ONCE = 4 * 1024 * 1024
+export const HOLDINGS_QUESTION_CHUNKS = 1_024
+assert(HOLDINGS_CHUNKS_MAX + HOLDINGS_QUESTION_CHUNKS < HOLDINGS_CHUNKS_AT_ONCE)
+/** Questions about holdings in hand for all; more are refused as busy: each may have a manifest in memory. */
+export const HOLDINGS_IN_HAND_MAX = 8
+/** A peer that says nothing about its holdings for this long is shown as silent: a slow round trip and the look-ups. */
+export const HOLDINGS_MS = 2_000
+/** Peers asked for a digest at a time: those of the own site, and some of the nearest others, two of a site. */
+export const NEIGHBOURS_MAX = 24
+export const NEIGHBOUR_SITES_MAX = 4
 /** A silence this long makes other sources be asked too; with the picker's beat a dead source costs 300 ms. */
 export const LATE_MS_MIN = 250
 /** How often a download looks at its clock: lateness, endgame, rate. */

@@ -30,9 +30,11 @@ import {
   type Manifest,
 } from '../../storage/images/manifest.ts'
 import type { Hold } from '../../storage/images/holds.ts'
+import { sampleOf } from '../holdings/asking.ts'
+import { Digest } from '../holdings/digest.ts'
 import type { Heard } from './conversation.ts'
 import { type Download, HERE, NEEDED, startDownload } from './holdings.ts'
-import { type Link, Links } from './links.ts'
+import { KNOWN_MAX, type Link, Links } from './links.ts'
 import { ManifestSearch } from './manifest-search.ts'
 import { missingOf } from './missing.ts'
 import { type Effect, type Event, step } from './picker.ts'
@@ -54,6 +56,7 @@ export class Job {
   readonly #around: Around
   readonly #links: Links
   readonly #search: ManifestSearch
+  readonly #digest: Digest
   readonly #requests = new Set<DownloadRequest>()
   readonly #brought = new Set<PeerId>()
   /** What is found here, and what comes, stays here until the end. */
@@ -64,6 +67,8 @@ export class Job {
   /** What sources said they hold before the picker was there to hear it. */
   #early: { link: Link; heard: Heard }[] = []
   #near: (peer: PeerId) => boolean = () => false
+  /** Peers that download the same image from here now: what they lack they will soon hold. */
+  readonly #askers = new Set<PeerId>()
   /** Near peers that download the same image now. */
   readonly #fellows = new Set<PeerId>()
   #findAtMs = 0
@@ -83,6 +88,12 @@ export class Job {
       heard: (link, heard) => this.#heard(link, heard),
     })
     this.#search = new ManifestSearch(image, this.#links)
+    this.#digest = new Digest({
+      transport: ports.transport,
+      clock: ports.clock,
+      sample: () => this.#sample(),
+      worth: (peer) => this.#worth(peer),
+    })
     ports.manifests.get(image, (outcome) => {
       if (this.#phase === 'ended') return
       if (outcome.ok) this.#check(outcome.value)
@@ -114,6 +125,10 @@ export class Job {
   /** A peer asks for the same image here, so it will soon be a source of it; or it asks no more. */
   met(peer: PeerId, begins: boolean): void {
     if (begins) this.hint(peer)
+    if (!begins) this.#askers.delete(peer)
+    else if (this.#askers.size < KNOWN_MAX) this.#askers.add(peer)
+    const link = this.#links.get(peer)
+    if (begins && link?.unknown === true && this.#phase === 'fetching') this.#list(link)
     if (!this.#near(peer)) return
     if (!begins) this.#fellows.delete(peer)
     else if (this.#fellows.size < SOURCES_MAX) this.#fellows.add(peer)
@@ -178,6 +193,39 @@ export class Job {
       if (this.#phase === 'ended' || !outcome.ok) return
       for (const peer of outcome.value) this.hint(peer)
     })
+    if (this.#phase !== 'fetching') return
+    // Who answered on a channel that it never saw the image may hold chunks of it by now; others nobody has asked.
+    for (const link of this.#links.open()) if (link.unknown && !link.listed) this.#digest.ask(link.peer)
+    for (const peer of this.#ports.neighbours?.() ?? [])
+      if (this.#links.get(peer) === undefined) this.#digest.ask(peer)
+  }
+
+  /** Of a source that never saw the image: whether it is worth being told what is missing. */
+  #inquire(link: Link): void {
+    if (this.#askers.has(link.peer)) this.#list(link)
+    else this.#digest.ask(link.peer)
+  }
+
+  /** Of what is missing; of what nobody in sight holds, while there is such. */
+  #sample(): Uint8Array {
+    const { hashes } = this.#manifest as Manifest
+    const { dice, holders, state } = this.#download as Download
+    const needed: number[] = []
+    const nowhere: number[] = []
+    for (let index = 0; index < state.length; index++) {
+      if (state[index] !== NEEDED) continue
+      needed.push(index)
+      if (holders[index] === 0) nowhere.push(index)
+    }
+    return sampleOf(hashes, nowhere.length > 0 ? nowhere : needed, dice).sample
+  }
+
+  /** A peer that does not know the image holds chunks of it, or cannot say: it is called, and told what is missing. */
+  #worth(peer: PeerId): void {
+    if (this.#phase !== 'fetching') return
+    this.hint(peer)
+    const link = this.#links.get(peer)
+    if (link?.unknown === true) this.#list(link)
   }
 
   // The manifest ---------------------------------------------------------------------------------------------------
@@ -216,7 +264,7 @@ export class Job {
       if (outcome.value.length === 0) return this.#sync()
       this.#phase = 'fetching'
       for (const link of this.#links.open()) {
-        if (link.unknown) this.#list(link)
+        if (link.unknown) this.#inquire(link)
         else if (link.helloMs === 0) this.#greet(link)
       }
       for (const peer of this.#fellows) this.#step({ kind: 'fellow', peer, begins: true })
@@ -254,7 +302,7 @@ export class Job {
       case 'unknown':
         link.unknown = true
         link.manifest = false
-        if (this.#phase === 'fetching') this.#list(link)
+        if (this.#phase === 'fetching') this.#inquire(link)
         return
       case 'peers':
         for (const peer of heard.peers) this.hint(peer)
@@ -422,6 +470,7 @@ export class Job {
     if (this.#phase === 'ended') return
     this.#phase = 'ended'
     this.#hold.release()
+    this.#digest.stop()
     this.#links.close()
     this.#around.ended()
   }

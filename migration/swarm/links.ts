@@ -9,7 +9,7 @@ import { Conversation, type Heard } from './conversation.ts'
 import type { SwarmPorts } from './swarm.ts'
 
 /** Peers that a download remembers: enough to choose from, and a bound on what a directory can make it hold. */
-const KNOWN_MAX = 1_024
+export const KNOWN_MAX = 1_024
 
 export type Link = {
   readonly peer: PeerId

@@ -5,7 +5,7 @@
  *   const pull = swarm.download({ image, sources, near, onProgress, done })     pull.cancel()
  *   swarm.stop()
  *
- * Serving begins with `openSwarm` (it takes PROTOCOL on the transport). All of it runs on ports: on a real network and
+ * Serving begins with `openSwarm` (it takes PROTOCOL, and that of holdings, on the transport). All of it runs on ports: on a real network and
  * disk, or in the simulator on virtual time.
  */
 import type { Clock, Dice } from '../../protocols/clock.ts'
@@ -15,6 +15,7 @@ import type { Done } from '../../protocols/outcome.ts'
 import type { Transport } from '../../protocols/transport.ts'
 import type { ChunkStore, ManifestStore } from '../../storage/images/chunk-store.ts'
 import type { Manifest } from '../../storage/images/manifest.ts'
+import { answerHoldings } from '../holdings/answering.ts'
 import { Downloads } from './download.ts'
 import { Server } from './serve.ts'
 
@@ -27,6 +28,8 @@ export type SwarmPorts = {
   readonly dice: Dice
   /** Peers of one site bring a chunk to each other: a source of all of an image shows it to one of them. */
   readonly siteOf?: (peer: PeerId) => string | undefined
+  /** Peers that are asked whether they hold chunks of images that they never saw: of this site and of the nearest others. */
+  readonly neighbours?: () => readonly PeerId[]
 }
 
 export type DownloadRequest = {
@@ -76,6 +79,7 @@ export type Swarm = {
 }
 
 export function openSwarm(ports: SwarmPorts): Swarm {
+  answerHoldings(ports)
   const server: Server = new Server(ports, (peer, image, begins) => downloads.met(peer, image, begins))
   const downloads = new Downloads(
     ports,

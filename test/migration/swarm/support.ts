@@ -87,6 +87,7 @@ export class Stage {
     site: string,
     holdings: readonly Holding[] = [],
     wrap: (store: ChunkStore) => ChunkStore = (store) => store,
+    neighbours: () => PeerId[] = () => [],
   ): Peer {
     const frames = new Map<ChunkId, Uint8Array>()
     const manifests = new Map<string, Manifest>()
@@ -101,6 +102,7 @@ export class Stage {
       new SimChunkStore(this.world, id, frames),
       new SimManifestStore(this.world, id, manifests),
       wrap,
+      neighbours,
     )
   }
 
@@ -146,6 +148,7 @@ export class Stage {
     chunks: SimChunkStore,
     manifests: SimManifestStore,
     wrap: (store: ChunkStore) => ChunkStore,
+    neighbours: () => PeerId[] = () => [],
   ): Peer {
     const sim = this.network.join(id, site)
     const served = { reads: 0, mostAtOnce: 0 }
@@ -179,6 +182,7 @@ export class Stage {
       clock: life.clock,
       dice,
       siteOf: (peer) => this.#peers.get(peer)?.sim.site,
+      neighbours,
     })
     const peer: Peer = { id, sim, chunks, manifests, swarm, served }
     this.#peers.set(id, peer)
