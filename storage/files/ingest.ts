@@ -150,9 +150,10 @@ async function ingestHeld(
   const inHand = new Set<ChunkId>()
 
   const work = async (from: Read | number): Promise<void> => {
+    const hand = { room: new ArrayBuffer(0) }
     for (const job of jobs) {
       signal?.throwIfAborted()
-      const fresh = await runJob({ disk, job, from, watching }, stores.chunks, inHand)
+      const fresh = await runJob({ disk, job, from, watching, hand }, stores.chunks, inHand)
       newBytes += fresh
       doneBytes += job.reduce((sum, index) => sum + chunkLength(disk, index), 0)
       onProgress?.(doneBytes, total)
@@ -182,14 +183,18 @@ type JobOf = {
   readonly job: readonly number[]
   readonly from: Read | number
   readonly watching: Watching
+  readonly hand: Hand
 }
+
+/** Frames of its jobs lie in the same room, which goes to the worker and comes back with them. */
+type Hand = { room: ArrayBuffer }
 
 /**
  * Hashes the chunks of one job, stores those that are new, and returns how many bytes these have. What another job is
  * storing, `inHand`, is not new.
  */
 async function runJob(
-  { disk, job, from, watching }: JobOf,
+  { disk, job, from, watching, hand }: JobOf,
   store: ChunkStore,
   inHand: Set<ChunkId>,
 ): Promise<number> {
@@ -211,12 +216,10 @@ async function runJob(
     }
     for (const [index, sha1] of scanned.pieces ?? []) pieces?.onPiece(index, sha1)
     fresh = await freshOf({ disk, job }, scanned.hashes, store, inHand)
-    return fresh.length === 0
-      ? []
-      : ask(
-          'pack',
-          fresh.map(({ at }) => at),
-        )
+    if (fresh.length === 0) return []
+    const packed = await ask('pack', { wanted: fresh.map(({ at }) => at), room: hand.room }, [hand.room])
+    hand.room = packed.room
+    return packed.frames
   })
   const packed = fresh.map(({ id, length }, i) => ({
     id,
@@ -261,7 +264,8 @@ async function readAll(
   chunks: readonly { position: number; length: number }[],
   read: Read,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const content = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0))
+  const bytes = chunks.reduce((sum, { length }) => sum + length, 0)
+  const content = new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer)
   const parts: { position: number; at: number; length: number }[] = []
   let at = 0
   for (const { position, length } of chunks) {

@@ -10,6 +10,7 @@ import { parentPort } from 'node:worker_threads'
 import { constants, zstdCompressSync, type ZstdOptions } from 'node:zlib'
 import { pack } from '../images/chunk-content.ts'
 import { fingerprintsOf } from '../images/fingerprint.ts'
+import { CHUNK_FRAME_SLACK } from '../../protocols/limits.ts'
 import { HASH_BYTES } from '../images/manifest.ts'
 
 type Scan = {
@@ -31,10 +32,12 @@ type Scanned = {
   readonly pieces?: readonly (readonly [index: number, sha1: Uint8Array])[]
 }
 
+type Packed = { readonly frames: readonly Uint8Array[]; readonly room: ArrayBuffer }
+
 type Tasks = {
   readonly scan: (scan: Scan) => Scanned
-  /** Frames of chunks of the last scan, by their numbers in it. */
-  readonly pack: (wanted: readonly number[]) => readonly Uint8Array[]
+  /** Frames of chunks of the last scan, by their numbers in it: in `room` where it is large enough, or in a larger one. */
+  readonly pack: (job: { readonly wanted: readonly number[]; readonly room: ArrayBuffer }) => Packed
   /** One zstd frame, with a dictionary or without. */
   readonly compress: (job: {
     readonly content: Uint8Array
@@ -55,6 +58,7 @@ let room = Buffer.alloc(0)
 
 const TASKS: Tasks = {
   scan(scan) {
+    if (contents[0] !== undefined && contents[0].buffer !== room.buffer) free(contents[0])
     contents = contentsOf(scan)
     const hashes = Buffer.alloc(contents.length * HASH_BYTES)
     const isEmpty = contents.map(isZeros)
@@ -68,13 +72,35 @@ const TASKS: Tasks = {
       ...(scan.pieces !== undefined && { pieces: piecesOf(scan, scan.pieces) }),
     }
   },
-  pack: (wanted) => wanted.map((i) => Uint8Array.from(pack(contents[i] as Uint8Array))),
+  pack({ wanted, room }) {
+    const chunks = wanted.map((i) => contents[i] as Uint8Array)
+    const most = chunks.reduce((sum, { length }) => sum + length + CHUNK_FRAME_SLACK, 0)
+    const into = room.byteLength < most ? new ArrayBuffer(most) : room
+    let at = 0
+    const frames = chunks.map((chunk) => {
+      const frame = pack(chunk)
+      const copy = new Uint8Array(into, at, frame.length)
+      copy.set(frame)
+      at += frame.length
+      free(frame)
+      return copy
+    })
+    return { frames, room: into }
+  },
   compress({ content, level, dictionary }) {
     const options: ZstdOptions = { params: { [constants.ZSTD_c_compressionLevel]: level } }
     return Uint8Array.from(
       zstdCompressSync(content, dictionary === undefined ? options : { ...options, dictionary }),
     )
   },
+}
+
+/**
+ * Gives memory back at once that nothing refers to any more. V8 counts what buffers hold, and marks its whole heap for every
+ * few dozen MiB of them: a quarter of the CPU of an import. What is no larger than Node's pool may be the pool.
+ */
+function free({ buffer }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength > Buffer.poolSize) buffer.transfer(0)
 }
 
 function contentsOf({ chunks, from }: Scan): Uint8Array[] {
@@ -134,8 +160,8 @@ function piecesOf(
 
 /** What is as large as chunks goes back without a copy. */
 function transferOf(value: Output<Task>): ArrayBuffer[] {
-  const large = value instanceof Uint8Array ? [value] : Array.isArray(value) ? (value as Uint8Array[]) : []
-  return large.map(({ buffer }) => buffer as ArrayBuffer)
+  if ('room' in value) return [value.room]
+  return value instanceof Uint8Array ? [value.buffer as ArrayBuffer] : []
 }
 
 const port = parentPort
