@@ -355,6 +355,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     jobs,
     observation,
     pull: pulling.pull,
+    download: pulling.download,
     counts,
     removals,
     startedMs: clock.nowMs(),

@@ -20,6 +20,7 @@ import type { ImageFiles } from './image-files.ts'
 import type { Jobs } from './jobs.ts'
 import type { Pull } from './moving/around.ts'
 import type { Moves } from './moving/moves.ts'
+import type { Pulling } from './pulling.ts'
 import type { Observation } from './observation.ts'
 import type { Removals } from './removal.ts'
 import type { SnapshotFiles } from './snapshot-files.ts'
@@ -78,6 +79,8 @@ export type Context = {
   readonly observation: Observation
   /** Brings images here from whoever holds their chunks. */
   readonly pull: Pull
+  /** One image, and from whom. */
+  readonly download: Pulling['download']
   readonly counts: Counts
   readonly removals: Removals
   readonly startedMs: number

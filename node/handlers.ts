@@ -39,11 +39,13 @@ const reserveParams = z.strictObject({
 })
 
 const peerParams = z.strictObject({ name: z.string().min(1).max(64) })
+const imageParams = z.strictObject({ name: z.string().min(1).max(256) })
 const groupParams = z.strictObject({ group: z.string().min(1).max(96) })
 
 /** Questions that no operator asks. */
 const BETWEEN_PEERS: Readonly<Record<string, z.ZodType>> = {
   'move.reserve': reserveParams,
+  'image.find': imageParams,
   'raft.read': groupParams,
   'peer.votes': peerParams,
   'peer.lives': peerParams,

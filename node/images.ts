@@ -4,12 +4,14 @@ import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { chunkAt, chunkCount, type Manifest } from '../storage/images/manifest.ts'
 import type { SiteImage } from './catalog/site.ts'
 import type { Context } from './context.ts'
+import { IMAGE_NAME, imagesNamed } from './image-find.ts'
+import { pullImage } from './image-pull.ts'
 import type { Params } from './operations.ts'
 import { agreedAge } from './show.ts'
 import type { ImageView, JobView } from './views.ts'
 
-/** What ids.ts asks of a name. */
-const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
+/** Images of one site that begin alike: more are no answer to anybody. */
+const FOUND_MAX = 16
 
 export function imageHandlers(context: () => Context): Record<string, unknown> {
   return {
@@ -26,6 +28,9 @@ export function imageHandlers(context: () => Context): Record<string, unknown> {
       withManifest(context(), name, 'image-export', done, (manifest, end) =>
         context().ports.images.export(manifest, path, end),
       ),
+    'image.pull': (params: Params<'image.pull'>, done: Done<unknown>) => pullImage(context(), params, done),
+    'image.find': ({ name }: Params<'image.show'>, done: Done<unknown>) =>
+      done(ok(imagesNamed(context().agreement.site.state.images, name).slice(0, FOUND_MAX))),
     'image.verify': ({ name }: Params<'image.verify'>, done: Done<unknown>) =>
       verifyImage(context(), name, done),
   }
@@ -33,12 +38,7 @@ export function imageHandlers(context: () => Context): Record<string, unknown> {
 
 /** By its name at this site, its id, or the unique beginning of it. */
 function findImage({ agreement }: Context, typed: string): Outcome<SiteImage> {
-  const images = agreement.site.state.images
-  const named = images[typed]
-  if (named !== undefined) return ok(named)
-  const near = Object.values(images).filter(
-    ({ image }) => image === typed || (typed.length >= 4 && image.startsWith(typed)),
-  )
+  const near = imagesNamed(agreement.site.state.images, typed)
   const [first] = near
   if (first === undefined) return failed({ code: 'NOT_FOUND', what: 'image', name: typed })
   if (near.every(({ image }) => image === first.image)) return ok(first)
@@ -56,7 +56,7 @@ function importImage(
   done: Done<unknown>,
 ): void {
   const { agreement, jobs, ports } = context
-  if (!NAME.test(name))
+  if (!IMAGE_NAME.test(name))
     return done(failed({ code: 'USAGE', why: `${name} is no name for an image: use a-z, 0-9 and -` }))
   if (agreement.site.state.images[name] !== undefined)
     return done(failed({ code: 'NAME_TAKEN', what: 'image', name }))

@@ -104,7 +104,8 @@ export class Jobs {
     const job = this.#jobs.get(id)
     if (job === undefined || job.view.state !== 'running') return
     const { view } = job
-    view.state = failure === undefined ? 'done' : failure.code === 'MOVE_CANCELLED' ? 'cancelled' : 'failed'
+    const isCancelled = failure?.code === 'MOVE_CANCELLED' || failure?.code === 'CANCELLED'
+    view.state = failure === undefined ? 'done' : isCancelled ? 'cancelled' : 'failed'
     view.phase = view.state
     view.error = failure === undefined ? '' : describeFailure(failure)
     view.code = failure?.code ?? ''

@@ -4,6 +4,7 @@
  * into `params`. Where the answer is made (here, at a group's leader, at a VM's host) is the peer's business.
  */
 import { z } from 'zod'
+import { NAME_LENGTH_MAX, SOURCES_MAX } from '../protocols/limits.ts'
 import {
   groupView,
   healthView,
@@ -78,6 +79,18 @@ const rows = {
     params: named.extend({
       path: z.string().min(1).max(4096),
       format: z.enum(['auto', 'raw', 'qcow2']).default('auto'),
+    }),
+    answer: job,
+  },
+  'image.pull': {
+    changes: true,
+    params: named.extend({
+      from: z
+        .array(z.string().min(1).max(256))
+        .max(SOURCES_MAX)
+        .default([])
+        .describe('the only peers to fetch it from; none: whoever has it'),
+      as: z.string().max(NAME_LENGTH_MAX).default('').describe('what to call it at this site'),
     }),
     answer: job,
   },

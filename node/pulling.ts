@@ -1,8 +1,8 @@
-/** Images brought here one after the other, as moves and reconciliation ask for them; their costs add up. */
-import type { PeerId } from '../protocols/ids.ts'
+/** Images brought here: one, or several one after the other, as moves and reconciliation ask for them; their costs add up. */
+import type { ImageId, PeerId } from '../protocols/ids.ts'
 import { addCosts, type Cost, NO_COST } from '../protocols/move/messages.ts'
 import { ok } from '../protocols/outcome.ts'
-import { openSwarm, type Swarm, type SwarmPorts } from '../migration/swarm/swarm.ts'
+import { type DownloadRequest, openSwarm, type Swarm, type SwarmPorts } from '../migration/swarm/swarm.ts'
 import type { Pull } from './moving/around.ts'
 
 export class Pulling {
@@ -50,6 +50,20 @@ export class Pulling {
     next(0)
     return { cancel: () => cancel() }
   }
+
+  /** One image, from `sources` first, or from nobody else when it is `exclusive`. */
+  readonly download = (
+    image: ImageId,
+    { sources, exclusive = false }: { readonly sources: readonly PeerId[]; readonly exclusive?: boolean },
+    on: Pick<DownloadRequest, 'onProgress' | 'done'>,
+  ): { cancel(): void } =>
+    this.#swarm.download({
+      image,
+      sources: exclusive ? sources : [...sources, ...this.#hints().filter((peer) => !sources.includes(peer))],
+      exclusive,
+      near: this.#near,
+      ...on,
+    })
 
   stop(): void {
     this.#swarm.stop()

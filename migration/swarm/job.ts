@@ -69,6 +69,8 @@ export class Job {
   #near: (peer: PeerId) => boolean = () => false
   /** Peers that download the same image from here now: what they lack they will soon hold. */
   readonly #askers = new Set<PeerId>()
+  /** The only peers to ask; undefined for whoever has it. */
+  #only: Set<PeerId> | undefined
   /** Near peers that download the same image now. */
   readonly #fellows = new Set<PeerId>()
   #findAtMs = 0
@@ -104,7 +106,11 @@ export class Job {
   }
 
   join(request: DownloadRequest): { cancel(): void } {
-    if (this.#requests.size === 0) this.#near = request.near
+    if (this.#requests.size === 0) {
+      this.#near = request.near
+      if (request.exclusive === true) this.#only = new Set(request.sources)
+    } else if (request.exclusive !== true) this.#only = undefined
+    else for (const peer of request.sources) this.#only?.add(peer)
     this.#requests.add(request)
     for (const peer of request.sources) this.hint(peer)
     return {
@@ -118,12 +124,14 @@ export class Job {
   }
 
   hint(peer: PeerId): void {
+    if (this.#only?.has(peer) === false) return
     this.#links.add(peer, this.#near(peer))
     if (this.#phase === 'fetching' || this.#findAtMs > 0) this.#links.connect(this.#ports.clock.nowMs())
   }
 
   /** A peer asks for the same image here, so it will soon be a source of it; or it asks no more. */
   met(peer: PeerId, begins: boolean): void {
+    if (this.#only?.has(peer) === false) return
     if (begins) this.hint(peer)
     if (!begins) this.#askers.delete(peer)
     else if (this.#askers.size < KNOWN_MAX) this.#askers.add(peer)
@@ -189,14 +197,15 @@ export class Job {
   #find(nowMs: number): void {
     this.#findAtMs = nowMs + this.#findEveryMs
     this.#findEveryMs = Math.min(FIND_SOURCES_MS, this.#findEveryMs * 2)
-    this.#ports.directory.find(this.#image, SOURCES_MAX, FIND_SOURCES_PATIENCE_MS, (outcome) => {
-      if (this.#phase === 'ended' || !outcome.ok) return
-      for (const peer of outcome.value) this.hint(peer)
-    })
+    if (this.#only === undefined)
+      this.#ports.directory.find(this.#image, SOURCES_MAX, FIND_SOURCES_PATIENCE_MS, (outcome) => {
+        if (this.#phase === 'ended' || !outcome.ok) return
+        for (const peer of outcome.value) this.hint(peer)
+      })
     if (this.#phase !== 'fetching') return
     // Who answered on a channel that it never saw the image may hold chunks of it by now; others nobody has asked.
     for (const link of this.#links.open()) if (link.unknown && !link.listed) this.#digest.ask(link.peer)
-    for (const peer of this.#ports.neighbours?.() ?? [])
+    for (const peer of this.#only ?? this.#ports.neighbours?.() ?? [])
       if (this.#links.get(peer) === undefined) this.#digest.ask(peer)
   }
 
@@ -454,6 +463,7 @@ export class Job {
       wireBytes: this.#links.wireBytes(),
       duplicateBytes: meter.duplicateBytes,
       sources: this.#brought.size,
+      links: this.#links.byPeer(),
     }
   }
 

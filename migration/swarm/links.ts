@@ -39,7 +39,7 @@ export class Links {
   readonly #heard: (link: Link, heard: Heard) => void
   readonly #links = new Map<PeerId, Link>()
   /** Bytes of channels that are gone. */
-  #spentBytes = 0
+  readonly #spent = new Map<PeerId, number>()
   #closed = false
 
   constructor(
@@ -123,7 +123,7 @@ export class Links {
     const { conversation } = link
     if (conversation === undefined) return
     conversation.close()
-    this.#spentBytes += conversation.wireBytes()
+    this.#spent.set(link.peer, (this.#spent.get(link.peer) ?? 0) + conversation.wireBytes())
     link.conversation = undefined
     link.manifest = false
     link.unknown = false
@@ -140,9 +140,21 @@ export class Links {
   }
 
   wireBytes(): number {
-    let bytes = this.#spentBytes
-    for (const { conversation } of this.#links.values()) bytes += conversation?.wireBytes() ?? 0
+    let bytes = 0
+    for (const link of this.#links.values()) bytes += this.#bytesOf(link)
     return bytes
+  }
+
+  /** Of the peers that were talked to. */
+  byPeer(): { peer: PeerId; near: boolean; wireBytes: number }[] {
+    return [...this.#links.values()].flatMap((link) => {
+      const wireBytes = this.#bytesOf(link)
+      return wireBytes === 0 ? [] : [{ peer: link.peer, near: link.near, wireBytes }]
+    })
+  }
+
+  #bytesOf({ peer, conversation }: Link): number {
+    return (this.#spent.get(peer) ?? 0) + (conversation?.wireBytes() ?? 0)
   }
 
   /** It proved useful: the next loss is a new one. */

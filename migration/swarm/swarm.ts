@@ -36,6 +36,8 @@ export type DownloadRequest = {
   readonly image: ImageId
   /** Peers that may hold it, or chunks of it, from any image; more are found in the directory. */
   readonly sources: readonly PeerId[]
+  /** Nobody but `sources` is asked, as long as all that ask for this image want it so. */
+  readonly exclusive?: boolean
   /** Whether a peer is on this site: its chunks are taken before those of others. */
   readonly near: (peer: PeerId) => boolean
   /** A few times a second while something changes, and at the end. */
@@ -69,6 +71,8 @@ export type Report = {
   readonly duplicateBytes: number
   /** Peers that brought chunks. */
   readonly sources: number
+  /** Both directions of every channel, by the peer at its other end; the sum is `wireBytes`. */
+  readonly links: readonly { readonly peer: PeerId; readonly near: boolean; readonly wireBytes: number }[]
 }
 
 export type Swarm = {

@@ -53,6 +53,7 @@ export const KINDS: { readonly [M in Method]: string } = {
   'image.list': 'image',
   'image.show': 'image',
   'image.import': 'job-started',
+  'image.pull': 'job-started',
   'image.export': 'job-started',
   'image.verify': 'job-started',
   'job.list': 'job',

@@ -1,6 +1,7 @@
 /** Images: immutable disks that VMs start from. */
 import { resolve } from 'node:path'
 import type { Command } from '../command.ts'
+import { IMAGE_PULL } from './image-pull.ts'
 import { DETACH, JOB_TIMEOUT, start } from './job.ts'
 
 const IMAGE = { name: 'image', summary: 'name or id of the image', complete: 'image' } as const
@@ -42,6 +43,7 @@ export const IMAGE_COMMANDS: readonly Command[] = [
         format: session.text('format') ?? 'auto',
       }),
   },
+  IMAGE_PULL,
   {
     name: 'image list',
     aliases: ['ls'],
