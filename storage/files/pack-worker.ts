@@ -106,18 +106,27 @@ function free({ buffer }: Uint8Array): void {
 function contentsOf({ chunks, from }: Scan): Uint8Array[] {
   const bytes = chunks.reduce((sum, { length }) => sum + length, 0)
   if (typeof from === 'number' && room.length < bytes) room = Buffer.alloc(bytes)
+  if (typeof from === 'number') readAll(from, chunks)
+  const content = typeof from === 'number' ? room : from
   let at = 0
-  return chunks.map(({ position, length }) => {
-    const chunk = (typeof from === 'number' ? room : from).subarray(at, at + length)
-    at += length
-    if (typeof from === 'number') readWhole(from, chunk, position)
-    return chunk
-  })
+  return chunks.map(({ length }) => content.subarray(at, (at += length)))
 }
 
-function readWhole(file: number, chunk: Uint8Array, position: number): void {
-  for (let at = 0; at < chunk.length;) {
-    const read = readSync(file, chunk, at, chunk.length - at, position + at)
+/** Into the room, one after the other; neighbours at once. */
+function readAll(file: number, chunks: Scan['chunks']): void {
+  let at = 0
+  for (let i = 0; i < chunks.length;) {
+    const position = chunks[i]?.position ?? 0
+    let bytes = 0
+    for (; chunks[i]?.position === position + bytes; i++) bytes += chunks[i]?.length ?? 0
+    readWhole(file, room.subarray(at, at + bytes), position)
+    at += bytes
+  }
+}
+
+function readWhole(file: number, into: Uint8Array, position: number): void {
+  for (let at = 0; at < into.length;) {
+    const read = readSync(file, into, at, into.length - at, position + at)
     if (read === 0) throw Object.assign(new Error('it became shorter while it was read'), { code: 'EIO' })
     at += read
   }
