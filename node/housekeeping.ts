@@ -120,7 +120,7 @@ export class Housekeeping {
     const { chunks, manifests } = this.#ports
     manifests.get(image, (manifest) => {
       if (!manifest.ok) return done(true)
-      missingOf(manifest.value, chunks, (missing) => done(missing.ok && missing.value.length > this.#damaged))
+      missingOf(manifest.value, chunks, (missing) => done(missing.ok && missing.value.count > this.#damaged))
     })
   }
 

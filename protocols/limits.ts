@@ -282,6 +282,8 @@ export const IN_FLIGHT_BYTES_MIN = 1024 * 1024
 export const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024
 /** Peers that one download talks to at once. */
 export const SOURCES_MAX = 32
+/** They are counted in bytes (migration/swarm/holdings.ts). */
+assert(SOURCES_MAX < 256)
 /** Chunks asked of one peer and not yet here, however small their frames are: what a source keeps in its queue. */
 export const REQUESTS_PER_SOURCE_MAX = 512
 /** Chunks named in one message: 4,096 are 20 KiB, and no peer waits long for the rest of its turn. */

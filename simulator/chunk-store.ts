@@ -11,13 +11,24 @@ import type {
   ChunkStore,
   Collected,
   Collection,
+  ManifestDraft,
   ManifestStore,
   Packed,
   Scrub,
   Scrubbed,
 } from '../storage/images/chunk-store.ts'
 import { type Hold, Holds } from '../storage/images/holds.ts'
-import { verifyManifest, type Manifest } from '../storage/images/manifest.ts'
+import {
+  buildManifest,
+  chunkCount,
+  HASH_BYTES,
+  invalidImage,
+  type Manifest,
+  partsOf,
+  sizeFault,
+  verifyManifest,
+} from '../storage/images/manifest.ts'
+import type { DiskSize } from '../storage/images/merkle.ts'
 import type { Random } from './random.ts'
 import type { World } from './world.ts'
 
@@ -227,6 +238,39 @@ export class SimManifestStore extends SimDisk implements ManifestStore {
       if (why !== undefined) throw new GodwitError({ code: 'IMAGE_INVALID', path: manifest.image, why })
       this.refuseWhenFull()
       this.#held.set(manifest.image, manifest)
+    })
+  }
+
+  walk(image: ImageId, take: (part: Uint8Array) => void, done: Done<void>): void {
+    this.get(image, (found) => {
+      if (!found.ok) return done(found)
+      try {
+        for (const part of partsOf(found.value)) take(part)
+      } catch (error) {
+        return done(failed(failureOf(error)))
+      }
+      done(ok(undefined))
+    })
+  }
+
+  begin(size: DiskSize, image: ImageId | undefined, done: Done<ManifestDraft>): void {
+    this.answer(CHUNK_MS, done, () => {
+      const fault = sizeFault(size)
+      if (fault !== undefined) throw invalidImage('a new image', fault)
+      const hashes = Buffer.alloc(chunkCount(size) * HASH_BYTES)
+      return {
+        set: (index, some) => hashes.set(some, index * HASH_BYTES),
+        finish: (finished) =>
+          this.answer(SYNC_MS, finished, () => {
+            const manifest = buildManifest(size.bytes, size.chunkBytes, hashes)
+            if (image !== undefined && manifest.image !== image)
+              throw invalidImage(image, 'its Merkle root is another')
+            this.refuseWhenFull()
+            this.#held.set(manifest.image, manifest)
+            return manifest
+          }),
+        drop: () => {},
+      }
     })
   }
 

@@ -16,6 +16,7 @@ import {
   chunkLength,
   HASH_BYTES,
   type Manifest,
+  partsOf,
 } from '../storage/images/manifest.ts'
 import { COUNTER_CHUNK } from './guest.ts'
 import type { World } from './world.ts'
@@ -69,7 +70,7 @@ export class SimDisks implements Disks {
     if (there !== undefined) return this.#later(CHANGE_MS, done, () => handles(vm, there))
     this.#prepareAll(sources, [], (error, disks) => {
       if (error !== undefined) return this.#later(CHANGE_MS, done, () => raise(error))
-      const chunks = disks.reduce((sum, { base }) => sum + base.hashes.length / HASH_BYTES, 0)
+      const chunks = disks.reduce((sum, { base }) => sum + chunkCount(base), 0)
       this.#later(CHANGE_MS + chunks * CHUNK_MS, done, () => {
         // Two that were asked for at once: the first stays.
         const first = this.#shelf.vms.get(vm) ?? disks
@@ -139,7 +140,7 @@ export class SimDisks implements Disks {
     const { chunks, manifests } = this.#stores
     const { chunkBytes } = base
     const hashes = Buffer.alloc(chunkCount({ bytes, chunkBytes }) * HASH_BYTES)
-    hashes.set(base.hashes)
+    hashes.set(Buffer.concat([...partsOf(base)]))
     for (const index of written.keys()) hashes.fill(0, index * HASH_BYTES, (index + 1) * HASH_BYTES)
     const contents = [...written]
       .filter(([, content]) => content.some((byte) => byte !== 0))

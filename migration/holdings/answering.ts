@@ -13,7 +13,13 @@ import {
 } from '../../protocols/swarm/holdings-messages.ts'
 import type { Transport } from '../../protocols/transport.ts'
 import type { ChunkStore, ManifestStore } from '../../storage/images/chunk-store.ts'
-import { chunkAt, chunkCount, chunkLength, HASH_BYTES, type Manifest } from '../../storage/images/manifest.ts'
+import {
+  chunkCount,
+  chunkLength,
+  HASH_BYTES,
+  type Manifest,
+  readableChunkAt,
+} from '../../storage/images/manifest.ts'
 import { type Allowance, allow } from './allowance.ts'
 
 /** Ids asked of the store at once. */
@@ -87,7 +93,8 @@ function ofImage(
     const end = Math.min(count, at + ASK_IDS)
     for (let place = at; place < end; place++) {
       held.push(false)
-      const id = wanted === undefined || isSet(wanted, place) ? chunkAt(manifest, from + place) : undefined
+      const id =
+        wanted === undefined || isSet(wanted, place) ? readableChunkAt(manifest, from + place) : undefined
       if (id === undefined) continue
       ids.push(id)
       places.push(place)

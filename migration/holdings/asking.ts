@@ -1,6 +1,6 @@
 /** The asking end of holdings: what a peer holds of an image, and which of a sample of chunks. */
 import { failureOf } from '../../protocols/errors.ts'
-import type { ImageId, PeerId } from '../../protocols/ids.ts'
+import type { ChunkId, ImageId, PeerId } from '../../protocols/ids.ts'
 import { HOLDINGS_SAMPLE_MAX } from '../../protocols/limits.ts'
 import { type Done, failed, ok } from '../../protocols/outcome.ts'
 import {
@@ -56,9 +56,12 @@ export function askChunks(
   })
 }
 
-/** The hashes of some of these chunks: all of them while they are few, else one from each stretch of equal length. */
+/**
+ * The hashes of some of these chunks: all of them while they are few, else one from each stretch of equal length; less those
+ * that have no name.
+ */
 export function sampleOf(
-  hashes: Uint8Array,
+  idAt: (index: number) => ChunkId | undefined,
   indexes: readonly number[],
   dice: () => number,
   most = HOLDINGS_SAMPLE_MAX,
@@ -69,9 +72,7 @@ export function sampleOf(
     const place = step === 1 ? at : Math.floor((at + dice()) * step)
     taken.push(indexes[Math.min(place, indexes.length - 1)] as number)
   }
-  const sample = Buffer.concat(
-    taken.map((index) => hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)),
-  )
+  const sample = Buffer.from(taken.map((index) => idAt(index) ?? '').join(''), 'hex')
   return { sample, indexes: taken }
 }
 

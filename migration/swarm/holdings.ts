@@ -16,6 +16,10 @@ type Fellow = {
   counts: boolean
 }
 
+/**
+ * Five bytes for each chunk of the image (20 MiB for a terabyte), and a bit for each in each of SOURCES_MAX sources at most
+ * (another 16 MiB).
+ */
 export type Download = {
   readonly bytes: number
   readonly chunkBytes: number
@@ -29,8 +33,8 @@ export type Download = {
   /** Chunks needed that no source is asked for. */
   free: number
   /** Sources that hold it; near sources among them that are not late. */
-  readonly holders: Uint16Array
-  readonly nearHolders: Uint16Array
+  readonly holders: Uint8Array
+  readonly nearHolders: Uint8Array
   /** In the order in which they are asked: near ones first. */
   readonly sources: Source[]
   needed: number
@@ -53,7 +57,7 @@ export type Download = {
 /** `needed` are the chunks to fetch, each content once; the rest of the image is here. */
 export function startDownload(
   image: { readonly bytes: number; readonly chunkBytes: number },
-  needed: readonly number[],
+  needed: Iterable<number>,
   dice: Dice,
   nowMs: number,
   self: PeerId = '',
@@ -65,12 +69,12 @@ export function startDownload(
     dice,
     state: new Uint8Array(chunks),
     due: new Uint8Array(chunks),
-    free: needed.length,
+    free: 0,
     overdue: new Uint8Array(chunks),
-    holders: new Uint16Array(chunks),
-    nearHolders: new Uint16Array(chunks),
+    holders: new Uint8Array(chunks),
+    nearHolders: new Uint8Array(chunks),
     sources: [],
-    needed: needed.length,
+    needed: 0,
     asked: 0,
     writingBytes: 0,
     endgames: 0,
@@ -84,6 +88,8 @@ export function startDownload(
   }
   for (const index of needed) {
     download.state[index] = NEEDED
+    download.free++
+    download.needed++
     download.meter.dedupBytes += lengthOf(download, index)
   }
   return download
@@ -166,6 +172,6 @@ export function restand(download: Download, index: number, from: Ask['standing']
   })
 }
 
-export const count = (of: Uint8Array | Uint16Array, index: number, by: number): void => {
+export const count = (of: Uint8Array, index: number, by: number): void => {
   of[index] = (of[index] as number) + by
 }

@@ -21,17 +21,11 @@ import {
 import { giveBack } from '../../protocols/buffers.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import { encodeSection } from '../../protocols/swarm/have-map.ts'
-import {
-  chunkAt,
-  chunkCount,
-  chunkLength,
-  decodeManifest,
-  HASH_BYTES,
-  type Manifest,
-} from '../../storage/images/manifest.ts'
+import { chunkCount, chunkLength, type Manifest, readableChunkAt } from '../../storage/images/manifest.ts'
 import type { Hold } from '../../storage/images/holds.ts'
 import { sampleOf } from '../holdings/asking.ts'
 import { Digest } from '../holdings/digest.ts'
+import { decodeManifest } from '../../storage/images/manifest-form.ts'
 import type { Heard } from './conversation.ts'
 import { type Download, HERE, NEEDED, startDownload } from './holdings.ts'
 import { KNOWN_MAX, type Link, Links } from './links.ts'
@@ -217,7 +211,7 @@ export class Job {
 
   /** Of what is missing; of what nobody in sight holds, while there is such. */
   #sample(): Uint8Array {
-    const { hashes } = this.#manifest as Manifest
+    const manifest = this.#manifest as Manifest
     const { dice, holders, state } = this.#download as Download
     const needed: number[] = []
     const nowhere: number[] = []
@@ -226,7 +220,8 @@ export class Job {
       needed.push(index)
       if (holders[index] === 0) nowhere.push(index)
     }
-    return sampleOf(hashes, nowhere.length > 0 ? nowhere : needed, dice).sample
+    const idAt = (index: number): ChunkId | undefined => readableChunkAt(manifest, index)
+    return sampleOf(idAt, nowhere.length > 0 ? nowhere : needed, dice).sample
   }
 
   /** A peer that does not know the image holds chunks of it, or cannot say: it is called, and told what is missing. */
@@ -270,7 +265,7 @@ export class Job {
       this.#download = startDownload(manifest, outcome.value, dice, clock.nowMs(), transport.self)
       // What is here of it can be served from now on.
       directory.provide(this.#image)
-      if (outcome.value.length === 0) return this.#sync()
+      if (outcome.value.count === 0) return this.#sync()
       this.#phase = 'fetching'
       for (const link of this.#links.open()) {
         if (link.unknown) this.#inquire(link)
@@ -285,17 +280,25 @@ export class Job {
   /** Names what is missing to a source without the manifest. */
   #list(link: Link): void {
     const { state } = this.#download as Download
-    const { hashes } = this.#manifest as Manifest
+    const manifest = this.#manifest as Manifest
     const indexes: number[] = []
-    for (let index = 0; index < state.length && indexes.length < LISTED_CHUNKS_MAX; index++)
-      if (state[index] === NEEDED) indexes.push(index)
+    const hashes: Buffer[] = []
+    for (let index = 0; index < state.length && indexes.length < LISTED_CHUNKS_MAX; index++) {
+      const id = state[index] === NEEDED ? readableChunkAt(manifest, index) : undefined
+      if (id === undefined) continue
+      indexes.push(index)
+      hashes.push(Buffer.from(id, 'hex'))
+    }
     if (indexes.length === 0 || link.listed) return
     link.listed = true
     link.helloMs = this.#ports.clock.nowMs()
-    const ids = Buffer.concat(
-      indexes.map((index) => hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)),
-    )
-    link.conversation?.list(indexes, ids)
+    link.conversation?.list(indexes, Buffer.concat(hashes))
+  }
+
+  /** The next download of this image fetches it again. */
+  #unreadable(): void {
+    const what = `the manifest of image ${this.#image}`
+    this.#finish(failed({ code: 'DATA_CORRUPT', what, why: 'the disk has changed it' }))
   }
 
   // What sources say -----------------------------------------------------------------------------------------------
@@ -423,7 +426,11 @@ export class Job {
 
   #write(peer: PeerId, index: number, frame: Uint8Array): void {
     const manifest = this.#manifest as Manifest
-    const id = chunkAt(manifest, index) as ChunkId
+    const id = readableChunkAt(manifest, index)
+    if (id === undefined) {
+      giveBack(frame)
+      return this.#unreadable()
+    }
     const bytes = frame.length
     this.#ports.chunks.write(id, frame, chunkLength(manifest, index), (outcome) => {
       giveBack(frame)

@@ -4,7 +4,7 @@ import type { PeerId } from '../../protocols/ids.ts'
 import { PICK_MS } from '../../protocols/limits.ts'
 import { decodeSection, encodeSection, type Section } from '../../protocols/swarm/have-map.ts'
 import { encode } from '../../protocols/swarm/messages.ts'
-import { chunkAt, chunkCount, type Manifest } from '../../storage/images/manifest.ts'
+import { chunkCount, type Manifest, readableChunkAt } from '../../storage/images/manifest.ts'
 import { startSuperSeeding, type SuperSeeding } from './receivers.ts'
 import type { Session } from './session.ts'
 import { type Effect, type Event, step } from './super-seeding.ts'
@@ -27,7 +27,7 @@ export class Seeder {
     const chunks = chunkCount(manifest)
     const indexes: number[] = []
     for (let index = 0; index < chunks; index++)
-      if (chunkAt(manifest, index) !== undefined) indexes.push(index)
+      if (readableChunkAt(manifest, index) !== undefined) indexes.push(index)
     this.#around = around
     this.#seeding = startSuperSeeding(
       { chunks, chunkBytes: manifest.chunkBytes },

@@ -7,16 +7,11 @@ import {
   SWARM_PART_BYTES,
 } from '../../protocols/limits.ts'
 import { encodeSection } from '../../protocols/swarm/have-map.ts'
-import { encode, parts } from '../../protocols/swarm/messages.ts'
+import { encode, gather } from '../../protocols/swarm/messages.ts'
 import type { Channel } from '../../protocols/transport.ts'
-import {
-  chunkAt,
-  chunkCount,
-  encodeManifest,
-  HASH_BYTES,
-  type Manifest,
-} from '../../storage/images/manifest.ts'
+import { chunkCount, HASH_BYTES, type Manifest, readableChunkAt } from '../../storage/images/manifest.ts'
 import type { Hold } from '../../storage/images/holds.ts'
+import { encodeManifest, formBytes } from '../../storage/images/manifest-form.ts'
 import { Outbox } from './outbox.ts'
 import type { SwarmPorts } from './swarm.ts'
 
@@ -92,7 +87,10 @@ export class Session {
         this.#manifest = manifest
         this.#sendManifest(manifest)
         if (!first && this.#chunks !== undefined) return
-        this.#serve({ count: chunkCount(manifest), idAt: (index) => chunkAt(manifest, index) }, manifest)
+        this.#serve(
+          { count: chunkCount(manifest), idAt: (index) => readableChunkAt(manifest, index) },
+          manifest,
+        )
       })
     return true
   }
@@ -149,12 +147,13 @@ export class Session {
 
   #sendManifest(manifest: Manifest): void {
     if (!this.#manifestWanted) return
-    this.outbox.stream(this.#manifestFrames(encodeManifest(manifest)))
+    this.outbox.stream(this.#manifestFrames(manifest))
   }
 
-  *#manifestFrames(encoded: Uint8Array): Generator<Uint8Array> {
-    for (const { at, data } of parts(encoded, SWARM_PART_BYTES))
-      yield encode({ kind: 'manifest', total: encoded.length, at, data })
+  *#manifestFrames(manifest: Manifest): Generator<Uint8Array> {
+    const total = formBytes(manifest.hashes.runs)
+    for (const { at, data } of gather(encodeManifest(manifest), SWARM_PART_BYTES))
+      yield encode({ kind: 'manifest', total, at, data })
     this.#manifestWanted = false
   }
 

@@ -143,3 +143,26 @@ const refuse = (expected: string): never => {
 export function* parts(data: Uint8Array, partBytes: number): Generator<{ at: number; data: Uint8Array }> {
   for (let at = 0; at < data.length; at += partBytes) yield { at, data: data.subarray(at, at + partBytes) }
 }
+
+/** The same for what is made in pieces of any size. */
+export function* gather(
+  pieces: Iterable<Uint8Array>,
+  partBytes: number,
+): Generator<{ at: number; data: Uint8Array }> {
+  let waiting: Uint8Array[] = []
+  let bytes = 0
+  let at = 0
+  for (const piece of pieces) {
+    waiting.push(piece)
+    bytes += piece.length
+    if (bytes < partBytes) continue
+    const all = Buffer.concat(waiting)
+    for (; bytes >= partBytes; bytes -= partBytes) {
+      const from = all.length - bytes
+      yield { at, data: all.subarray(from, from + partBytes) }
+      at += partBytes
+    }
+    waiting = [all.subarray(all.length - bytes)]
+  }
+  if (bytes > 0) yield { at, data: Buffer.concat(waiting) }
+}

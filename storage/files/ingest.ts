@@ -4,15 +4,17 @@
  */
 import assert from 'node:assert/strict'
 import { open, type FileHandle } from 'node:fs/promises'
+import { setImmediate } from 'node:timers/promises'
 import { GodwitError } from '../../protocols/errors.ts'
 import type { ChunkId } from '../../protocols/ids.ts'
 import { CHUNK_BYTES, IMAGE_BYTES_MAX } from '../../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import { asked } from '../images/asked.ts'
-import type { ChunkStore, ManifestStore } from '../images/chunk-store.ts'
+import type { ChunkStore, ManifestDraft, ManifestStore } from '../images/chunk-store.ts'
 import { ChunkSet } from '../images/chunk-set.ts'
 import type { Content, Extents, ImageFormat, ImageReader, Read } from '../images/image-reader.ts'
-import { buildManifest, chunkCount, chunkLength, HASH_BYTES, type Manifest } from '../images/manifest.ts'
+import { chunkLength, dataBytesOf, groupOf, HASH_BYTES, type Manifest } from '../images/manifest.ts'
+import { type DiskSize, GROUP_CHUNKS, groupChunks, groupCount } from '../images/merkle.ts'
 import { fileFailure } from './durable.ts'
 import { claim } from './image-source.ts'
 import { withWorker, WORKERS } from './pack-pool.ts'
@@ -65,10 +67,9 @@ export async function importImage(
         const { bytes } = opened
         if (bytes < 1 || bytes > IMAGE_BYTES_MAX)
           throw invalid(path, `its disk has ${bytes} bytes, not 1..${IMAGE_BYTES_MAX}`)
-        const hashes = Buffer.alloc(chunkCount({ bytes, chunkBytes }) * HASH_BYTES)
-        const disk = { bytes, chunkBytes, hashes }
+        const disk = { bytes, chunkBytes }
         const touched = await touchedBy(opened.extents, disk, watching)
-        return ok(await ingest(disk, touched, opened.content, stores, watching))
+        return ok(await ingest({ disk, touched, source: opened.content }, stores, watching))
       } finally {
         await opened.close()
       }
@@ -93,20 +94,18 @@ export async function ingestRanges(
   const { base, bytes, changed } = disk
   try {
     const { chunkBytes } = base
-    const hashes = Buffer.alloc(chunkCount({ bytes, chunkBytes }) * HASH_BYTES)
-    hashes.set(base.hashes.subarray(0, hashes.length))
-    const next = { bytes, chunkBytes, hashes }
+    const next = { bytes, chunkBytes }
     const touched = await touchedBy(changed, next, watching)
     // Where one of the two ends inside a chunk, that chunk has another content in the other.
     for (const end of base.bytes === bytes ? [] : [base.bytes, bytes])
       if (end % chunkBytes !== 0) touched.touch({ start: end - 1, length: 1 })
-    return ok(await ingest(next, touched, { read }, stores, watching))
+    return ok(await ingest({ disk: next, touched, source: { read }, base }, stores, watching))
   } catch (error) {
     return failed(fileFailure(error, base.image))
   }
 }
 
-async function touchedBy(extents: Extents, disk: Disk, { signal }: Watching): Promise<ChunkSet> {
+async function touchedBy(extents: Extents, disk: DiskSize, { signal }: Watching): Promise<ChunkSet> {
   const touched = new ChunkSet(disk)
   await extents((extent) => {
     signal?.throwIfAborted()
@@ -115,21 +114,42 @@ async function touchedBy(extents: Extents, disk: Disk, { signal }: Watching): Pr
   return touched
 }
 
-type Disk = { readonly bytes: number; readonly chunkBytes: number; readonly hashes: Buffer }
+type Task = {
+  readonly disk: DiskSize
+  readonly touched: ChunkSet
+  readonly source: Content
+  /** What the other chunks are. */
+  readonly base?: Manifest
+}
+type Disk = DiskSize & { readonly draft: ManifestDraft }
 
 async function ingest(
-  disk: Disk,
-  touched: ChunkSet,
-  source: Content,
+  { disk, touched, source, base }: Task,
   stores: Stores,
   watching: Watching,
 ): Promise<Ingested> {
   // A chunk that is found held is not stored again, and no manifest names it before the last one is.
   const hold = stores.chunks.hold()
   try {
-    return await ingestHeld(disk, touched, source, stores, watching)
+    const draft = await asked<ManifestDraft>((done) => stores.manifests.begin(disk, undefined, done))
+    try {
+      if (base !== undefined) await copyHashes(base, disk, draft)
+      return await ingestHeld({ ...disk, draft }, touched, source, stores, watching)
+    } catch (error) {
+      draft.drop()
+      throw error
+    }
   } finally {
     hold.release()
+  }
+}
+
+/** As far as the new disk goes. */
+async function copyHashes(base: Manifest, disk: DiskSize, draft: ManifestDraft): Promise<void> {
+  for (let group = 0; group < Math.min(groupCount(base), groupCount(disk)); group++) {
+    const chunks = groupChunks(disk, group)
+    draft.set(group * GROUP_CHUNKS, groupOf(base, group).subarray(0, chunks * HASH_BYTES))
+    await setImmediate()
   }
 }
 
@@ -173,9 +193,8 @@ async function ingestHeld(
   }
   signal?.throwIfAborted()
   await asked<void>((done) => stores.chunks.sync(done))
-  const manifest = buildManifest(disk.bytes, disk.chunkBytes, disk.hashes)
-  await asked<void>((done) => stores.manifests.put(manifest, done))
-  return { manifest, dataBytes: dataBytesOf(disk), newBytes }
+  const manifest = await asked<Manifest>((done) => disk.draft.finish(done))
+  return { manifest, dataBytes: dataBytesOf(manifest), newBytes }
 }
 
 type JobOf = {
@@ -241,7 +260,7 @@ async function freshOf(
   const some = new Map<ChunkId, Fresh>()
   for (const [i, index] of job.entries()) {
     const hash = Buffer.from(hashes.buffer, hashes.byteOffset + i * HASH_BYTES, HASH_BYTES)
-    hash.copy(disk.hashes, index * HASH_BYTES)
+    disk.draft.set(index, hash)
     const id = hash.toString('hex')
     if (hash.compare(ZERO_HASH) !== 0 && !inHand.has(id))
       some.set(id, { id, length: chunkLength(disk, index), at: i })
@@ -278,13 +297,6 @@ async function readAll(
     parts.map((part) => read(part.position, content.subarray(part.at, part.at + part.length))),
   )
   return content
-}
-
-function dataBytesOf(disk: Disk): number {
-  let bytes = 0
-  for (let index = 0; index < chunkCount(disk); index++)
-    if (disk.hashes.readBigUInt64LE(index * HASH_BYTES) !== 0n) bytes += chunkLength(disk, index)
-  return bytes
 }
 
 const invalid = (path: string, why: string): GodwitError =>

@@ -9,6 +9,7 @@ import type { Done } from '../../protocols/outcome.ts'
 import type { ChunkNames } from './chunk-names.ts'
 import type { Hold } from './holds.ts'
 import type { Manifest } from './manifest.ts'
+import type { DiskSize } from './merkle.ts'
 
 export type ChunkStore = {
   /** Whether each of `ids` is held, in their order. */
@@ -75,8 +76,22 @@ export type Scrubbed = {
 export type ManifestStore = {
   /** Names of the manifests held, whole or in part, in order. */
   list(): ImageId[]
+  /** DATA_CORRUPT when the disk has changed it. What is read of it later is checked then (manifest.ts). */
   get(image: ImageId, done: Done<Manifest>): void
   /** Durable when done. Refused with IMAGE_INVALID when its root is not what it says. */
   put(manifest: Manifest, done: Done<void>): void
   remove(image: ImageId, done: Done<void>): void
+  /** Hands over the hashes of an image, a part at a time, and leaves room for other work in between. Ends with what `take` throws. */
+  walk(image: ImageId, take: (part: Uint8Array) => void, done: Done<void>): void
+  /** A manifest whose hashes come one by one. It must become that of `image` where that is given: else IMAGE_INVALID. */
+  begin(size: DiskSize, image: ImageId | undefined, done: Done<ManifestDraft>): void
+}
+
+/** A manifest in the making, of which nothing is held in memory. Who has one finishes or drops it. */
+export type ManifestDraft = {
+  /** Hashes of chunks from `index` on, in any order; what is not set is zeros. Throws GodwitError DISK_FULL or IO. */
+  set(index: number, hashes: Uint8Array): void
+  /** Names it, and puts it; it is gone when that fails. */
+  finish(done: Done<Manifest>): void
+  drop(): void
 }

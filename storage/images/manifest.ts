@@ -1,15 +1,10 @@
 /**
  * An image is a manifest: its size, and the SHA-256 of each of its chunks in order, or zeros for a chunk of zeros. Its
- * Merkle root is its name, so who holds a name can check a manifest, and who holds a manifest can check a chunk.
+ * Merkle root is its name (merkle.ts), so who holds a name can check a manifest, and who holds a manifest can check a chunk.
  *
- *   part  = hashes of PART_CHUNKS chunks in order, the last part of what is left (at least one chunk)
- *   leaf  = SHA-256(0x00, part)
- *   node  = SHA-256(0x01, left, right); an odd last one is passed up as it is
- *   image = SHA-256(0x02, 'godwit image 1', u32 chunkBytes, u64 bytes, top of the tree)
- *
- * Numbers are big-endian. Size and chunk size fix the shape of the tree, so no other tree has the same name.
+ * A terabyte has 128 MiB of hashes. They stay where they are and come a part at a time: from a file through a cache that all
+ * manifests of a peer share (storage/files/manifest-file.ts), or, of small images, from memory.
  */
-import { hash } from 'node:crypto'
 import { GodwitError } from '../../protocols/errors.ts'
 import {
   CHUNK_BYTES_MAX,
@@ -18,57 +13,115 @@ import {
   IMAGE_CHUNKS_MAX,
 } from '../../protocols/limits.ts'
 import type { ChunkId, ImageId } from '../../protocols/ids.ts'
+import {
+  chunkCount,
+  type DiskSize,
+  GROUP_CHUNKS,
+  groupCount,
+  HASH_BYTES,
+  imageOf,
+  leavesOf,
+  nodeOver,
+  PART_BYTES,
+  PART_CHUNKS,
+  partCount,
+} from './merkle.ts'
 
-export type Manifest = {
-  readonly image: ImageId
-  /** Size of the disk in bytes; the last chunk may be short. */
-  readonly bytes: number
-  /** A power of two in CHUNK_BYTES_MIN..CHUNK_BYTES_MAX. */
-  readonly chunkBytes: number
-  /** 32 bytes for each chunk; 32 zero bytes stand for a chunk of zeros. */
-  readonly hashes: Uint8Array
+import { isZeros, RunCount, type Runs } from './runs.ts'
+
+export { chunkCount, HASH_BYTES }
+
+export type Hashes = {
+  /** Of the groups, 32 bytes each (merkle.ts). */
+  readonly tops: Uint8Array
+  readonly runs: Runs
+  /**
+   * Hashes of the chunks of part `part`: 32 bytes each; 32 zero bytes stand for a chunk of zeros. Good until the next call for
+   * any image.
+   *
+   * @throws GodwitError DATA_CORRUPT when the disk has changed them, IO or NOT_FOUND when they cannot be read
+   */
+  part(part: number): Buffer
 }
 
-export const HASH_BYTES = 32
-/**
- * Chunk hashes under one leaf: 8 KiB, the least that can be proven alone. One leaf for each chunk would cost a hundred
- * times the hashing (a terabyte: seconds of the main thread instead of 0.3 s), to prove parts that nobody sends alone.
- */
-const PART_CHUNKS = 256
-
-export const chunkCount = ({ bytes, chunkBytes }: Pick<Manifest, 'bytes' | 'chunkBytes'>): number =>
-  Math.ceil(bytes / chunkBytes)
+export type Manifest = DiskSize & {
+  readonly image: ImageId
+  readonly hashes: Hashes
+}
 
 /** Bytes of chunk `index`: `chunkBytes`, or what is left for the last one. */
-export const chunkLength = (manifest: Pick<Manifest, 'bytes' | 'chunkBytes'>, index: number): number =>
-  Math.min(manifest.chunkBytes, manifest.bytes - index * manifest.chunkBytes)
+export const chunkLength = ({ bytes, chunkBytes }: DiskSize, index: number): number =>
+  Math.min(chunkBytes, bytes - index * chunkBytes)
 
-/** The id of chunk `index`, or undefined for a chunk of zeros. */
+/** The id of chunk `index`, or undefined for a chunk of zeros. Throws as `Hashes.part` does. */
 export function chunkAt({ hashes }: Manifest, index: number): ChunkId | undefined {
-  const hash = hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)
-  return hash.every((byte) => byte === 0) ? undefined : Buffer.from(hash).toString('hex')
+  const part = hashes.part(Math.floor(index / PART_CHUNKS))
+  const at = (index % PART_CHUNKS) * HASH_BYTES
+  return isZeros(part, at) ? undefined : part.toString('hex', at, at + HASH_BYTES)
+}
+
+/** As `chunkAt`, and undefined where it would throw: of a chunk that cannot be named nothing is held. */
+export function readableChunkAt(manifest: Manifest, index: number): ChunkId | undefined {
+  try {
+    return chunkAt(manifest, index)
+  } catch {
+    return undefined
+  }
+}
+
+/** Content of the chunks that are not of zeros, in bytes. Throws as `Hashes.part` does. */
+export function dataBytesOf(manifest: Manifest): number {
+  const last = chunkCount(manifest) - 1
+  const short = manifest.chunkBytes - chunkLength(manifest, last)
+  const { content } = manifest.hashes.runs
+  return content * manifest.chunkBytes - (chunkAt(manifest, last) === undefined ? 0 : short)
+}
+
+/** The hashes of an image, a part at a time. Throws as `Hashes.part` does. */
+export function* partsOf(manifest: Manifest): Generator<Buffer> {
+  for (let part = 0; part < partCount(manifest); part++) yield manifest.hashes.part(part)
+}
+
+/** A copy of the hashes of one group. Throws as `Hashes.part` does. */
+export function groupOf(manifest: Manifest, group: number): Buffer {
+  const first = (group * GROUP_CHUNKS) / PART_CHUNKS
+  const end = Math.min(partCount(manifest), first + GROUP_CHUNKS / PART_CHUNKS)
+  const parts: Buffer[] = []
+  for (let part = first; part < end; part++) parts.push(Buffer.from(manifest.hashes.part(part)))
+  return Buffer.concat(parts)
 }
 
 /**
- * Names an image by its content.
+ * Names an image whose hashes are in memory by its content.
  *
  * @throws GodwitError IMAGE_INVALID when sizes are out of bounds or do not fit the hashes.
  */
 export function buildManifest(bytes: number, chunkBytes: number, hashes: Uint8Array): Manifest {
-  const fault = faultOf(bytes, chunkBytes, hashes.length)
-  if (fault !== undefined) throw invalid('a new image', fault)
-  return { image: rootOf(bytes, chunkBytes, hashes), bytes, chunkBytes, hashes }
+  const size = { bytes, chunkBytes }
+  const fault =
+    sizeFault(size) ??
+    (hashes.length === chunkCount(size) * HASH_BYTES ? undefined : 'it has not one hash a chunk')
+  if (fault !== undefined) throw invalidImage('a new image', fault)
+  const held = new MemoryHashes(hashes)
+  return { image: imageOf(size, held.tops), ...size, hashes: held }
 }
 
-/** Why a manifest is not what it says, or undefined when it is. */
+/** Why a manifest is not what it says, or undefined when it is. Throws as `Hashes.part` does. */
 export function verifyManifest({ image, bytes, chunkBytes, hashes }: Manifest): string | undefined {
-  const fault = faultOf(bytes, chunkBytes, hashes.length)
+  const size = { bytes, chunkBytes }
+  const fault = sizeFault(size)
   if (fault !== undefined) return fault
-  return rootOf(bytes, chunkBytes, hashes) === image ? undefined : 'its Merkle root is another'
+  const last = partCount(size) - 1
+  if (hashes.part(last).length !== (chunkCount(size) - last * PART_CHUNKS) * HASH_BYTES)
+    return 'it has not one hash a chunk'
+  const tops = Array.from({ length: groupCount(size) }, (_, group) =>
+    nodeOver(leavesOf(groupOf({ image, bytes, chunkBytes, hashes }, group))),
+  )
+  return imageOf(size, Buffer.concat(tops)) === image ? undefined : 'its Merkle root is another'
 }
 
-/** `hashesBytes` is left out where the hashes are not known yet. */
-function faultOf(bytes: number, chunkBytes: number, hashesBytes?: number): string | undefined {
+/** Why no image can have this size, or undefined when one can. */
+export function sizeFault({ bytes, chunkBytes }: DiskSize): string | undefined {
   if (!Number.isSafeInteger(bytes) || bytes < 1 || bytes > IMAGE_BYTES_MAX)
     return `its size is not in 1..${IMAGE_BYTES_MAX} bytes`
   if (
@@ -77,121 +130,38 @@ function faultOf(bytes: number, chunkBytes: number, hashesBytes?: number): strin
     !Number.isInteger(Math.log2(chunkBytes))
   )
     return `its chunk size is not a power of two in ${CHUNK_BYTES_MIN}..${CHUNK_BYTES_MAX}`
-  const chunks = chunkCount({ bytes, chunkBytes })
-  if (chunks > IMAGE_CHUNKS_MAX) return `it has more than ${IMAGE_CHUNKS_MAX} chunks`
-  if (hashesBytes !== undefined && hashesBytes !== chunks * HASH_BYTES) return 'it has not one hash a chunk'
+  if (chunkCount({ bytes, chunkBytes }) > IMAGE_CHUNKS_MAX)
+    return `it has more than ${IMAGE_CHUNKS_MAX} chunks`
   return undefined
 }
 
-const invalid = (path: string, why: string): GodwitError =>
+export const invalidImage = (path: string, why: string): GodwitError =>
   new GodwitError({ code: 'IMAGE_INVALID', path, why })
 
-function rootOf(bytes: number, chunkBytes: number, hashes: Uint8Array): ImageId {
-  const partBytes = PART_CHUNKS * HASH_BYTES
-  let level: Uint8Array[] = []
-  for (let at = 0; at < hashes.length; at += partBytes)
-    level.push(digest(0, hashes.subarray(at, at + partBytes)))
-  while (level.length > 1) {
-    const above: Uint8Array[] = []
-    for (let at = 0; at < level.length; at += 2) {
-      const left = level[at] as Uint8Array
-      const right = level[at + 1]
-      above.push(right === undefined ? left : digest(1, left, right))
-    }
-    level = above
+/** Hashes in memory. */
+class MemoryHashes implements Hashes {
+  readonly bytes: Buffer
+  readonly tops: Uint8Array
+  #runs: Runs | undefined
+
+  constructor(hashes: Uint8Array) {
+    this.bytes = Buffer.from(hashes.buffer, hashes.byteOffset, hashes.length)
+    const tops: Uint8Array[] = []
+    for (let at = 0; at < hashes.length; at += GROUP_BYTES)
+      tops.push(nodeOver(leavesOf(this.bytes.subarray(at, at + GROUP_BYTES))))
+    this.tops = Buffer.concat(tops)
   }
-  const head = Buffer.alloc(14 + 4 + 8)
-  head.write('godwit image 1')
-  head.writeUInt32BE(chunkBytes, 14)
-  head.writeBigUInt64BE(BigInt(bytes), 18)
-  return Buffer.from(digest(2, head, level[0] as Uint8Array)).toString('hex')
+
+  get runs(): Runs {
+    if (this.#runs !== undefined) return this.#runs
+    const count = new RunCount()
+    count.add(this.bytes)
+    return (this.#runs = count)
+  }
+
+  part(part: number): Buffer {
+    return this.bytes.subarray(part * PART_BYTES, (part + 1) * PART_BYTES)
+  }
 }
 
-const digest = (domain: number, ...parts: Uint8Array[]): Uint8Array =>
-  hash('sha256', Buffer.concat([Uint8Array.of(domain), ...parts]), 'buffer')
-
-// Form on disk and on the wire, version 1 --------------------------------------------------------------------------
-//
-//   'GWMF', u8 version, u8 log2 chunkBytes, u16 zero, u64 bytes, then runs until every chunk is named:
-//   u32 chunks of zeros, u32 chunks with content, 32 bytes for each of the latter
-//
-// Runs are as long as they can be, so an image has one form.
-
-const MAGIC = 0x47574d46
-const VERSION = 1
-const HEAD_BYTES = 16
-const RUN_BYTES = 8
-const ZEROS = Buffer.alloc(HASH_BYTES)
-
-export function encodeManifest(manifest: Manifest): Uint8Array {
-  const hashes = Buffer.from(manifest.hashes.buffer, manifest.hashes.byteOffset, manifest.hashes.length)
-  const head = Buffer.alloc(HEAD_BYTES)
-  head.writeUInt32BE(MAGIC)
-  head.writeUInt8(VERSION, 4)
-  head.writeUInt8(Math.log2(manifest.chunkBytes), 5)
-  head.writeBigUInt64BE(BigInt(manifest.bytes), 8)
-  const parts: Buffer[] = [head]
-  const chunks = chunkCount(manifest)
-  for (let at = 0; at < chunks;) {
-    const content = endOfRun(hashes, at, chunks, true)
-    const end = endOfRun(hashes, content, chunks, false)
-    const run = Buffer.alloc(RUN_BYTES)
-    run.writeUInt32BE(content - at)
-    run.writeUInt32BE(end - content, 4)
-    parts.push(run, hashes.subarray(content * HASH_BYTES, end * HASH_BYTES))
-    at = end
-  }
-  return Buffer.concat(parts)
-}
-
-/** The first chunk from `from` on that is not of zeros (`zeros`), or that is. */
-function endOfRun(hashes: Buffer, from: number, chunks: number, zeros: boolean): number {
-  let at = from
-  while (at < chunks && isZeros(hashes, at) === zeros) at++
-  return at
-}
-
-const isZeros = (hashes: Buffer, index: number): boolean =>
-  hashes.compare(ZEROS, 0, HASH_BYTES, index * HASH_BYTES, (index + 1) * HASH_BYTES) === 0
-
-/**
- * Reads a manifest and names it by its content: compare `image` with the name that was asked for.
- *
- * @throws GodwitError IMAGE_INVALID, and nothing else, whatever the bytes are.
- */
-export function decodeManifest(encoded: Uint8Array): Manifest {
-  const bytes = Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length)
-  const refuse = (why: string): never => {
-    throw invalid('a manifest', why)
-  }
-  if (bytes.length < HEAD_BYTES || bytes.readUInt32BE(0) !== MAGIC) return refuse('it is no manifest')
-  if (bytes.readUInt8(4) !== VERSION) return refuse(`it has version ${bytes.readUInt8(4)}, not ${VERSION}`)
-  if (bytes.readUInt16BE(6) !== 0) return refuse('its head is damaged')
-  const chunkBytes = 2 ** bytes.readUInt8(5)
-  const size = Number(bytes.readBigUInt64BE(8))
-  const fault = faultOf(size, chunkBytes)
-  if (fault !== undefined) return refuse(fault)
-  const chunks = chunkCount({ bytes: size, chunkBytes })
-  const hashes = Buffer.alloc(chunks * HASH_BYTES)
-
-  let at = HEAD_BYTES
-  let chunk = 0
-  while (chunk < chunks) {
-    if (at + RUN_BYTES > bytes.length) return refuse('it ends early')
-    const zeros = bytes.readUInt32BE(at)
-    const content = bytes.readUInt32BE(at + 4)
-    at += RUN_BYTES
-    chunk += zeros
-    // Only the last run may end in zeros, and only the first may begin without.
-    if (chunk + content > chunks || (content === 0 && chunk !== chunks) || (zeros === 0 && chunk > 0))
-      return refuse('its runs do not fit')
-    const length = content * HASH_BYTES
-    if (at + length > bytes.length) return refuse('it ends early')
-    bytes.copy(hashes, chunk * HASH_BYTES, at, at + length)
-    for (let i = 0; i < content; i++) if (isZeros(hashes, chunk + i)) return refuse('its runs do not fit')
-    at += length
-    chunk += content
-  }
-  if (at !== bytes.length) return refuse('it goes on past its end')
-  return buildManifest(size, chunkBytes, hashes)
-}
+const GROUP_BYTES = GROUP_CHUNKS * HASH_BYTES

@@ -1,15 +1,16 @@
 /** What the manifests held here name: the roots of a collection (chunk-store.ts), and where a chunk that was lost belongs. */
-import { failed, ok, type Done } from '../../protocols/outcome.ts'
+import type { ImageId } from '../../protocols/ids.ts'
+import { ok, type Done } from '../../protocols/outcome.ts'
 import { ChunkNames } from './chunk-names.ts'
 import type { ManifestStore } from './chunk-store.ts'
 import type { Manifest } from './manifest.ts'
 
-/** One manifest in memory at a time. One that cannot be read ends it: whatever it names must not be taken for garbage. */
+/** A part of one manifest in memory at a time. One that cannot be read ends it: whatever it names must not be taken for garbage. */
 export function markAll(manifests: ManifestStore, done: Done<ChunkNames>): void {
   const marked = new ChunkNames()
-  eachManifest(
+  eachImage(
     manifests,
-    ({ hashes }) => marked.addHashes(hashes),
+    (image, next) => manifests.walk(image, (hashes) => marked.addHashes(hashes), next),
     (outcome) => done(outcome.ok ? ok(marked) : outcome),
   )
 }
@@ -21,24 +22,35 @@ export function imagesWith(
   done: Done<Pick<Manifest, 'image' | 'bytes'>[]>,
 ): void {
   const found: Pick<Manifest, 'image' | 'bytes'>[] = []
-  eachManifest(
-    manifests,
-    ({ image, bytes, hashes }) => {
-      if (chunks.hasAny(hashes)) found.push({ image, bytes })
-    },
-    (outcome) => done(outcome.ok ? ok(found) : outcome),
-  )
+  const look = (image: ImageId, next: Done<void>): void => {
+    let names = false
+    const take = (hashes: Uint8Array): void => {
+      names ||= chunks.hasAny(hashes)
+    }
+    manifests.walk(image, take, (walked) => {
+      if (!walked.ok || !names) return next(walked)
+      manifests.get(image, (manifest) => {
+        if (!manifest.ok) return next(manifest)
+        found.push({ image, bytes: manifest.value.bytes })
+        next(ok(undefined))
+      })
+    })
+  }
+  eachImage(manifests, look, (outcome) => done(outcome.ok ? ok(found) : outcome))
 }
 
-function eachManifest(manifests: ManifestStore, take: (manifest: Manifest) => void, done: Done<void>): void {
+function eachImage(
+  manifests: ManifestStore,
+  look: (image: ImageId, next: Done<void>) => void,
+  done: Done<void>,
+): void {
   const images = manifests.list()
   const next = (index: number): void => {
     const image = images[index]
     if (image === undefined) return done(ok(undefined))
-    manifests.get(image, (outcome) => {
-      if (outcome.ok) take(outcome.value)
+    look(image, (outcome) => {
       // Removed since it was listed.
-      else if (outcome.failure.code !== 'NOT_FOUND') return done(failed(outcome.failure))
+      if (!outcome.ok && outcome.failure.code !== 'NOT_FOUND') return done(outcome)
       next(index + 1)
     })
   }

@@ -19,7 +19,8 @@ import { type Copy, planOf, seek, windowOf } from '../../../migration/second-lev
 import { type Gain, type Method, methodOf } from '../../../migration/second-level/worth.ts'
 import { chunkIdOf, pack, unpackSync } from '../../../storage/images/chunk-content.ts'
 import { BLOCK_BYTES, fingerprintsOf } from '../../../storage/images/fingerprint.ts'
-import { chunkCount, chunkLength, encodeManifest } from '../../../storage/images/manifest.ts'
+import { chunkCount, chunkLength } from '../../../storage/images/manifest.ts'
+import { encodeManifest } from '../../../storage/images/manifest-form.ts'
 import { decodeSketch, encodeSketch, nearest } from '../../../storage/images/sketch.ts'
 import type { Image } from './image.ts'
 
@@ -73,7 +74,7 @@ class Download {
   #greet(): void {
     const { manifest } = this.#target
     this.#count(encode({ kind: 'hello', image: manifest.image, manifest: true }))
-    const encoded = encodeManifest(manifest)
+    const encoded = Buffer.concat([...encodeManifest(manifest)])
     for (const { at, data } of parts(encoded, SWARM_PART_BYTES))
       this.#count(encode({ kind: 'manifest', total: encoded.length, at, data }))
     const total = chunkCount(manifest)

@@ -17,12 +17,13 @@ import {
 } from '../../../protocols/limits.ts'
 import type { Outcome } from '../../../protocols/outcome.ts'
 import { decodeSection, encodeSection, isSet } from '../../../protocols/swarm/have-map.ts'
+import { chunkAt } from '../../../storage/images/manifest.ts'
 import { idsOf, imageOf, type Peer, range, Stage } from '../swarm/support.ts'
 
 const CHUNK = 4 * 1024
 const MS = 2_000
 const image = imageOf([...range(0, 40), undefined, undefined, ...range(40, 60)], CHUNK)
-const { hashes } = image.manifest
+const idAt = (index: number): string | undefined => chunkAt(image.manifest, index)
 
 function said<T>(stage: Stage, ask: (done: (outcome: Outcome<T>) => void) => void): T {
   const heard: Outcome<T>[] = []
@@ -88,7 +89,7 @@ test('past the end of an image there is nothing, and no image is no answer', (t)
 
 test('a peer that never saw the image says which of a sample it holds', (t) => {
   const { stage, asker, holder } = stageOf(range(0, 20), false)
-  const { sample, indexes } = sampleOf(hashes, range(10, 30), () => 0.5)
+  const { sample, indexes } = sampleOf(idAt, range(10, 30), () => 0.5)
   const answer = said<ChunksAnswer>(stage, (done) =>
     askChunks(asker.sim.transport, holder.id, sample, MS, done),
   )
@@ -100,10 +101,14 @@ test('a peer that never saw the image says which of a sample it holds', (t) => {
 })
 
 test('a sample of few is all of them, one of many is spread over them', (t) => {
-  const few = sampleOf(hashes, [3, 5, 9], () => 0.99)
+  const few = sampleOf(idAt, [3, 5, 9], () => 0.99)
   t.deepEqual(few.indexes, [3, 5, 9])
   t.is(few.sample.length, 96)
-  const many = sampleOf(new Uint8Array(32 * 10_000), range(0, 10_000), () => 0.999).indexes
+  const many = sampleOf(
+    () => undefined,
+    range(0, 10_000),
+    () => 0.999,
+  ).indexes
   t.is(many.length, HOLDINGS_SAMPLE_MAX)
   t.is(new Set(many).size, HOLDINGS_SAMPLE_MAX)
   many.forEach((index, at) => t.is(Math.floor((index * HOLDINGS_SAMPLE_MAX) / 10_000), at))
