@@ -25,6 +25,7 @@ import { Following } from './following.ts'
 import { checkParams, handlers } from './handlers.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { Jobs } from './jobs.ts'
+import { Keeping } from './keeping/keeping.ts'
 import { render } from './metrics.ts'
 import { InHand } from './moving/around.ts'
 import { Moves } from './moving/moves.ts'
@@ -230,7 +231,11 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     () => transport.connected().toSorted((a, b) => Number(near(b)) - Number(near(a))),
     near,
   )
-  const housekeeping = new Housekeeping(ports, pulling.pull, counts)
+  const keeping = new Keeping({ ...ports, transport }, asking, () => {
+    return { self: identity.peer, site: identity.site, agreement, jobs, moves, vms }
+  })
+  const pull = keeping.using(pulling.pull)
+  const housekeeping = new Housekeeping(ports, keeping.collecting, pull, counts)
   const told = new InHand()
   const doubt: Doubt = new Doubt(ports.store, {
     applied: (group) => agreement[group].appliedIndex,
@@ -303,7 +308,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     vms,
     jobs,
     disks: ports.disks,
-    pull: pulling.pull,
+    pull,
   })
   const presenting = new Presenting(identity.peer, identity.site, agreement, vms, doubt)
   const registering = new Registering(agreement, ports)
@@ -354,7 +359,8 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     moves,
     jobs,
     observation,
-    pull: pulling.pull,
+    keeping,
+    pull,
     download: pulling.download,
     counts,
     removals,

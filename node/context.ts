@@ -18,6 +18,7 @@ import type { Following } from './following.ts'
 import type { Disks, Hypervisor } from './hypervisor.ts'
 import type { ImageFiles } from './image-files.ts'
 import type { Jobs } from './jobs.ts'
+import type { Keeping } from './keeping/keeping.ts'
 import type { Pull } from './moving/around.ts'
 import type { Moves } from './moving/moves.ts'
 import type { Pulling } from './pulling.ts'
@@ -77,6 +78,7 @@ export type Context = {
   readonly moves: Moves
   readonly jobs: Jobs
   readonly observation: Observation
+  readonly keeping: Keeping
   /** Brings images here from whoever holds their chunks. */
   readonly pull: Pull
   /** One image, and from whom. */

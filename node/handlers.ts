@@ -14,6 +14,8 @@ import { hostsForPlacement, requestOf, type SiteVm, specOf } from './catalog/sit
 import type { Context } from './context.ts'
 import { groupHandlers, withCurrent } from './groups.ts'
 import { imageHandlers } from './images.ts'
+import { keepingHandlers } from './keeping/handlers.ts'
+import { vouchParams } from './keeping/vouching.ts'
 import { leavingHandlers } from './leaving.ts'
 import { findPeer, findVm, type FoundVm, nameOfPeer } from './lookup.ts'
 import type { ReserveParams } from './moving/reservations.ts'
@@ -46,6 +48,7 @@ const groupParams = z.strictObject({ group: z.string().min(1).max(96) })
 const BETWEEN_PEERS: Readonly<Record<string, z.ZodType>> = {
   'move.reserve': reserveParams,
   'image.find': imageParams,
+  'image.vouch': vouchParams,
   'raft.read': groupParams,
   'peer.votes': peerParams,
   'peer.lives': peerParams,
@@ -88,6 +91,7 @@ export function handlers(context: () => Context, ready: () => boolean): Record<s
       findJob(context(), { name, method: 'job.cancel', rest: force ? { force } : {} }, done, hops),
     ...vmHandlers(context),
     ...imageHandlers(context),
+    ...keepingHandlers(context),
     ...tokenHandlers(context),
     ...groupHandlers(context),
     ...leavingHandlers(context),

@@ -22,15 +22,16 @@ import type { Clock } from '../protocols/clock.ts'
 import { missingOf } from '../migration/swarm/missing.ts'
 import { ChunkNames } from '../storage/images/chunk-names.ts'
 import type { ChunkStore, ManifestStore } from '../storage/images/chunk-store.ts'
-import { imagesWith, markAll } from '../storage/images/mark.ts'
+import { imagesWith } from '../storage/images/mark.ts'
 import type { Journal } from '../storage/journal.ts'
 import type { Counts } from './figures.ts'
+import type { Collecting } from './keeping/collecting.ts'
 import type { Pull } from './moving/around.ts'
 import { Timers } from './timers.ts'
 
 type Ports = {
   readonly clock: Clock
-  readonly chunks: Pick<ChunkStore, 'collect' | 'has' | 'scrub'>
+  readonly chunks: Pick<ChunkStore, 'has' | 'scrub'>
   readonly manifests: ManifestStore
   readonly journal: Pick<Journal, 'append'>
 }
@@ -39,6 +40,7 @@ type Broken = { readonly bytes: number; retryAtMs: number }
 
 export class Housekeeping {
   readonly #ports: Ports
+  readonly #collecting: Pick<Collecting, 'collect'>
   readonly #pull: Pull
   readonly #counts: Counts
   readonly #timers: Timers
@@ -50,8 +52,9 @@ export class Housekeeping {
   #failing = false
   #stopped = false
 
-  constructor(ports: Ports, pull: Pull, counts: Counts) {
+  constructor(ports: Ports, collecting: Pick<Collecting, 'collect'>, pull: Pull, counts: Counts) {
     this.#ports = ports
+    this.#collecting = collecting
     this.#pull = pull
     this.#counts = counts
     this.#timers = new Timers(ports.clock)
@@ -143,14 +146,9 @@ export class Housekeeping {
   }
 
   #collect(): void {
-    const { chunks, clock, manifests } = this.#ports
-    this.#collectAtMs = clock.nowMs() + COLLECT_MS
-    chunks.collect(
-      {
-        mark: (done) => markAll(manifests, done),
-        liveMax: COLLECT_LIVE_MAX,
-        bytesPerSecondMax: HOUSEKEEPING_BYTES_PER_SECOND,
-      },
+    this.#collectAtMs = this.#ports.clock.nowMs() + COLLECT_MS
+    this.#collecting.collect(
+      { liveMax: COLLECT_LIVE_MAX, bytesPerSecondMax: HOUSEKEEPING_BYTES_PER_SECOND },
       (outcome) => {
         if (this.#stopped) return
         if (outcome.ok) {

@@ -91,9 +91,26 @@ export type Disks = {
    */
   capture(vm: VmId, done: Done<CapturedDisk[]>): void
   /** Sets a stopped VM's disks aside as a kept copy under `label`: never in the way of a later `prepare`. */
-  setAside(vm: VmId, label: string, done: Done<void>): void
+  setAside(vm: VmId, label: string, terms: KeepingTerms, done: Done<void>): void
+  /** What was set aside and is still here, the oldest first. */
+  kept(): KeptCopy[]
+  /** What comes back when a kept copy is dropped: its overlays, and bases that nothing else lies on. */
+  weigh(kept: string, done: Done<number>): void
+  /** Drops a kept copy, and bases that nothing else lies on; done at once when it is gone. */
+  drop(kept: string, done: Done<void>): void
   /** Drops a VM's disks. */
   remove(vm: VmId, done: Done<void>): void
+}
+
+/** When it was set aside (wall clock), and the images that its disks are the same as; empty when nobody knows of any. */
+export type KeepingTerms = { readonly atMs: number; readonly content: readonly string[] }
+
+export type KeptCopy = KeepingTerms & {
+  /** Unique on this host. */
+  readonly name: string
+  readonly vm: VmId
+  /** Images that its overlays lie on. */
+  readonly bases: readonly string[]
 }
 
 export type DiskSource = { readonly image: string; readonly bytes: number }

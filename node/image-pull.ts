@@ -12,6 +12,7 @@ import { chunkAt, chunkCount, chunkLength, type Manifest } from '../storage/imag
 import type { Report } from '../migration/swarm/swarm.ts'
 import { siteNamed } from './catalog/mesh.ts'
 import type { Context } from './context.ts'
+import type { Jobs } from './jobs.ts'
 import { findAnywhere, type FoundImage, IMAGE_NAME } from './image-find.ts'
 import { findPeer } from './lookup.ts'
 import type { Params } from './operations.ts'
@@ -58,6 +59,11 @@ function begin(context: Context, found: FoundImage, called: string, sources: rea
   const { agreement, download, jobs, ports } = context
   const { image } = found
   const job = newUlid(ports.clock.wallMs(), ports.dice)
+  const use = context.keeping.use(image)
+  const end: Jobs['end'] = (...terms) => {
+    use.release()
+    jobs.end(...terms)
+  }
   const pull = download(
     image,
     {
@@ -77,11 +83,11 @@ function begin(context: Context, found: FoundImage, called: string, sources: rea
           sources: count,
         }),
       done: (outcome) => {
-        if (!outcome.ok) return jobs.end(job, outcome.failure)
+        if (!outcome.ok) return end(job, outcome.failure)
         const { manifest, report } = outcome.value
         jobs.progress(job, { phase: 'naming', ...figures(report) })
         const named: Done<unknown> = (last) =>
-          jobs.end(job, last.ok ? undefined : last.failure, {
+          end(job, last.ok ? undefined : last.failure, {
             result: { image, ...(called !== '' && { name: called }) },
           })
         if (called === '' || agreement.site.state.images[called]?.image === image) return named(ok(undefined))

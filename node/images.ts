@@ -1,11 +1,12 @@
 /** Images as operators see them: names agreed on by the site, chunks that are here or can be had, jobs that move them. */
 import { newUlid } from '../protocols/ids.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
-import { chunkAt, chunkCount, type Manifest } from '../storage/images/manifest.ts'
+import { chunkCount, type Manifest } from '../storage/images/manifest.ts'
 import type { SiteImage } from './catalog/site.ts'
 import type { Context } from './context.ts'
 import { IMAGE_NAME, imagesNamed } from './image-find.ts'
 import { pullImage } from './image-pull.ts'
+import { heldOf } from './keeping/held.ts'
 import type { Params } from './operations.ts'
 import { agreedAge } from './show.ts'
 import type { ImageView, JobView } from './views.ts'
@@ -37,7 +38,7 @@ export function imageHandlers(context: () => Context): Record<string, unknown> {
 }
 
 /** By its name at this site, its id, or the unique beginning of it. */
-function findImage({ agreement }: Context, typed: string): Outcome<SiteImage> {
+export function findImage({ agreement }: Context, typed: string): Outcome<SiteImage> {
   const near = imagesNamed(agreement.site.state.images, typed)
   const [first] = near
   if (first === undefined) return failed({ code: 'NOT_FOUND', what: 'image', name: typed })
@@ -132,8 +133,11 @@ function withManifest(
   if (!found.ok) return done(found)
   const { image, bytes, name } = found.value
   const job = newUlid(ports.clock.wallMs(), ports.dice)
-  const end: Done<unknown> = (outcome) =>
+  const use = context.keeping.use(image)
+  const end: Done<unknown> = (outcome) => {
+    use.release()
     jobs.end(job, outcome.ok ? undefined : outcome.failure, outcome.ok ? { result: { image, name } } : {})
+  }
   const pull = context.pull(
     [{ image, bytes }],
     [],
@@ -159,9 +163,12 @@ function withManifest(
   done(ok({ job }))
 }
 
+const NOTHING = { missing: 0, bytes: 0 }
+
 function showImages(context: Context, images: readonly SiteImage[], done: Done<ImageView[]>): void {
   const { agreement, ports } = context
   const agreed = agreedAge(context, 'site')
+  const references = context.keeping.references()
   const views: ImageView[] = []
   const next = (index: number): void => {
     const image = images[index]
@@ -170,29 +177,21 @@ function showImages(context: Context, images: readonly SiteImage[], done: Done<I
       .filter(({ disks }) => disks.some((disk) => disk.image === image.image))
       .map(({ name }) => name)
     const { name, bytes, dataBytes } = image
-    const view = { id: image.image, name, bytes, dataBytes, usedBy, ...agreed }
+    const pinned = context.keeping.pins.has(image.image)
+    const kept = references.get(image.image) ?? []
+    const view = { id: image.image, name, bytes, dataBytes, usedBy, pinned, kept, ...agreed }
     ports.manifests.get(image.image, (manifest) => {
       if (!manifest.ok) {
-        views.push({ ...view, chunks: 0, missing: 0 })
+        views.push({ ...view, chunks: 0, missing: 0, heldBytes: 0 })
         return next(index + 1)
       }
-      const wanted = chunksOf(manifest.value)
-      ports.chunks.has(wanted, (held) => {
-        const missing = held.ok ? held.value.filter((each) => !each).length : wanted.length
-        views.push({ ...view, chunks: chunkCount(manifest.value), missing })
+      heldOf(manifest.value, ports.chunks, (held) => {
+        // Of one that the disk has changed nothing is known.
+        const { missing, bytes: heldBytes } = held.ok ? held.value : NOTHING
+        views.push({ ...view, chunks: held.ok ? chunkCount(manifest.value) : 0, missing, heldBytes })
         next(index + 1)
       })
     })
   }
   next(0)
-}
-
-/** Ids of the chunks that are not zeros, each once. */
-function chunksOf(manifest: Manifest): string[] {
-  const ids = new Set<string>()
-  for (let index = 0; index < chunkCount(manifest); index++) {
-    const id = chunkAt(manifest, index)
-    if (id !== undefined) ids.add(id)
-  }
-  return [...ids]
 }

@@ -11,6 +11,8 @@ import {
   imageView,
   jobView,
   peerView,
+  pinView,
+  pruneItem,
   removalView,
   siteView,
   snapshotView,
@@ -96,6 +98,16 @@ const rows = {
   },
   'image.export': { changes: true, params: named.extend({ path: z.string().min(1).max(4096) }), answer: job },
   'image.verify': { changes: true, params: named, answer: job },
+  'image.pin': {
+    changes: true,
+    params: named.extend({ peer: z.string().min(1).max(256).optional(), undo: z.boolean().default(false) }),
+    answer: pinView,
+  },
+  'image.prune': {
+    changes: true,
+    params: z.strictObject({ dryRun: z.boolean().default(false), force: z.boolean().default(false) }),
+    answer: z.array(pruneItem),
+  },
   'job.list': { changes: false, params: nothing, answer: z.array(jobView), path: '/v1/jobs' },
   'job.show': { changes: false, params: named, answer: jobView },
   'job.cancel': {

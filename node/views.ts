@@ -97,8 +97,33 @@ export const imageView = z.object({
   chunks: z.number(),
   missing: z.number().describe('chunks that this peer does not hold'),
   usedBy: z.array(z.string()),
+  pinned: z.boolean().describe('on this peer'),
+  kept: z.array(z.string()).describe('what on this peer refers to it; empty when it may go from here'),
+  heldBytes: z
+    .number()
+    .describe('what it takes of this peer’s store; what images share is counted with each'),
   ageMs: age,
   stale,
+})
+
+/** What a pin or its end has come to. */
+export const pinView = z.object({
+  image: z.string(),
+  name: z.string().describe('empty for an image that this site has no name for'),
+  peer: z.string(),
+  pinned: z.boolean(),
+  chunks: z.number(),
+  missing: z.number().describe('chunks that the peer does not hold: a pin fetches nothing'),
+})
+
+/** One thing that prune would take, or leave. */
+export const pruneItem = z.object({
+  kind: z.enum(['image', 'chunks']).describe('chunks: what no image names then, the room that comes back'),
+  id: z.string(),
+  name: z.string(),
+  bytes: z.number().describe('of the store; what images share is counted with each'),
+  drops: z.boolean(),
+  why: z.string(),
 })
 
 export const jobView = z.object({
@@ -257,6 +282,8 @@ export type PeerView = z.infer<typeof peerView>
 export type SiteView = z.infer<typeof siteView>
 export type VmView = z.infer<typeof vmView>
 export type ImageView = z.infer<typeof imageView>
+export type PinView = z.infer<typeof pinView>
+export type PruneItem = z.infer<typeof pruneItem>
 export type JobView = z.infer<typeof jobView>
 export type GroupView = z.infer<typeof groupView>
 export type HealthView = z.infer<typeof healthView>

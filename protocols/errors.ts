@@ -74,6 +74,7 @@ export type Failure =
   | { code: 'IMAGE_INVALID'; path: string; why: string }
   | { code: 'CHUNK_MISSING'; image: string; chunks: number }
   | { code: 'CHUNK_CORRUPT'; chunk: string; from: string }
+  | { code: 'NOT_HELD'; image: string; peer: string }
   | { code: 'NO_SOURCE'; image: string; missing: number }
 
 export type Code = Failure['code']
@@ -317,6 +318,12 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     retry: true,
     exit: 1,
     say: (f) => `chunk ${f.chunk} from ${f.from} is not what its name says`,
+  },
+  NOT_HELD: {
+    retry: false,
+    exit: 4,
+    say: (f) => `${f.peer} holds nothing of image ${f.image}`,
+    next: () => 'godwit image list',
   },
   NO_SOURCE: {
     retry: true,

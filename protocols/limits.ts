@@ -275,6 +275,19 @@ export const HOUSEKEEPING_BYTES_PER_SECOND = 8 * 1024 ** 2
 export const COLLECT_MS = 24 * 3_600_000
 /** A segment is copied once a quarter of it is garbage: at the worst a third more disk than what is kept. */
 export const COLLECT_LIVE_MAX = 0.75
+/** Room that an operator waits for comes back faster than by housekeeping: half of what a small disk can. */
+export const PRUNE_BYTES_PER_SECOND = 64 * 1024 ** 2
+/** Images pinned on one peer: each is a record that is read at every start. */
+export const PINS_MAX = 4_096
+/** Images that one question for vouchers names: 4 KiB of ids. */
+export const VOUCH_IMAGES_MAX = 64
+/** Peers that are asked to vouch: those of a site, and some beyond. */
+export const VOUCH_PEERS_MAX = 32
+/** To look a terabyte's chunks up takes a peer some seconds. */
+export const VOUCH_WAIT_MS = 10_000
+/** An older answer is relied on no more: a disk may have failed since. */
+export const VOUCH_MS = 300_000
+assert(VOUCH_WAIT_MS * 4 <= VOUCH_MS)
 /** A damaged image that nobody could help with is asked for again. */
 export const REPAIR_RETRY_MS = 600_000
 /** Bytes asked of one peer and not yet here, until its bandwidth-delay product is known. */

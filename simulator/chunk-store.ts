@@ -106,6 +106,10 @@ export class SimChunkStore extends SimDisk implements ChunkStore {
     this.answer(CHUNK_MS, done, () => ids.map((id) => this.#held.get(id)?.length ?? 0))
   }
 
+  bytes(): number {
+    return [...this.#held.values()].reduce((sum, frame) => sum + frame.length, 0)
+  }
+
   read(id: ChunkId, done: Done<Uint8Array>): void {
     this.answer(CHUNK_MS, done, () => {
       const frame = this.#held.get(id)
@@ -161,7 +165,7 @@ export class SimChunkStore extends SimDisk implements ChunkStore {
         const gone = [...this.#held].filter(([id]) => !kept(id))
         this.#holds.end()
         if (!marked.ok) throw new GodwitError(marked.failure)
-        for (const [id] of gone) this.#held.delete(id)
+        if (collection.dryRun !== true) for (const [id] of gone) this.#held.delete(id)
         return { chunks: gone.length, bytes: gone.reduce((sum, [, frame]) => sum + frame.length, 0) }
       }),
     )
@@ -214,6 +218,8 @@ const DAMAGED = new Uint8Array()
 
 export class SimManifestStore extends SimDisk implements ManifestStore {
   readonly #held: Map<ImageId, Manifest>
+  /** Removed for all who ask, and not off the disk yet. */
+  readonly #leaving = new Set<ImageId>()
 
   constructor(world: World, name: string, found: ReadonlyMap<ImageId, Manifest> = new Map()) {
     super(world, 'manifests', name)
@@ -221,7 +227,7 @@ export class SimManifestStore extends SimDisk implements ManifestStore {
   }
 
   list(): ImageId[] {
-    return [...this.#held.keys()].sort()
+    return [...this.#held.keys()].filter((image) => !this.#leaving.has(image)).sort()
   }
 
   get(image: ImageId, done: Done<Manifest>): void {
@@ -275,7 +281,12 @@ export class SimManifestStore extends SimDisk implements ManifestStore {
   }
 
   remove(image: ImageId, done: Done<void>): void {
-    this.answer(SYNC_MS, done, () => {
+    this.#leaving.add(image)
+    const settle: Done<void> = (outcome) => {
+      this.#leaving.delete(image)
+      done(outcome)
+    }
+    this.answer(SYNC_MS, settle, () => {
       if (!this.#held.delete(image)) throw new GodwitError({ code: 'NOT_FOUND', what: 'image', name: image })
     })
   }

@@ -3,7 +3,14 @@
  * crash of the peer and a power cut; only the peer's calls that are in hand are lost.
  */
 import { hash } from 'node:crypto'
-import type { CapturedDisk, DiskHandle, Disks, DiskSource } from '../node/hypervisor.ts'
+import type {
+  CapturedDisk,
+  DiskHandle,
+  Disks,
+  DiskSource,
+  KeepingTerms,
+  KeptCopy,
+} from '../node/hypervisor.ts'
 import { GodwitError, failureOf } from '../protocols/errors.ts'
 import type { ChunkId, VmId } from '../protocols/ids.ts'
 import { failed, ok, type Done } from '../protocols/outcome.ts'
@@ -37,7 +44,7 @@ type Disk = {
 
 type Shelf = {
   readonly vms: Map<VmId, Disk[]>
-  readonly kept: Map<string, Disk[]>
+  readonly kept: Map<string, { readonly disks: Disk[]; readonly terms: KeepingTerms }>
   /** VMs whose guest has the disks open. */
   readonly open: Set<VmId>
 }
@@ -172,7 +179,7 @@ export class SimDisks implements Disks {
     )
   }
 
-  setAside(vm: VmId, label: string, done: Done<void>): void {
+  setAside(vm: VmId, label: string, terms: KeepingTerms, done: Done<void>): void {
     this.#later(CHANGE_MS, done, () => {
       const { vms, kept, open } = this.#shelf
       const disks = vms.get(vm)
@@ -181,8 +188,29 @@ export class SimDisks implements Disks {
       let name = `${vm}.${label}`
       for (let again = 2; kept.has(name); again++) name = `${vm}.${label}.${again}`
       vms.delete(vm)
-      kept.set(name, disks)
+      kept.set(name, { disks, terms })
     })
+  }
+
+  kept(): KeptCopy[] {
+    const copies = [...this.#shelf.kept].map(([name, { disks, terms }]) => {
+      const bases = [...new Set(disks.map(({ base }) => base.image))]
+      return { name, vm: name.slice(0, name.indexOf('.')), bases, ...terms }
+    })
+    return copies.toSorted((one, other) => one.atMs - other.atMs)
+  }
+
+  weigh(name: string, done: Done<number>): void {
+    this.#later(CHANGE_MS, done, () => {
+      const disks = this.#shelf.kept.get(name)?.disks ?? []
+      return disks
+        .flatMap(({ written }) => [...written.values()])
+        .reduce((sum, { length }) => sum + length, 0)
+    })
+  }
+
+  drop(name: string, done: Done<void>): void {
+    this.#later(CHANGE_MS, done, () => void this.#shelf.kept.delete(name))
   }
 
   remove(vm: VmId, done: Done<void>): void {

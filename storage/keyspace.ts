@@ -31,6 +31,7 @@ export const KEYSPACE = {
     prefix: 'doubt/',
     what: 'VMs whose grant came with a folder that was replaced, until it is confirmed',
   },
+  pin: { prefix: 'pin/', what: 'images that an operator has pinned on this peer' },
   peer: { prefix: 'peer/', what: 'last known addresses of peers, so that a boot needs nobody' },
 } as const
 

@@ -65,6 +65,19 @@ const promiseShape = record({ vm: vmId, epoch, m: optional(ulid), disks })
 export type HolderPromise = Of<typeof promiseShape>
 export const holderPromise = codec('promise', promiseShape)
 
+/** `pin/<image>`: what this peer holds of the image stays until it is unpinned. `name`: what it was called then. */
+const pinShape = record({ image: imageId, name: text(128, 0), atMs: integer(0, 2 ** 48) })
+export type Pin = Of<typeof pinShape>
+const pinRecord = codec('pin', pinShape)
+export const pinOp = (pin: Pin): Op => ({
+  kind: 'put',
+  key: key('pin', pin.image),
+  value: pinRecord.encode(pin),
+})
+export const unpinOp = (image: string): Op => ({ kind: 'del', key: key('pin', image) })
+export const pinsIn = (store: Pick<Store, 'recovered'>): Pin[] =>
+  store.recovered(key('pin')).map(([, value]) => pinRecord.decode(value))
+
 /** `peer/<id>`: where a peer was last known to listen, so that a boot needs nobody. */
 const knownPeerShape = record({ id: peerId, addresses: list(text(256), 16) })
 export const knownPeer = codec('known peer', knownPeerShape)

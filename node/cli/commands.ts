@@ -1,6 +1,7 @@
 /** Every command of the CLI, in the order of help. */
 import type { Command } from './command.ts'
 import { IMAGE_COMMANDS } from './commands/image.ts'
+import { IMAGE_PIN_COMMANDS } from './commands/image-pins.ts'
 import { JOB_COMMANDS } from './commands/job.ts'
 import { LOOK_COMMANDS } from './commands/look.ts'
 import { MESH_COMMANDS } from './commands/mesh.ts'
@@ -20,6 +21,7 @@ export const COMMANDS: readonly Command[] = [
   ...RAFT_COMMANDS,
   ...VM_COMMANDS,
   ...IMAGE_COMMANDS,
+  ...IMAGE_PIN_COMMANDS,
   ...JOB_COMMANDS,
   ...MESH_COMMANDS.slice(2),
   ...TOOL_COMMANDS.filter(({ name }) => name !== 'up'),

@@ -56,6 +56,8 @@ export const KINDS: { readonly [M in Method]: string } = {
   'image.pull': 'job-started',
   'image.export': 'job-started',
   'image.verify': 'job-started',
+  'image.pin': 'image-pin',
+  'image.prune': 'prune-item',
   'job.list': 'job',
   'job.show': 'job',
   'job.cancel': 'job',

@@ -18,6 +18,7 @@ export class Inbound {
   readonly #around: Around
   readonly #inHand = new InHand()
   readonly #source: PeerId
+  readonly #seeds: readonly { readonly image: string }[]
   #pull: { cancel(): void } | undefined
   readonly #preparing: InHand
   /** Disks were made here by this move. */
@@ -32,10 +33,16 @@ export class Inbound {
   ) {
     this.#around = around
     this.#preparing = preparing
+    this.#seeds = message.images
     this.#source = source
     this.destination = startDestination(message)
     // Taken in an earlier life of this peer: what is asked now is answered from the grant.
     if (endOf(around, message.vm, message.m) === 'taken') this.destination.phase = 'taken'
+  }
+
+  /** What it has been asked to have here. */
+  get images(): readonly string[] {
+    return [...this.#seeds, ...(this.destination.offer?.images ?? [])].map(({ image }) => image)
   }
 
   /** Nothing of it is left to be done here. */
@@ -129,7 +136,9 @@ export class Inbound {
           end()
         })
       if (!disks.has(vm)) return prepare()
-      disks.setAside(vm, `before-${m}`, (outcome) => (outcome.ok ? prepare() : end(outcome.failure)))
+      // Older than the offer, as it may be, nobody can say what else has its content.
+      const terms = { atMs: this.#around.clock.wallMs(), content: [] }
+      disks.setAside(vm, `before-${m}`, terms, (outcome) => (outcome.ok ? prepare() : end(outcome.failure)))
     })
   }
 }

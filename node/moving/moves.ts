@@ -76,6 +76,36 @@ export class Moves {
     return m !== undefined && this.#out.get(m)?.source.phase === 'cancelling' ? m : undefined
   }
 
+  /** What moves under way here refer to; undefined where the other end, or the guest's last word, has yet to say it. */
+  images(): { readonly name: string; readonly images: readonly string[] | undefined }[] {
+    const { agreement, self } = this.#around
+    const out = [...this.#out.values()]
+      .filter(({ ended }) => !ended)
+      .map(({ source }) => {
+        const { name, base, images, phase } = source
+        return {
+          name,
+          images: phase === 'capturing' ? undefined : [...base, ...images].map(({ image }) => image),
+        }
+      })
+    const inbound = [...this.#in].filter(([, { over }]) => !over)
+    const known = new Set(inbound.map(([m]) => m))
+    const to = [
+      ...Object.values(agreement.site.state.vms).flatMap(({ name, move }) =>
+        move === undefined ? [] : [{ name, ...move }],
+      ),
+      ...Object.values(agreement.mesh.state.moves).filter(({ state }) => state === 'intended'),
+    ]
+    const unheard = to
+      .filter(({ m, host }) => host === self && !known.has(m))
+      .map(({ name }) => ({ name, images: undefined }))
+    return [
+      ...out,
+      ...unheard,
+      ...inbound.map(([, { destination, images }]) => ({ name: destination.vm, images })),
+    ]
+  }
+
   ended(vm: string, m: string): 'taken' | 'cancelled' | undefined {
     return endOf(this.#around, vm, m)
   }

@@ -3,28 +3,30 @@
  *
  *   bases/<image>.raw          whole or not there; goes when the last overlay on it goes
  *   vms/<vm>/disk<n>.qcow2     the overlays of a VM, with disks.json; the folder is whole or not there
- *   kept/<vm>.<label>/         what was set aside, in the same form
+ *   kept/<vm>.<label>/         what was set aside, in the same form; its disks.json says when, and what it is the same as
  */
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join, resolve as absolute } from 'node:path'
 import { z } from 'zod'
 import { GodwitError } from '../../protocols/errors.ts'
 import type { ImageId, VmId } from '../../protocols/ids.ts'
 import { DISKS_MAX } from '../../protocols/limits.ts'
 import type { Outcome } from '../../protocols/outcome.ts'
-import { PARTIAL, syncFolder } from '../../storage/files/durable.ts'
+import { PARTIAL, syncFolder, writeWhole } from '../../storage/files/durable.ts'
 import { materialise } from '../../storage/files/export.ts'
 import { ingestRanges, type Ingested } from '../../storage/files/ingest.ts'
 import { asked } from '../../storage/images/asked.ts'
 import type { ChunkStore, ManifestStore } from '../../storage/images/chunk-store.ts'
 import type { Extents } from '../../storage/images/image-reader.ts'
 import type { Manifest } from '../../storage/images/manifest.ts'
-import type { CapturedDisk, DiskHandle, Disks, DiskSource } from '../hypervisor.ts'
+import type { CapturedDisk, DiskHandle, Disks, DiskSource, KeepingTerms, KeptCopy } from '../hypervisor.ts'
 import { answer } from './answer.ts'
 import { openExport } from './nbd.ts'
 import { complaint, run } from './tools.ts'
 
 const SECTOR_BYTES = 512
+/** What `stat` counts in, whatever the file system's own blocks are. */
+const BLOCK_BYTES = 512
 /** `qemu-img create` writes some KiB. */
 const CREATE_MS = 30_000
 
@@ -35,9 +37,13 @@ const IN_OVERLAY = 1
 const sidecarSchema = z.object({
   version: z.literal(1),
   disks: z.array(z.object({ image: z.string(), bytes: z.int().min(1) })).max(DISKS_MAX),
+  /** Written right before they are set aside; of no meaning until they are. Older versions wrote none. */
+  kept: z.object({ atMs: z.number().min(0), content: z.array(z.string()).max(DISKS_MAX) }).optional(),
 })
 
-type Prepared = z.infer<typeof sidecarSchema>['disks']
+type Sidecar = z.infer<typeof sidecarSchema>
+type Prepared = Sidecar['disks']
+type Kept = { readonly disks: Prepared; readonly terms: KeepingTerms }
 
 export type DisksOptions = {
   readonly folder: string
@@ -59,9 +65,16 @@ export async function openDisks({ folder, chunks, manifests }: DisksOptions): Pr
     has: (vm) => shelf.vms.has(vm),
     // Reading a stopped VM's disks takes nothing from the others.
     capture: (vm, done) => answer(shelf.capture(vm), done),
-    setAside: (vm, label, done) =>
+    setAside: (vm, label, terms, done) =>
       answer(
-        shelf.inTurn(() => shelf.setAside(vm, label)),
+        shelf.inTurn(() => shelf.setAside(vm, label, terms)),
+        done,
+      ),
+    kept: () => shelf.list(),
+    weigh: (kept, done) => answer(shelf.weigh(kept), done),
+    drop: (kept, done) =>
+      answer(
+        shelf.inTurn(() => shelf.drop(kept)),
         done,
       ),
     remove: (vm, done) =>
@@ -77,7 +90,7 @@ type Stores = { readonly chunks: ChunkStore; readonly manifests: ManifestStore }
 
 class Shelf {
   readonly vms = new Map<VmId, Prepared>()
-  readonly #kept = new Map<string, Prepared>()
+  readonly #kept = new Map<string, Kept>()
   readonly #places: Places
   readonly #stores: Stores
   #turn: Promise<unknown> = Promise.resolve()
@@ -104,16 +117,20 @@ class Shelf {
     for (const place of Object.values(this.#places))
       for (const name of await readdir(place))
         if (name.includes(PARTIAL)) await rm(join(place, name), { recursive: true, force: true })
-    await this.#read(this.#places.vms, this.vms)
-    await this.#read(this.#places.kept, this.#kept)
+    await this.#read(this.#places.vms, async (name, { disks }) => void this.vms.set(name, disks))
+    await this.#read(this.#places.kept, async (name, { disks, kept }) => {
+      // What an older version set aside does not say when it was.
+      const atMs = kept?.atMs ?? (await stat(join(this.#places.kept, name))).mtimeMs
+      this.#kept.set(name, { disks, terms: { atMs, content: kept?.content ?? [] } })
+    })
   }
 
   /** A folder whose list is damaged stays in the way of its VM, which then does not start; the others do. */
-  async #read(place: string, into: Map<string, Prepared>): Promise<void> {
+  async #read(place: string, take: (name: string, sidecar: Sidecar) => Promise<void>): Promise<void> {
     for (const name of await readdir(place)) {
-      const disks = await readSidecar(join(place, name, 'disks.json'))
-      if (disks === undefined) this.#unread = true
-      else into.set(name, disks)
+      const sidecar = await readSidecar(join(place, name))
+      if (sidecar === undefined) this.#unread = true
+      else await take(name, sidecar)
     }
   }
 
@@ -146,10 +163,7 @@ class Shelf {
         await syncFile(path)
         disks.push({ image, bytes: size })
       }
-      const sidecar = join(partial, 'disks.json')
-      await writeFile(sidecar, `${JSON.stringify({ version: 1, disks }, undefined, 2)}\n`)
-      await syncFile(sidecar)
-      await syncFolder(partial)
+      await writeSidecar(partial, { version: 1, disks })
       await rename(partial, folder)
       await syncFolder(this.#places.vms)
       this.vms.set(vm, disks)
@@ -204,16 +218,18 @@ class Shelf {
     }
   }
 
-  async setAside(vm: VmId, label: string): Promise<void> {
+  async setAside(vm: VmId, label: string, { atMs, content }: KeepingTerms): Promise<void> {
     const disks = this.vms.get(vm)
     if (disks === undefined) return
     await refuseInUse(vm, join(this.#places.vms, vm), disks)
     const plain = `${vm}.${label.replaceAll(/[^A-Za-z0-9.:_-]/g, '_').slice(0, 100)}`
     let name = plain
     for (let again = 2; this.#kept.has(name); again++) name = `${plain}.${again}`
+    const terms = { atMs, content: [...content] }
+    await writeSidecar(join(this.#places.vms, vm), { version: 1, disks, kept: terms })
     await rename(join(this.#places.vms, vm), join(this.#places.kept, name))
     this.vms.delete(vm)
-    this.#kept.set(name, disks)
+    this.#kept.set(name, { disks, terms })
     await syncFolder(this.#places.kept)
     await syncFolder(this.#places.vms)
   }
@@ -221,21 +237,54 @@ class Shelf {
   async remove(vm: VmId): Promise<void> {
     const disks = this.vms.get(vm)
     if (disks === undefined) return
-    const folder = join(this.#places.vms, vm)
-    await refuseInUse(vm, folder, disks)
-    // Renamed first: whoever looks after a crash finds the disks whole, or none.
-    const gone = `${folder}${PARTIAL}`
-    await rename(folder, gone)
-    this.vms.delete(vm)
-    await syncFolder(this.#places.vms)
-    await rm(gone, { recursive: true, force: true })
+    await refuseInUse(vm, join(this.#places.vms, vm), disks)
+    await this.#takeOff(this.#places.vms, vm, () => this.vms.delete(vm))
     for (const { image } of disks) await this.#dropUnused(image)
   }
 
+  list(): KeptCopy[] {
+    const copies = [...this.#kept].map(([name, { disks, terms }]) => {
+      const bases = [...new Set(disks.map(({ image }) => image))]
+      // A VM's id has no dot in it.
+      return { name, vm: name.slice(0, name.indexOf('.')), bases, ...terms }
+    })
+    return copies.toSorted((a, b) => a.atMs - b.atMs)
+  }
+
+  async weigh(name: string): Promise<number> {
+    const disks = this.#kept.get(name)?.disks ?? []
+    const bases = new Set(disks.map(({ image }) => image).filter((image) => !this.#isBase(image, name)))
+    const overlays = disks.map((_, index) => diskPath(join(this.#places.kept, name), index))
+    let bytes = 0
+    for (const path of [...overlays, ...[...bases].map((image) => this.#basePath(image))])
+      bytes += await takenBy(path)
+    return bytes
+  }
+
+  async drop(name: string): Promise<void> {
+    const kept = this.#kept.get(name)
+    if (kept === undefined) return
+    await this.#takeOff(this.#places.kept, name, () => this.#kept.delete(name))
+    for (const { image } of kept.disks) await this.#dropUnused(image)
+  }
+
+  /** Renamed first: whoever looks after a crash finds the disks whole, or none. */
+  async #takeOff(place: string, name: string, forget: () => void): Promise<void> {
+    const gone = join(place, `${name}${PARTIAL}`)
+    await rename(join(place, name), gone)
+    forget()
+    await syncFolder(place)
+    await rm(gone, { recursive: true, force: true })
+  }
+
   async #dropUnused(image: ImageId): Promise<void> {
-    const all = [...this.vms.values(), ...this.#kept.values()].flat()
-    if (this.#unread || all.some((disk) => disk.image === image)) return
-    await rm(this.#basePath(image), { force: true })
+    if (!this.#isBase(image)) await rm(this.#basePath(image), { force: true })
+  }
+
+  /** Something lies on it, or may, as far as it is known; one kept copy may be left out. */
+  #isBase(image: ImageId, except?: string): boolean {
+    const kept = [...this.#kept].filter(([name]) => name !== except).map(([, { disks }]) => disks)
+    return this.#unread || [...this.vms.values(), ...kept].flat().some((disk) => disk.image === image)
   }
 
   #manifest(image: ImageId): Promise<Manifest> {
@@ -249,11 +298,25 @@ class Shelf {
 
 const diskPath = (folder: string, index: number): string => join(folder, `disk${index}.qcow2`)
 
-async function readSidecar(path: string): Promise<Prepared | undefined> {
+async function readSidecar(folder: string): Promise<Sidecar | undefined> {
   try {
-    return sidecarSchema.parse(JSON.parse(await readFile(path, 'utf8'))).disks
+    return sidecarSchema.parse(JSON.parse(await readFile(join(folder, 'disks.json'), 'utf8')))
   } catch {
     return undefined
+  }
+}
+
+const writeSidecar = (folder: string, sidecar: Sidecar): Promise<void> =>
+  writeWhole(join(folder, 'disks.json'), (file) =>
+    file.writeFile(`${JSON.stringify(sidecar, undefined, 2)}\n`),
+  )
+
+/** Of the disk; nothing for what is not there. */
+async function takenBy(path: string): Promise<number> {
+  try {
+    return (await stat(path)).blocks * BLOCK_BYTES
+  } catch {
+    return 0
   }
 }
 

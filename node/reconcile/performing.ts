@@ -4,11 +4,12 @@
  *
  * Invariant: the plan is asked again right before each start.
  */
-import { type Epoch, printEpoch } from '../../protocols/epoch.ts'
+import type { Clock } from '../../protocols/clock.ts'
+import { compareEpochs, type Epoch, printEpoch } from '../../protocols/epoch.ts'
 import { type Done, failed, ok } from '../../protocols/outcome.ts'
 import type { Grant } from '../../storage/records.ts'
 import { specOf } from '../catalog/site.ts'
-import type { Disks, Hypervisor } from '../hypervisor.ts'
+import type { Disks, Hypervisor, KeepingTerms } from '../hypervisor.ts'
 import type { Grants } from './grants.ts'
 import type { Local } from './local.ts'
 import type { Operation } from './plan.ts'
@@ -16,6 +17,7 @@ import type { Surroundings } from './wanted.ts'
 
 /** What operations are done on. */
 export type Performing = {
+  readonly clock: Clock
   readonly around: Surroundings
   readonly hypervisor: Hypervisor
   readonly disks: Disks
@@ -24,6 +26,14 @@ export type Performing = {
 }
 
 type Perform = (local: Local, ports: Performing, done: Done<void>) => void
+
+/** What was promised for a move under this grant was captured after the guest's last word: the disks are the same as that. */
+function keepingTerms({ grant, promise }: Local, { clock }: Pick<Performing, 'clock'>): KeepingTerms {
+  const isLast =
+    grant !== undefined && promise !== undefined && compareEpochs(promise.epoch, grant.epoch) === 0
+  const content = isLast && promise.m !== undefined ? promise.disks.map(({ image }) => image) : []
+  return { atMs: clock.wallMs(), content }
+}
 
 /** How long a guest may take to power off before the one who asked is told. */
 const POWER_OFF_MS = 60_000
@@ -48,7 +58,7 @@ const OPERATIONS: { readonly [K in Exclude<Operation['kind'], 'none'>]: Perform 
   'set-aside': (local, ports, done) => {
     const { vm, grant } = local
     if (!ports.disks.has(vm)) return drop(local, ports, done)
-    ports.disks.setAside(vm, printEpoch(grant?.epoch ?? NO_EPOCH), (outcome) =>
+    ports.disks.setAside(vm, printEpoch(grant?.epoch ?? NO_EPOCH), keepingTerms(local, ports), (outcome) =>
       outcome.ok ? drop(local, ports, done) : done(outcome),
     )
   },

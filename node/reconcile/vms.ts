@@ -154,6 +154,11 @@ export class Vms {
     return this.#vms.get(vm)?.promise
   }
 
+  /** Promises this host has made, also of VMs that are long gone from it. */
+  promises(): HolderPromise[] {
+    return [...this.#vms.values()].flatMap(({ promise }) => (promise === undefined ? [] : [promise]))
+  }
+
   /** An operator's start or stop: forgets back-off and what the guest did by itself. */
   asked(vm: VmId): void {
     const local = this.#vms.get(vm)

@@ -112,6 +112,12 @@ class SegmentedChunkStore implements FileChunkStore {
     })
   }
 
+  bytes(): number {
+    let bytes = 0
+    for (const size of this.#segments.sizes().values()) bytes += size
+    return bytes
+  }
+
   read(id: ChunkId, done: Done<Uint8Array>): void {
     this.#answer(done, async () => {
       const frame = await this.#frameOf(id)

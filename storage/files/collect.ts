@@ -66,6 +66,7 @@ export async function collect(store: Collecting, collection: Collection): Promis
       pace(collection.bytesPerSecondMax, () => store.isStopped()),
     )
     await store.checkpoint()
+    if (collection.dryRun === true) return ok(await sweep.garbage())
     const victims = await sweep.victims(liveMax)
     // The last segment is left when it is one of them; what it got since the checkpoint must be in the index too.
     if (victims.some(({ segment }) => segment === Math.max(...segments.sizes().keys()))) {
@@ -94,6 +95,17 @@ class Sweep {
     this.#store = store
     this.#marked = marked
     this.#pace = paced
+  }
+
+  /** What nothing keeps, and what its frames take. */
+  async garbage(): Promise<Collected> {
+    let [chunks, bytes] = [0, 0]
+    for await (const [id, { frameBytes }] of this.#places()) {
+      if (this.#keeps(id)) continue
+      chunks++
+      bytes += HEADER_BYTES + frameBytes
+    }
+    return { chunks, bytes }
   }
 
   /** Those that keep the least first. */

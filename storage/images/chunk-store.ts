@@ -16,6 +16,8 @@ export type ChunkStore = {
   has(ids: readonly ChunkId[], done: Done<boolean[]>): void
   /** Bytes of the frame of each of `ids` as `read` would give it, in their order; 0 for what is not held. */
   sizes(ids: readonly ChunkId[], done: Done<number[]>): void
+  /** What the store takes of the disk, garbage that is not collected yet included; its index is not. */
+  bytes(): number
   /** The stored frame; CHUNK_MISSING when it is not held, CHUNK_CORRUPT when the disk has changed it. */
   read(id: ChunkId, done: Done<Uint8Array>): void
   /**
@@ -54,11 +56,13 @@ export type Collection = {
   readonly liveMax: number
   /** Bytes read and written again per second, at most. */
   readonly bytesPerSecondMax: number
+  /** Nothing is dropped: what would go is counted. */
+  readonly dryRun?: boolean
 }
 
 export type Collected = {
   readonly chunks: number
-  /** Room that came back on the disk. */
+  /** Room that came back on the disk; with `dryRun` what the chunks take, all of which comes back at a `liveMax` of 1. */
   readonly bytes: number
 }
 

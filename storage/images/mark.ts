@@ -5,13 +5,21 @@ import { ChunkNames } from './chunk-names.ts'
 import type { ManifestStore } from './chunk-store.ts'
 import type { Manifest } from './manifest.ts'
 
-/** A part of one manifest in memory at a time. One that cannot be read ends it: whatever it names must not be taken for garbage. */
-export function markAll(manifests: ManifestStore, done: Done<ChunkNames>): void {
+/**
+ * `without`: as if these were not here. A part of one manifest in memory at a time. One that cannot be read ends it: whatever it
+ * names must not be taken for garbage.
+ */
+export function markAll(
+  manifests: ManifestStore,
+  done: Done<ChunkNames>,
+  without: ReadonlySet<ImageId> = new Set(),
+): void {
   const marked = new ChunkNames()
   eachImage(
     manifests,
     (image, next) => manifests.walk(image, (hashes) => marked.addHashes(hashes), next),
     (outcome) => done(outcome.ok ? ok(marked) : outcome),
+    without,
   )
 }
 
@@ -43,8 +51,9 @@ function eachImage(
   manifests: ManifestStore,
   look: (image: ImageId, next: Done<void>) => void,
   done: Done<void>,
+  without: ReadonlySet<ImageId> = new Set(),
 ): void {
-  const images = manifests.list()
+  const images = manifests.list().filter((image) => !without.has(image))
   const next = (index: number): void => {
     const image = images[index]
     if (image === undefined) return done(ok(undefined))

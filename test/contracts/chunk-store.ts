@@ -149,7 +149,16 @@ export function contract(name: string, open: (t: ExecutionContext) => Promise<Op
     const opened = await open(t)
     for (const n of range(40)) await write(opened, chunk(n))
     const kept = range(40).filter((n) => n % 3 === 0)
-    const collected = await collect(opened, (done) => done(ok(markedAs(...kept))))
+    const before = opened.chunks.bytes()
+    t.true(before > 0)
+    const mark = (done: Done<ChunkNames>): void => done(ok(markedAs(...kept)))
+    const counted = await outcomeOf<Collected>(opened.until, (done) =>
+      opened.chunks.collect({ mark, liveMax: 1, bytesPerSecondMax: 1e9, dryRun: true }, done),
+    )
+    t.is(opened.chunks.bytes(), before)
+    const collected = await collect(opened, mark)
+    t.deepEqual(collected, counted, 'a dry run says what would go')
+    t.is(opened.chunks.bytes(), before - (counted.ok ? counted.value.bytes : 0))
     t.true(collected.ok && collected.value.chunks === 26 && collected.value.bytes > 0)
     const held = range(40).map((n) => n % 3 === 0)
     t.deepEqual(await has(opened, idsOf(40)), { ok: true, value: held })

@@ -139,15 +139,30 @@ export function contract(name: string, open: (t: ExecutionContext) => Promise<Op
       const [handle] = await host.prepare()
       t.is((await host.capture())[0]?.image, image, 'a new disk')
       await host.opened.write(vm, handle as DiskHandle, 3)
-      await host.value<void>((its, done) => its.setAside(vm, 'before/1.2', done))
+      await host.value<void>((its, done) =>
+        its.setAside(vm, 'before/1.2', { atMs: copy, content: [image] }, done),
+      )
       t.false(disks.has(vm))
     }
     await host.prepare()
     await host.value<void>((its, done) => its.remove(vm, done))
     t.false(disks.has(vm))
+    const kept = disks.kept()
+    t.deepEqual(
+      kept.map(({ name: _, ...rest }) => rest),
+      [0, 1].map((atMs) => ({ vm, atMs, bases: [image], content: [image] })),
+    )
+    t.is(new Set(kept.map((copy) => copy.name)).size, 2)
     await host.value<void>((its, done) => its.remove(vm, done))
     const next = new Host(await host.opened.reopen())
     t.false(next.opened.disks.has(vm))
+    t.deepEqual(next.opened.disks.kept(), kept, 'in the next life too')
+    for (const copy of kept) {
+      t.true((await next.value<number>((its, done) => its.weigh(copy.name, done))) > 0)
+      await next.value<void>((its, done) => its.drop(copy.name, done))
+      await next.value<void>((its, done) => its.drop(copy.name, done))
+    }
+    t.deepEqual(next.opened.disks.kept(), [])
     t.like(await next.outcome((its, done: Done<CapturedDisk[]>) => its.capture(vm, done)), { ok: false })
   })
 }

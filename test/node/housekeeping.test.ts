@@ -1,6 +1,7 @@
 /** A peer looks after its own chunk store: damage is found and made good from others, garbage goes. */
 import test from 'ava'
 import { Counts } from '../../node/figures.ts'
+import { Collecting } from '../../node/keeping/collecting.ts'
 import { Housekeeping } from '../../node/housekeeping.ts'
 import type { Pull } from '../../node/moving/around.ts'
 import { NO_COST } from '../../protocols/move/messages.ts'
@@ -36,7 +37,12 @@ function scene(seed: number) {
   }
   const { clock } = peer.sim.life
   const { chunks, manifests } = peer
-  const housekeeping = new Housekeeping({ clock, chunks, manifests, journal }, pull, counts)
+  const housekeeping = new Housekeeping(
+    { clock, chunks, manifests, journal },
+    new Collecting(chunks, manifests),
+    pull,
+    counts,
+  )
   const notes = (): string[] => {
     const texts: string[] = []
     journal.tail(50, (outcome) => outcome.ok && texts.push(...outcome.value.map(({ text }) => text)))

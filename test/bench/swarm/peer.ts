@@ -43,6 +43,7 @@ let servedBytes = 0
 const counted: ChunkStore = {
   has: (ids, done) => chunks.has(ids, done),
   sizes: (ids, done) => chunks.sizes(ids, done),
+  bytes: () => chunks.bytes(),
   write: (id, frame, bytes, done) => chunks.write(id, frame, bytes, done),
   put: (packed, done) => chunks.put(packed, done),
   sync: (done) => chunks.sync(done),

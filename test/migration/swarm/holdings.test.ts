@@ -10,6 +10,7 @@ const WRONG = imageOf([9_999], CHUNK).frames.values().next().value as Uint8Array
 const liar = (store: ChunkStore): ChunkStore => ({
   has: (ids, done) => store.has(ids, done),
   sizes: (ids, done) => store.sizes(ids, done),
+  bytes: () => store.bytes(),
   write: (id, frame, bytes, done) => store.write(id, frame, bytes, done),
   put: (packed, done) => store.put(packed, done),
   sync: (done) => store.sync(done),

@@ -157,6 +157,7 @@ export class Stage {
     const counted: ChunkStore = {
       has: (ids, done) => store.has(ids, done),
       sizes: (ids, done) => store.sizes(ids, done),
+      bytes: () => store.bytes(),
       write: (chunk, frame, bytes, done) => store.write(chunk, frame, bytes, done),
       put: (packed, done) => store.put(packed, done),
       sync: (done) => store.sync(done),

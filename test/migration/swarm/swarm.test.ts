@@ -90,6 +90,7 @@ test('a source that sends other bytes is banned at the first, and nothing of it 
   const evil = (store: ChunkStore): ChunkStore => ({
     has: (ids, done) => store.has(ids, done),
     sizes: (ids, done) => store.sizes(ids, done),
+    bytes: () => store.bytes(),
     write: (id, frame, bytes, done) => store.write(id, frame, bytes, done),
     put: (packed, done) => store.put(packed, done),
     sync: (done) => store.sync(done),
