@@ -16,7 +16,7 @@ import { findMeans } from '../lab/link.ts'
 
 const MIB = 1024 ** 2
 const SEED = Number(process.env['GODWIT_SEED'] ?? 1)
-const LINK = { rateMbit: 40, rttMs: 40 }
+const LINK = { rateMbit: 12, rttMs: 60 }
 const IMAGE_MIB = 48
 const INTERRUPTIONS = 12
 /**
@@ -56,7 +56,9 @@ withLink('a pull that is killed, cut and stopped again and again sends nothing t
   writeImage(path, dice)
   must(await mesh.godwit(crane, ['image', 'import', 'disk', path]))
 
-  const quiet = await crossed(lab, 'hill', () => mesh.godwit(mast, ['image', 'pull', 'disk']).then(must))
+  const quiet = await crossed(lab, 'hill', () =>
+    mesh.godwit(mast, ['image', 'pull', 'harbour/disk']).then(must),
+  )
   await exported(t, mesh, mast, path)
   // Only one source: what is measured is what the interruptions cost.
   await mesh.end(mast, 'SIGTERM')
@@ -67,7 +69,7 @@ withLink('a pull that is killed, cut and stopped again and again sends nothing t
     for (let done = false; !done;) {
       tries += 1
       t.true(tries <= 3 * INTERRUPTIONS, 'it does not come to an end')
-      const pull = mesh.godwit(reef, ['image', 'pull', 'disk', '--from', 'crane', '-o', 'json'])
+      const pull = mesh.godwit(reef, ['image', 'pull', 'harbour/disk', '--from', 'crane', '-o', 'json'])
       const disturbing =
         interruptions < INTERRUPTIONS ? disturb(t, { mesh, lab, crane, reef, dice, pull }) : 0
       const ran = await pull
