@@ -49,6 +49,8 @@ import {
 
 /** A source that is late for this long is not expected any more: what it owes is as good as never asked for. */
 const WRITTEN_OFF_MS = 1_000
+/** Chunks that wait to be asked for together, of which there are no more than an eighth of what is on its way. */
+const TOGETHER_MAX = 16
 
 export type Event =
   /** `rttMs`: of its first answer. */
@@ -285,9 +287,12 @@ function fill(download: Download, source: Source, nowMs: number, effects: Effect
   if (source.lateSinceMs !== undefined) return
   const frameBytes = frameBytesOf(download)
   const budget = budgetOf(source, frameBytes)
+  const inMemory = Math.floor((DOWNLOAD_BYTES_MAX - download.writingBytes) / frameBytes) - download.asked
+  const room = Math.min(budget - source.asked.size, inMemory)
+  // While much is on its way some are asked for together: a message for each chunk is a tenth of a fast link's CPU.
+  if (room < Math.min(TOGETHER_MAX, Math.floor(budget / 8))) return
   const indexes: number[] = []
-  while (source.asked.size < budget) {
-    if ((download.asked + 1) * frameBytes + download.writingBytes > DOWNLOAD_BYTES_MAX) break
+  while (indexes.length < room) {
     const index = source.dry ? endgame(download, source, frameBytes) : rarest(download, source)
     if (index === undefined) {
       if (source.dry) break

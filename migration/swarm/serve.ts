@@ -181,6 +181,8 @@ export class Server {
 
   /** Starts as many reads as there is room for, one a session and round. */
   #turn(): void {
+    // Some at once, so that the index is asked for all of them at once.
+    if (this.#reads > SERVE_READS_MAX / 2) return
     for (let idle = 0; idle < this.#sessions.length && this.#reads < SERVE_READS_MAX;) {
       const session = this.#sessions.shift() as Session
       this.#sessions.push(session)

@@ -80,6 +80,8 @@ export const newSource = (peer: PeerId, near: boolean, chunks: number, rttMs: nu
 
 /** What is asked of a source is here in this time, however fast it is, before its delay is counted. */
 const LEAST_MS = 100
+/** And no more than this: enough that both ends of a local link have work while the other is at its own. */
+const LEAST_BYTES = 4 * 1024 * 1024
 
 /** FNV-1a. */
 export function hashOf(peer: PeerId): number {
@@ -93,8 +95,7 @@ export function budgetOf(source: Source, frameBytes: number): number {
   if (source.probation) return 1
   const product = 2 * source.speed * source.rttMs + frameBytes
   // A slow source's queue is a wait for what another might bring sooner: the least is no more than it brings in LEAST_MS.
-  const least =
-    source.speed === 0 ? IN_FLIGHT_BYTES_MIN : Math.min(IN_FLIGHT_BYTES_MIN, LEAST_MS * source.speed)
+  const least = source.speed === 0 ? IN_FLIGHT_BYTES_MIN : Math.min(LEAST_BYTES, LEAST_MS * source.speed)
   const bytes = Math.min(IN_FLIGHT_BYTES_MAX, Math.max(2 * frameBytes, least, product))
   return Math.min(REQUESTS_PER_SOURCE_MAX, Math.max(1, Math.floor(bytes / frameBytes)))
 }

@@ -106,6 +106,8 @@ function batched<K, V>(look: (keys: readonly K[]) => Promise<V[]>): (key: K) => 
   let looking = false
   const run = async (): Promise<void> => {
     looking = true
+    // What is asked in this turn, too.
+    await Promise.resolve()
     while (waiting.length > 0) {
       const batch = waiting.splice(0, KEYS_MAX)
       try {
