@@ -24,6 +24,7 @@ import { Entrusting } from './entrusting.ts'
 import { Following } from './following.ts'
 import { checkParams, handlers } from './handlers.ts'
 import { Housekeeping } from './housekeeping.ts'
+import { Listing } from '../migration/second-level/listing.ts'
 import { Jobs } from './jobs.ts'
 import { Keeping } from './keeping/keeping.ts'
 import { render } from './metrics.ts'
@@ -221,10 +222,13 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     (failure) => agreement.explained(failure),
   )
   const near = (peer: string): boolean => agreement.mesh.state.peers[peer]?.site === identity.site
+  const { blocks } = ports
+  const listing = blocks === undefined ? undefined : new Listing({ ...ports, ...blocks })
   const pulling = new Pulling(
     {
       ...ports,
       transport,
+      came: (image) => listing?.came(image),
       siteOf: (peer) => agreement.mesh.state.peers[peer]?.site,
       neighbours: () => neighboursOf(identity.site, neighbours()),
     },
@@ -444,6 +448,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
         vms.stop()
         observation.stop()
         housekeeping.stop()
+        listing?.stop()
         pulling.stop()
         following.stop()
         electing.stop()
@@ -471,6 +476,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
       electing.start()
       entrusting.start()
       housekeeping.start()
+      listing?.start()
       mind()
       const untilMs = clock.nowMs() + READY_MS
       const look = (): void => {

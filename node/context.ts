@@ -3,6 +3,7 @@ import type { Broadcast } from '../protocols/broadcast.ts'
 import type { Clock, Dice } from '../protocols/clock.ts'
 import type { Directory } from '../protocols/directory.ts'
 import type { Transport } from '../protocols/transport.ts'
+import type { Blocks } from '../migration/second-level/bases.ts'
 import type { ChunkStore, ManifestStore } from '../storage/images/chunk-store.ts'
 import type { Journal } from '../storage/journal.ts'
 import type { Identity } from '../storage/records.ts'
@@ -41,6 +42,8 @@ export type Ports = {
   readonly outside: OutsidePort
   readonly chunks: ChunkStore
   readonly manifests: ManifestStore
+  /** What the second level needs; without it images come chunk by chunk only. */
+  readonly blocks?: Blocks
   readonly journal: Journal
   readonly hypervisor: Hypervisor
   readonly disks: Disks

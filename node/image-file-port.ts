@@ -1,16 +1,31 @@
 /** The image files of this host behind the port of image-files.ts: storage/files does the work, QEMU's tools read formats. */
 import { failureOf } from '../protocols/errors.ts'
+import { CHUNK_BYTES } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { materialise, verifyImage } from '../storage/files/export.ts'
-import { importImage, type Stores } from '../storage/files/ingest.ts'
+import { importImage, type Stores, type Watching } from '../storage/files/ingest.ts'
+import { asked } from '../storage/images/asked.ts'
+import type { BlockLists } from '../storage/images/block-lists.ts'
 import type { ImageReader } from '../storage/images/image-reader.ts'
 import type { ImageFiles } from './image-files.ts'
 
-export function imageFiles(reader: ImageReader, stores: Stores): ImageFiles {
+export function imageFiles(reader: ImageReader, stores: Stores, lists: BlockLists): ImageFiles {
   return {
     import(path, format, onProgress, done) {
       const abort = new AbortController()
-      answer(done, () => importImage({ path, format }, reader, stores, { onProgress, signal: abort.signal }))
+      const draft = lists.draft(CHUNK_BYTES)
+      const watching: Watching = {
+        onProgress,
+        signal: abort.signal,
+        onFingerprints: (index, list) => draft.set(index, list),
+      }
+      answer(done, async () => {
+        const imported = await importImage({ path, format }, reader, stores, watching)
+        if (!imported.ok) draft.drop()
+        // Without a list it is an image all the same; one is made in time (migration/second-level/listing.ts).
+        else await asked<void>((over) => draft.finish(imported.value.manifest, over)).catch(() => {})
+        return imported
+      })
       return { cancel: () => abort.abort() }
     },
     export: (manifest, path, done) => answer(done, () => materialise(manifest, stores.chunks, path)),

@@ -13,6 +13,8 @@ import { openDoor } from '../protocols/libp2p/door.ts'
 import { newPrivateKey, seedOf } from '../protocols/libp2p/identity.ts'
 import { openNetwork } from '../protocols/libp2p/node.ts'
 import { failed, ok, type Outcome } from '../protocols/outcome.ts'
+import { openBlockLists } from '../storage/files/block-list-store.ts'
+import { blockWork } from '../storage/files/block-work.ts'
 import { openChunkStore } from '../storage/files/chunk-store.ts'
 import { openManifestStore } from '../storage/files/manifest-store.ts'
 import { openJournal } from '../storage/hypercore/journal.ts'
@@ -74,6 +76,7 @@ async function openAll(
   const chunks = valueOf(await openChunkStore(folder('chunks')))
   closers.push(() => chunks.close())
   const manifests = valueOf(await openManifestStore(folder('manifests')))
+  const lists = valueOf(await openBlockLists(folder('manifests')))
   const boot = valueOf(await nextBoot(store))
   const journal = openJournal({ folder: folder('journal'), seed: seedOf(privateKey), boot })
   closers.push(() => journal.close())
@@ -115,11 +118,12 @@ async function openAll(
     store,
     chunks,
     manifests,
+    blocks: { lists, work: blockWork },
     journal,
     hypervisor,
     disks,
     snapshots: snapshotFiles(),
-    images: imageFiles(reader, { chunks, manifests }),
+    images: imageFiles(reader, { chunks, manifests }, lists),
     host: procFacts({ folder: config.dataDir }),
     vitals: vitalsOf(),
     secrets,

@@ -388,6 +388,20 @@ export const DICTIONARY_BYTES_MAX = 15 * 1024 ** 2
 /** zstd's window for a batch and its dictionary: 32 MiB, the most that unpacking may take. */
 export const DELTA_WINDOW_LOG_MAX = 25
 assert(2 ** DELTA_WINDOW_LOG_MAX > BATCH_BYTES_MAX + DICTIONARY_BYTES_MAX)
+/** Requests about blocks that a source works on at once, one of a channel: each holds a batch and a dictionary. */
+export const BLOCK_JOBS_MAX = 2
+/** Such requests that wait for their turn: the last of them for a few seconds. More are answered `plain`. */
+export const BLOCK_WAITING_MAX = 16
+/** Deltas that wait for slow channels, all together; while there are more, chunks go whole. */
+export const BLOCK_UNSENT_BYTES_MAX = 32 * 1024 ** 2
+/** How often it is looked after which block lists are missing. */
+export const LISTING_MS = 60_000
+/** An image that is not here whole is looked at again, if nobody says before that it has come. */
+export const LISTING_AGAIN_MS = 3_600_000
+/** Frames read to make a list: a tenth of one core, and of a small disk; 1 GiB of content takes 15 s. */
+export const LISTING_BYTES_PER_SECOND = 32 * 1024 ** 2
+/** Chunks that are lent for one of several sources at once, at least: one judgement of the gain. */
+export const LEND_CHUNKS_MIN = 64
 /** Chunks that come by blocks before their gain is judged: 16 MiB, with which a download of a minute can be wrong. */
 export const WORTH_CHUNKS = 64
 

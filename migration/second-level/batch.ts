@@ -13,8 +13,8 @@ import type { Plan } from './wanted.ts'
 
 export type Planned = { readonly index: number; readonly chunkBytes: number; readonly plan: Plan }
 
-/** A chunk of a base: the `ordinal`-th of those that are not of zeros, which is how its block list counts. */
-type BaseChunk = { readonly base: number; readonly ordinal: number }
+/** A chunk of a base, by its index in the image. */
+export type BaseChunk = { readonly base: number; readonly index: number }
 
 export type Batch = {
   readonly chunks: readonly Planned[]
@@ -43,33 +43,36 @@ export function batchesOf(chunks: readonly Planned[], batchBytes: number): Batch
   return batches
 }
 
-/**
- * The dictionary of a batch, what most speaks for last: zstd says what is near in fewer bits.
- *
- * @param sameIndex The chunk at the same index of the nearest base, unless that one is of zeros or there is none.
- */
+/** The dictionary of a batch, what most speaks for last: zstd says what is near in fewer bits. */
 export function dictionaryOf(
   { chunks }: Batch,
-  blocksOfChunk: number,
-  sameIndex: (index: number) => BaseChunk | undefined,
+  bases: {
+    /** Blocks of each chunk of a base. */
+    blocksOfChunk(base: number): number
+    /** The chunk at the same place of the nearest base, unless that is of zeros or there is none. */
+    sameIndex(index: number): BaseChunk | undefined
+  },
 ): BaseChunk[] {
   const votes = new Map<string, { readonly chunk: BaseChunk; count: number }>()
   const vote = (chunk: BaseChunk, count: number): void => {
-    const key = `${chunk.base}/${chunk.ordinal}`
+    const key = `${chunk.base}/${chunk.index}`
     const row = votes.get(key) ?? { chunk, count: 0 }
     row.count += count
     votes.set(key, row)
   }
   for (const { index, chunkBytes, plan } of chunks) {
     const lacks = literalBytes(plan.lacking, chunkBytes) / BLOCK_BYTES
-    const same = sameIndex(index)
+    const same = bases.sameIndex(index)
     if (same !== undefined) vote(same, lacks)
     for (const { base, place } of plan.copies)
-      vote({ base, ordinal: Math.floor(place / blocksOfChunk) }, Math.min(lacks, 1))
+      vote({ base, index: Math.floor(place / bases.blocksOfChunk(base)) }, Math.min(lacks, 1))
   }
-  const fit = Math.floor(DICTIONARY_BYTES_MAX / (blocksOfChunk * BLOCK_BYTES))
-  return [...votes.values()]
-    .sort((a, b) => a.count - b.count)
-    .slice(-Math.min(DICTIONARY_CHUNKS_MAX, fit))
-    .map(({ chunk }) => chunk)
+  const dictionary: BaseChunk[] = []
+  let bytes = 0
+  for (const { chunk } of [...votes.values()].sort((a, b) => a.count - b.count).reverse()) {
+    bytes += bases.blocksOfChunk(chunk.base) * BLOCK_BYTES
+    if (dictionary.length === DICTIONARY_CHUNKS_MAX || bytes > DICTIONARY_BYTES_MAX) break
+    dictionary.unshift(chunk)
+  }
+  return dictionary
 }

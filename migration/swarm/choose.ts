@@ -14,7 +14,7 @@ const RAREST_OF = 256
 const ENDGAME_SHARE = 0.01
 
 export function rarest(download: Download, source: Source): number | undefined {
-  const { state, due, overdue, holders, nearHolders, free } = download
+  const { state, due, overdue, holders, free } = download
   const list = source.candidates
   let best: number | undefined
   let at = Math.floor(download.dice() * list.length)
@@ -29,15 +29,21 @@ export function rarest(download: Download, source: Source): number | undefined {
     }
     at++
     left--
+    // Those come by blocks, or whole if they did not.
+    if (source.lends > 0 && !isSet(download.whole, index)) continue
     // What somebody owes, though late, may still come by itself: what nobody is asked for goes first.
     if (overdue[index] !== 0 && free > 0) continue
-    if (source.asked.has(index) || (!source.near && nearHolders[index] !== 0)) continue
-    if (!source.near && !source.assigns && download.shares && !isOurPart(download, index)) continue
+    if (source.asked.has(index) || !mayAsk(download, source, index)) continue
     seen++
     if (best === undefined || (holders[index] as number) < (holders[best] as number)) best = index
   }
   return best
 }
+
+/** Not what a near source holds, nor what a neighbour brings here. */
+export const mayAsk = (download: Download, source: Source, index: number): boolean =>
+  source.near ||
+  (download.nearHolders[index] === 0 && (source.assigns || !download.shares || isOurPart(download, index)))
 
 /**
  * Whether it is for this peer to bring a chunk to its site, or for a neighbour that downloads the same image: rendezvous

@@ -5,6 +5,7 @@
 import { failureOf } from '../../protocols/errors.ts'
 import type { ImageId, PeerId } from '../../protocols/ids.ts'
 import { SWARM_PART_BYTES } from '../../protocols/limits.ts'
+import type { BlockAnswer, BlockRequest } from '../../protocols/swarm/block-messages.ts'
 import { decodeSection, isSet, type Section } from '../../protocols/swarm/have-map.ts'
 import { decode, encode, type Message, parts, type Piece } from '../../protocols/swarm/messages.ts'
 import type { Channel } from '../../protocols/transport.ts'
@@ -29,6 +30,8 @@ export type Heard =
   | { readonly kind: 'peers'; readonly peers: readonly PeerId[] }
   | { readonly kind: 'piece'; readonly index: number; readonly frame: Uint8Array }
   | { readonly kind: 'lack'; readonly index: number }
+  /** It speaks of blocks; what it says of them. */
+  | { readonly kind: 'blocks'; readonly said: BlockAnswer }
   | { readonly kind: 'bad'; readonly why: string }
   | { readonly kind: 'closed' }
 
@@ -65,8 +68,12 @@ export class Conversation {
     })
   }
 
-  hello(image: ImageId, manifest: boolean): void {
-    this.#outbox.send(encode({ kind: 'hello', image, manifest, gains: true }))
+  hello(image: ImageId, manifest: boolean, blocks: boolean): void {
+    this.#outbox.send(encode({ kind: 'hello', image, manifest, gains: true, ...(blocks && { blocks }) }))
+  }
+
+  ask(request: BlockRequest): void {
+    this.#outbox.send(encode(request))
   }
 
   /** Names chunks to a source without the manifest: their indexes in the image, and their hashes in the same order. */
@@ -137,6 +144,13 @@ export class Conversation {
         return this.#piecePart(said)
       case 'lack':
         return { kind: 'lack', index: this.#toImage([said.index])[0] ?? said.index }
+      case 'blocks':
+      case 'sketch':
+      case 'prints':
+      case 'delta':
+      case 'plain':
+        // A channel about a list has no image that blocks could be of.
+        return this.#listed === undefined ? { kind: 'blocks', said } : this.#refuse('blocks of a list')
       case 'bye':
         this.close()
         return { kind: 'closed' }

@@ -48,6 +48,8 @@ export type Download = {
   readonly self: number
   /** Neighbours that download the same image now. */
   readonly fellows: Map<PeerId, Fellow>
+  /** One bit for each chunk that has to come whole: by blocks it did not come. */
+  readonly whole: Uint8Array
   /** Neighbours bring different chunks to the site; not while nothing comes. */
   shares: boolean
   pieceMs: number
@@ -82,6 +84,7 @@ export function startDownload(
     met: new Set(),
     self: hashOf(self),
     fellows: new Map(),
+    whole: new Uint8Array(Math.ceil(chunks / 8)),
     shares: true,
     pieceMs: nowMs,
     meter: startMeter(image.bytes, nowMs),

@@ -26,6 +26,7 @@ import type { Hold } from '../../storage/images/holds.ts'
 import { sampleOf } from '../holdings/asking.ts'
 import { Digest } from '../holdings/digest.ts'
 import { decodeManifest } from '../../storage/images/manifest-form.ts'
+import { BlockFetch } from './block-fetch.ts'
 import type { Heard } from './conversation.ts'
 import { type Download, HERE, NEEDED, startDownload } from './holdings.ts'
 import { KNOWN_MAX, type Link, Links } from './links.ts'
@@ -58,6 +59,8 @@ export class Job {
   #phase: 'looking' | 'checking' | 'fetching' | 'syncing' | 'ended' = 'looking'
   #manifest: Manifest | undefined
   #download: Download | undefined
+  /** Undefined where there is none. */
+  #blocks: BlockFetch | undefined
   /** What sources said they hold before the picker was there to hear it. */
   #early: { link: Link; heard: Heard }[] = []
   #near: (peer: PeerId) => boolean = () => false
@@ -83,7 +86,7 @@ export class Job {
       opened: (link) => this.#greet(link),
       heard: (link, heard) => this.#heard(link, heard),
     })
-    this.#search = new ManifestSearch(image, this.#links)
+    this.#search = new ManifestSearch(image, this.#links, ports.blocks !== undefined)
     this.#digest = new Digest({
       transport: ports.transport,
       clock: ports.clock,
@@ -163,6 +166,7 @@ export class Job {
     if (this.#phase === 'looking' && calling && !this.#search.tick(nowMs))
       return this.#finish(failed({ code: 'NO_SOURCE', image: this.#image, missing: 1 }))
     if (this.#phase === 'fetching') this.#step({ kind: 'tick' })
+    if (this.#phase === 'fetching') this.#blocks?.tick(nowMs)
     this.#show(nowMs)
   }
 
@@ -238,7 +242,7 @@ export class Job {
     const nowMs = this.#ports.clock.nowMs()
     if (this.#manifest === undefined) return this.#search.greet(link, nowMs)
     link.helloMs = nowMs
-    link.conversation?.hello(this.#image, false)
+    link.conversation?.hello(this.#image, false, this.#ports.blocks !== undefined)
   }
 
   #manifestCame(link: Link, encoded: Uint8Array): void {
@@ -267,6 +271,7 @@ export class Job {
       directory.provide(this.#image)
       if (outcome.value.count === 0) return this.#sync()
       this.#phase = 'fetching'
+      this.#blocks = this.#openBlocks(manifest)
       for (const link of this.#links.open()) {
         if (link.unknown) this.#inquire(link)
         else if (link.helloMs === 0) this.#greet(link)
@@ -336,6 +341,10 @@ export class Job {
             ? { ...heard, peer: link.peer, assigns: heard.gains }
             : { ...heard, peer: link.peer },
         )
+      case 'blocks':
+        if (heard.said.kind === 'blocks') link.blocks = true
+        else this.#blocks?.hear(link.peer, heard.said)
+        return
       case 'lack':
         return this.#step({ ...heard, peer: link.peer })
       case 'piece':
@@ -357,6 +366,8 @@ export class Job {
     link.joined = true
     const rttMs = Math.max(1, this.#ports.clock.nowMs() - link.helloMs)
     this.#step({ kind: 'source', peer: link.peer, near: link.near, rttMs })
+    // Of neighbours chunks come as they lie: what is waited for there is the CPU.
+    if (link.blocks && !link.near) this.#blocks?.join(link.peer)
   }
 
   /** A source that shows the image piece by piece is told what is not needed of it, and from then on what is gained. */
@@ -383,6 +394,7 @@ export class Job {
   #lost(link: Link): void {
     this.#links.hangUp(link)
     this.#early = this.#early.filter((early) => early.link !== link)
+    this.#blocks?.lost(link.peer)
     if (this.#phase === 'fetching') this.#step({ kind: 'lost', peer: link.peer })
   }
 
@@ -392,23 +404,46 @@ export class Job {
     this.#lost(link)
   }
 
-  // What the picker wants ------------------------------------------------------------------------------------------
-
-  #step(event: Event, frame?: Uint8Array): void {
-    if (this.#phase !== 'fetching') return
-    const effects = step(this.#download as Download, event, this.#ports.clock.nowMs())
-    for (const effect of effects) this.#perform(effect, frame)
+  #openBlocks(manifest: Manifest): BlockFetch | undefined {
+    const { blocks } = this.#ports
+    if (blocks === undefined) return undefined
+    return new BlockFetch(
+      manifest,
+      { ...this.#ports, ...blocks },
+      {
+        say: (peer, request) => this.#links.get(peer)?.conversation?.ask(request),
+        lendable: (peer, chunks) => this.#step({ kind: 'lendable', peer, chunks }),
+        made: (peer, index, frame, crossed) =>
+          this.#step({ kind: 'made', peer, index, bytes: frame.length }, frame, crossed),
+        returned: (peer, indexes, whole) => this.#step({ kind: 'returned', peer, indexes, whole }),
+        ban: (peer, why) => {
+          const link = this.#links.get(peer)
+          if (link !== undefined) this.#ban(link, why)
+        },
+      },
+    )
   }
 
-  #perform(effect: Effect, frame: Uint8Array | undefined): void {
+  // What the picker wants ------------------------------------------------------------------------------------------
+
+  /** `crossed`: what came for `frame`, when it was made here. */
+  #step(event: Event, frame?: Uint8Array, crossed?: number): void {
+    if (this.#phase !== 'fetching') return
+    const effects = step(this.#download as Download, event, this.#ports.clock.nowMs())
+    for (const effect of effects) this.#perform(effect, frame, crossed)
+  }
+
+  #perform(effect: Effect, frame: Uint8Array | undefined, crossed: number | undefined): void {
     if (this.#phase !== 'fetching') return
     switch (effect.kind) {
       case 'want':
         return this.#links.get(effect.peer)?.conversation?.want(effect.indexes)
       case 'cancel':
         return this.#links.get(effect.peer)?.conversation?.cancel(effect.indexes)
+      case 'lend':
+        return this.#blocks?.lent(effect.peer, effect.indexes)
       case 'write':
-        return this.#write(effect.peer, effect.index, frame as Uint8Array)
+        return this.#write(effect.peer, effect.index, frame as Uint8Array, crossed)
       case 'ban':
       case 'drop': {
         const link = this.#links.get(effect.peer)
@@ -424,7 +459,7 @@ export class Job {
     }
   }
 
-  #write(peer: PeerId, index: number, frame: Uint8Array): void {
+  #write(peer: PeerId, index: number, frame: Uint8Array, crossed: number | undefined): void {
     const manifest = this.#manifest as Manifest
     const id = readableChunkAt(manifest, index)
     if (id === undefined) {
@@ -432,7 +467,7 @@ export class Job {
       return this.#unreadable()
     }
     const bytes = frame.length
-    this.#ports.chunks.write(id, frame, chunkLength(manifest, index), (outcome) => {
+    const over = (outcome: Outcome<void>): void => {
       giveBack(frame)
       if (this.#phase !== 'fetching') return
       if (outcome.ok) {
@@ -441,22 +476,28 @@ export class Job {
         if (link !== undefined) this.#links.praise(link)
         this.#around.gained(index, id)
         this.#gained(index)
-        this.#step({ kind: 'stored', index, bytes })
+        this.#step({ kind: 'stored', index, bytes, ...(crossed !== undefined && { crossed }) })
       } else if (outcome.failure.code === 'CHUNK_CORRUPT') this.#step({ kind: 'corrupt', peer, index, bytes })
       else this.#finish(outcome)
-    })
+    }
+    const chunkBytes = chunkLength(manifest, index)
+    // What was made here was hashed and packed here, too.
+    if (crossed !== undefined) this.#ports.chunks.put([{ id, frame, chunkBytes }], over)
+    else this.#ports.chunks.write(id, frame, chunkBytes, over)
   }
 
   // The end --------------------------------------------------------------------------------------------------------
 
   #sync(): void {
     this.#phase = 'syncing'
+    this.#blocks?.close()
     this.#tellGains()
     this.#links.close()
     this.#ports.chunks.sync((outcome) => {
       if (this.#phase === 'ended') return
       if (!outcome.ok) return this.#finish(outcome)
       this.#ports.directory.provide(this.#image)
+      this.#ports.came?.(this.#image)
       this.#finish(ok({ manifest: this.#manifest as Manifest, report: this.#report() }))
     })
   }
@@ -468,6 +509,7 @@ export class Job {
       dedupBytes: meter.dedupBytes,
       compressedBytes: meter.compressedBytes,
       wireBytes: this.#links.wireBytes(),
+      matchedBytes: this.#blocks?.matchedBytes ?? 0,
       duplicateBytes: meter.duplicateBytes,
       sources: this.#brought.size,
       links: this.#links.byPeer(),
@@ -486,6 +528,7 @@ export class Job {
   #end(): void {
     if (this.#phase === 'ended') return
     this.#phase = 'ended'
+    this.#blocks?.close()
     this.#hold.release()
     this.#digest.stop()
     this.#links.close()

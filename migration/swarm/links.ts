@@ -30,6 +30,8 @@ export type Link = {
   joined: boolean
   /** It is told what is gained here. */
   told: boolean
+  /** It speaks of blocks. */
+  blocks: boolean
 }
 
 export class Links {
@@ -68,6 +70,7 @@ export class Links {
       listed: false,
       joined: false,
       told: false,
+      blocks: false,
     })
   }
 
@@ -130,6 +133,7 @@ export class Links {
     link.listed = false
     link.joined = false
     link.told = false
+    link.blocks = false
     link.helloMs = 0
     this.#later(link)
   }

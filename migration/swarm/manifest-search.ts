@@ -9,13 +9,16 @@ const MANIFEST_MS = 1_000
 export class ManifestSearch {
   readonly #image: ImageId
   readonly #links: Links
+  readonly #blocks: boolean
   /** When anything of it came last, and when somebody was asked for it. */
   #heardMs = 0
   #askedMs = 0
 
-  constructor(image: ImageId, links: Links) {
+  /** `blocks`: this peer speaks of blocks. */
+  constructor(image: ImageId, links: Links, blocks: boolean) {
     this.#image = image
     this.#links = links
+    this.#blocks = blocks
   }
 
   /** Begins to be patient, or has reason to stay so: a part of it came. */
@@ -42,6 +45,6 @@ export class ManifestSearch {
     link.manifest = true
     link.helloMs = nowMs
     this.#askedMs = nowMs
-    link.conversation?.hello(this.#image, true)
+    link.conversation?.hello(this.#image, true, this.#blocks)
   }
 }

@@ -10,6 +10,12 @@
  * it has been late for WRITTEN_OFF_MS. When every chunk is asked for, a source that is idle may be asked for one that
  * another would bring in twice its time (endgame).
  *
+ * A chunk that is to come by blocks (decision 13) is lent to the second level, which answers for it: it is asked of nobody until
+ * it is made, or returned. Which source it comes from is chosen by the same rules.
+ *
+ *   needed ──lend──▶ lent ──made──▶ writing
+ *     ▲               └─ returned, or its source is lost: needed again, whole if blocks did not do
+ *
  * Promises: a chunk that is here is never asked for; what is asked and not yet stored stays under DOWNLOAD_BYTES_MAX
  * (counted in frames of average size); progress never goes back.
  */
@@ -17,6 +23,7 @@ import type { PeerId } from '../../protocols/ids.ts'
 import { DOWNLOAD_BYTES_MAX, NO_SOURCE_MS, SOURCE_SILENT_MS, SOURCES_MAX } from '../../protocols/limits.ts'
 import { isSet } from '../../protocols/swarm/have-map.ts'
 import { endgame, rarest } from './choose.ts'
+import { lend, returned, unlend } from './lending.ts'
 import {
   count,
   type Download,
@@ -71,11 +78,30 @@ export type Event =
   | { readonly kind: 'lost'; readonly peer: PeerId }
   /** A near peer begins to download the same image, or ends. */
   | { readonly kind: 'fellow'; readonly peer: PeerId; readonly begins: boolean }
-  | { readonly kind: 'stored'; readonly index: number; readonly bytes: number }
+  /** `crossed`: what came over the link for it, when that was not its frame. */
+  | {
+      readonly kind: 'stored'
+      readonly index: number
+      readonly bytes: number
+      readonly crossed?: number
+    }
   | { readonly kind: 'corrupt'; readonly peer: PeerId; readonly index: number; readonly bytes: number }
+  /** So many chunks may be lent for this source at once; 0: no more, and what is lent comes back (`returned`). */
+  | { readonly kind: 'lendable'; readonly peer: PeerId; readonly chunks: number }
+  /** A chunk that was lent is put together, and verified; `bytes` in its frame. */
+  | { readonly kind: 'made'; readonly peer: PeerId; readonly index: number; readonly bytes: number }
+  | {
+      readonly kind: 'returned'
+      readonly peer: PeerId
+      readonly indexes: readonly number[]
+      /** They are not to be lent again. */
+      readonly whole: boolean
+    }
   | { readonly kind: 'tick' }
 
 export type Effect =
+  /** These come from this source by blocks. */
+  | { readonly kind: 'lend'; readonly peer: PeerId; readonly indexes: number[] }
   | { readonly kind: 'want' | 'cancel'; readonly peer: PeerId; readonly indexes: number[] }
   /** The frame that the event brought. */
   | { readonly kind: 'write'; readonly peer: PeerId; readonly index: number; readonly bytes: number }
@@ -101,7 +127,7 @@ export function step(download: Download, event: Event, nowMs: number): Effect[] 
 
 function hear(download: Download, event: Event, nowMs: number, effects: Effect[]): void {
   if (event.kind === 'tick') return tick(download, nowMs, effects)
-  if (event.kind === 'stored') return stored(download, event.index, event.bytes, nowMs)
+  if (event.kind === 'stored') return stored(download, event, nowMs)
   if (event.kind === 'source')
     return join(download, newSource(event.peer, event.near, download.chunks, event.rttMs))
 
@@ -129,6 +155,14 @@ function hear(download: Download, event: Event, nowMs: number, effects: Effect[]
     case 'lack':
       forget(download, source, event.index)
       return unask(download, source, event.index)
+    case 'lendable':
+      source.lends = event.chunks
+      source.dry = false
+      return
+    case 'returned':
+      return returned(download, source, event.indexes, event.whole)
+    case 'made':
+      return made(download, source, event.index, event.bytes, nowMs, effects)
     case 'corrupt':
     case 'lost':
       return lose(download, source)
@@ -183,6 +217,23 @@ function arrived(
     meter.duplicateBytes += bytes
     return
   }
+  write(download, source, index, bytes, effects)
+}
+
+function made(
+  download: Download,
+  source: Source,
+  index: number,
+  bytes: number,
+  nowMs: number,
+  effects: Effect[],
+): void {
+  if (!unlend(download, source, index) || download.state[index] !== NEEDED) return
+  download.pieceMs = nowMs
+  write(download, source, index, bytes, effects)
+}
+
+function write(download: Download, source: Source, index: number, bytes: number, effects: Effect[]): void {
   settle(download, index, () => (download.state[index] = WRITING))
   download.writingBytes += bytes
   effects.push({ kind: 'write', peer: source.peer, index, bytes })
@@ -193,12 +244,16 @@ function arrived(
   }
 }
 
-function stored(download: Download, index: number, bytes: number, nowMs: number): void {
+function stored(
+  download: Download,
+  { index, bytes, crossed = bytes }: Extract<Event, { kind: 'stored' }>,
+  nowMs: number,
+): void {
   download.state[index] = HERE
   download.needed--
   download.writingBytes -= bytes
   download.progressMs = nowMs
-  download.meter.compressedBytes += bytes
+  download.meter.compressedBytes += crossed
   download.meter.fetchedBytes += lengthOf(download, index)
 }
 
@@ -209,12 +264,15 @@ function lose(download: Download, source: Source): void {
   for (let index = 0; index < download.chunks; index++)
     if (isSet(source.have, index)) count(download.holders, index, -1)
   for (const index of source.asked.keys()) unask(download, source, index)
+  returned(download, source, [...source.lent], false)
 }
 
 /** Late sources are no longer counted on, late chunks asked for elsewhere. */
 function tick(download: Download, nowMs: number, effects: Effect[]): void {
   measure(download.meter, nowMs)
-  const shares = nowMs - download.pieceMs <= WRITTEN_OFF_MS
+  // What is lent takes longer to begin than whole chunks do, and whoever has it says when it does not come.
+  const shares =
+    nowMs - download.pieceMs <= WRITTEN_OFF_MS || download.sources.some(({ lent }) => lent.size > 0)
   if (shares !== download.shares) lookAgain(download)
   download.shares = shares
   for (const [peer, { sinceMs }] of download.fellows)
@@ -285,6 +343,8 @@ function unask(download: Download, source: Source, index: number): void {
 
 function fill(download: Download, source: Source, nowMs: number, effects: Effect[]): void {
   if (source.lateSinceMs !== undefined) return
+  const lent = lend(download, source)
+  if (lent.length > 0) effects.push({ kind: 'lend', peer: source.peer, indexes: lent })
   const frameBytes = frameBytesOf(download)
   const budget = budgetOf(source, frameBytes)
   const inMemory = Math.floor((DOWNLOAD_BYTES_MAX - download.writingBytes) / frameBytes) - download.asked

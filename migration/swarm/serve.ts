@@ -26,6 +26,7 @@ import {
 } from '../../protocols/swarm/messages.ts'
 import type { Channel } from '../../protocols/transport.ts'
 import type { Manifest } from '../../storage/images/manifest.ts'
+import { BlockServer } from './block-serve.ts'
 import { Seeder } from './seeder.ts'
 import { Session } from './session.ts'
 import type { SwarmPorts } from './swarm.ts'
@@ -37,6 +38,7 @@ export class Server {
   readonly #sessions: Session[] = []
   /** For images that are held whole and that are downloaded from here. */
   readonly #seeders = new Map<ImageId, Seeder>()
+  readonly #blocks: BlockServer | undefined
   #reads = 0
   #news = false
   #stopped = false
@@ -45,6 +47,7 @@ export class Server {
   constructor(ports: SwarmPorts, met: (peer: PeerId, image: ImageId, begins: boolean) => void) {
     this.#ports = ports
     this.#met = met
+    this.#blocks = ports.blocks === undefined ? undefined : new BlockServer({ ...ports, ...ports.blocks })
     ports.transport.serve(PROTOCOL, { channel: (_, channel) => this.#open(channel) })
   }
 
@@ -129,6 +132,9 @@ export class Server {
     const said = decode(frame)
     switch (said.kind) {
       case 'hello':
+        // Before all else: from then on it asks.
+        if (said.blocks === true && this.#blocks !== undefined)
+          session.outbox.send(encode({ kind: 'blocks' }))
         if (!session.hello(said.image, said.manifest, said.gains === true))
           return this.#mistake(session, 'another image')
         this.#introduce(session, said.image)
@@ -156,6 +162,15 @@ export class Server {
       case 'cancel':
         for (const index of said.indexes) session.wants.delete(index)
         return
+      case 'sketch-of':
+      case 'prints-of':
+      case 'blocks-of': {
+        const fault = this.#blocks === undefined ? 'blocks, unasked' : this.#blocks.hear(session, said)
+        if (fault !== undefined) return this.#mistake(session, fault)
+        // Chunks of which it asks for blocks are as good as asked for.
+        if (said.kind !== 'sketch-of') this.#seederOf(session)?.wanted(session, said.indexes)
+        return
+      }
       case 'bye':
         return
       default:

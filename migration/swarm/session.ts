@@ -116,6 +116,10 @@ export class Session {
     return true
   }
 
+  get manifest(): Manifest | undefined {
+    return this.#listed === undefined ? this.#manifest : undefined
+  }
+
   idAt(index: number): ChunkId | undefined {
     return this.#chunks === undefined || index >= this.#chunks.count ? undefined : this.#chunks.idAt(index)
   }

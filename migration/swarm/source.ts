@@ -55,6 +55,9 @@ export type Source = {
   probeAtMs: number
   /** Nothing among `candidates` can be asked for now. */
   dry: boolean
+  /** How many chunks may be with the second level at once that are to come from it by blocks; 0: all come whole. */
+  lends: number
+  readonly lent: Set<number>
 }
 
 export const newSource = (peer: PeerId, near: boolean, chunks: number, rttMs: number): Source => ({
@@ -76,6 +79,8 @@ export const newSource = (peer: PeerId, near: boolean, chunks: number, rttMs: nu
   probation: false,
   probeAtMs: 0,
   dry: true,
+  lends: 0,
+  lent: new Set(),
 })
 
 /** What is asked of a source is here in this time, however fast it is, before its delay is counted. */

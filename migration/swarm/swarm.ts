@@ -16,6 +16,7 @@ import type { Transport } from '../../protocols/transport.ts'
 import type { ChunkStore, ManifestStore } from '../../storage/images/chunk-store.ts'
 import type { Manifest } from '../../storage/images/manifest.ts'
 import { answerHoldings } from '../holdings/answering.ts'
+import type { Blocks } from '../second-level/bases.ts'
 import { Downloads } from './download.ts'
 import { Server } from './serve.ts'
 
@@ -26,6 +27,10 @@ export type SwarmPorts = {
   readonly manifests: ManifestStore
   readonly clock: Clock
   readonly dice: Dice
+  /** What the second level needs; without it all chunks come and go whole. */
+  readonly blocks?: Blocks
+  /** An image is here whole now. */
+  readonly came?: (image: ImageId) => void
   /** Peers of one site bring a chunk to each other: a source of all of an image shows it to one of them. */
   readonly siteOf?: (peer: PeerId) => string | undefined
   /** Peers that are asked whether they hold chunks of images that they never saw: of this site and of the nearest others. */
@@ -53,7 +58,7 @@ export type Progress = {
   readonly totalBytes: number
   /** Content of the chunks that have to be fetched. */
   readonly dedupBytes: number
-  /** Frames of those that were fetched. */
+  /** What came for those that were fetched: their frames, or fingerprints and blocks of them. */
   readonly compressedBytes: number
   /** Both directions of every channel of this download, manifests included. */
   readonly wireBytes: number
@@ -67,6 +72,8 @@ export type Report = {
   readonly dedupBytes: number
   readonly compressedBytes: number
   readonly wireBytes: number
+  /** Content of chunks that came by blocks which was here already, in other images or as zeros. */
+  readonly matchedBytes: number
   /** Frames that came although they were here already. */
   readonly duplicateBytes: number
   /** Peers that brought chunks. */

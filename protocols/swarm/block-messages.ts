@@ -10,29 +10,32 @@
  *   blocks-of {batch, indexes, lacking, …} ────────▶
  *                                          ◀────────  delta {batch, at, total, data} … or chunks as they lie
  *
- * A source that holds no block list, or has too much in hand, answers with `plain`: the chunks are then asked for whole.
+ * A source that cannot, or has too much in hand, answers with `plain`: the chunks are then asked for whole.
+ *
+ * A downloader says in its `hello` that it speaks of blocks; a source that does too answers `blocks` before all else. To one
+ * that does not, nothing of this is said: older peers take what they do not know for a bad frame.
  */
-import { codec } from '../codec.ts'
 import {
   BATCH_BYTES_MAX,
   BATCH_CHUNKS_MAX,
   CHUNK_FRAME_SLACK,
   DICTIONARY_CHUNKS_MAX,
-  FRAME_BYTES_MAX,
   IMAGE_CHUNKS_MAX,
   PRINTS_BYTES_MAX,
   PRINTS_CHUNKS_MAX,
   SKETCH_FINGERPRINTS_MAX,
   SWARM_PART_BYTES,
 } from '../limits.ts'
-import { boolean, bytes, integer, list, type Of, record, tagged } from '../shape.ts'
+import { boolean, bytes, integer, list, type Of, record } from '../shape.ts'
 
 const index = integer(0, IMAGE_CHUNKS_MAX - 1)
 const batch = integer(0, 2 ** 32 - 1)
 /** Bytes of zstd for a batch that does not compress. */
 const DELTA_BYTES_MAX = BATCH_BYTES_MAX + BATCH_BYTES_MAX / 256 + CHUNK_FRAME_SLACK
 
-const shape = tagged({
+export const BLOCK_SHAPES = {
+  /** Source → downloader: it speaks of blocks, too. */
+  blocks: record({}),
   /** Downloader → source: a sketch of the image, to find bases with. */
   'sketch-of': record({}),
   /** Source → downloader: storage/images/sketch.ts; empty when it has none. */
@@ -64,7 +67,11 @@ const shape = tagged({
   }),
   /** Source → downloader: ask for these chunks whole. */
   plain: record({ indexes: list(index, PRINTS_CHUNKS_MAX) }),
-})
+}
 
-export type BlockMessage = Of<typeof shape>
-export const blockMessage = codec('swarm-blocks', shape, FRAME_BYTES_MAX)
+type BlockMessage = {
+  [K in keyof typeof BLOCK_SHAPES]: { readonly kind: K } & Of<(typeof BLOCK_SHAPES)[K]>
+}[keyof typeof BLOCK_SHAPES]
+/** What a downloader says, and what a source answers. */
+export type BlockRequest = Extract<BlockMessage, { kind: 'sketch-of' | 'prints-of' | 'blocks-of' }>
+export type BlockAnswer = Exclude<BlockMessage, BlockRequest>

@@ -37,6 +37,7 @@ import {
   SWARM_PART_BYTES,
 } from '../limits.ts'
 import { boolean, bytes, integer, list, type Of, oneOf, optional, record, tagged, text } from '../shape.ts'
+import { BLOCK_SHAPES } from './block-messages.ts'
 
 export const PROTOCOL = '/godwit/swarm/1'
 
@@ -46,8 +47,17 @@ const LIST_BYTES_MAX = LISTED_CHUNKS_MAX * 32
 const FRAME_MAX = CHUNK_BYTES_MAX + CHUNK_FRAME_SLACK
 
 const shape = tagged({
-  /** Downloader → source: first, and again to ask for the manifest later. `gains`: it can say what it gains. */
-  hello: record({ image: imageId, manifest: boolean, gains: optional(boolean) }),
+  ...BLOCK_SHAPES,
+  /**
+   * Downloader → source: first, and again to ask for the manifest later. `gains`: it can say what it gains. `blocks`: it
+   * speaks of blocks (block-messages.ts).
+   */
+  hello: record({
+    image: imageId,
+    manifest: boolean,
+    gains: optional(boolean),
+    blocks: optional(boolean),
+  }),
   /** Source → downloader: the manifest is not held here; name chunks. */
   unknown: record({}),
   /** Source → downloader: bytes [at, at + data) of the encoded manifest, in order. */

@@ -8,7 +8,10 @@ import { createHash, hash } from 'node:crypto'
 import { readSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 import { constants, zstdCompressSync, type ZstdOptions } from 'node:zlib'
-import { pack } from '../images/chunk-content.ts'
+import type { ChunkId } from '../../protocols/ids.ts'
+import type { Pressed, StoredChunk } from '../images/block-work.ts'
+import { chunkIdOf, contentOf, pack } from '../images/chunk-content.ts'
+import { encodeDelta } from '../images/delta.ts'
 import { fingerprintsOf } from '../images/fingerprint.ts'
 import { CHUNK_FRAME_SLACK } from '../../protocols/limits.ts'
 import { HASH_BYTES } from '../images/manifest.ts'
@@ -44,6 +47,11 @@ type Tasks = {
     readonly level: number
     readonly dictionary?: Uint8Array
   }) => Uint8Array
+  /** What images/block-work.ts asks for; throws CHUNK_CORRUPT for a frame that is not what its id says. */
+  readonly unpack: (chunks: readonly StoredChunk[]) => readonly Uint8Array[]
+  readonly fingerprints: (chunk: StoredChunk) => Uint8Array
+  readonly seal: (chunk: { readonly id: ChunkId; readonly content: Uint8Array }) => readonly Uint8Array[]
+  readonly press: (pressed: Pressed) => Uint8Array
 }
 
 export type Task = keyof Tasks
@@ -93,6 +101,11 @@ const TASKS: Tasks = {
       zstdCompressSync(content, dictionary === undefined ? options : { ...options, dictionary }),
     )
   },
+  unpack: (chunks) => chunks.map((chunk) => Uint8Array.from(contentOf(chunk))),
+  fingerprints: (chunk) => Uint8Array.from(fingerprintsOf(contentOf(chunk))),
+  seal: ({ id, content }) => (chunkIdOf(content) === id ? [Uint8Array.from(pack(content))] : []),
+  press: ({ literals, level, dictionary }) =>
+    Uint8Array.from(encodeDelta([literals], level, dictionary.map(contentOf))),
 }
 
 /**

@@ -24,21 +24,34 @@ const SHIFT_MAX = 40
 /** A base that brings less than a hundredth of what is missing is not worth its list. */
 const SHARE_MIN = 0.01
 
-/** Of a list of fingerprints. A block of zeros counts for nothing. */
-export function sketchOf(list: Uint8Array): Sketch {
-  let shift = SHIFT_MIN
-  let kept = new Set<number>()
-  for (let at = 0; at < list.length / FINGERPRINT_BYTES; at++) {
-    const fingerprint = fingerprintAt(list, at)
-    if (fingerprint === 0 || fingerprint >= 2 ** (48 - shift)) continue
-    kept.add(fingerprint)
-    for (; kept.size > SKETCH_FINGERPRINTS_MAX && shift < SHIFT_MAX; kept = below(kept, shift)) shift++
+/** Of a list of fingerprints, read in pieces or whole. A block of zeros counts for nothing. */
+export class Sketching {
+  #shift = SHIFT_MIN
+  #kept = new Set<number>()
+
+  add(list: Uint8Array): void {
+    for (let at = 0; at < list.length / FINGERPRINT_BYTES; at++) {
+      const fingerprint = fingerprintAt(list, at)
+      if (fingerprint === 0 || fingerprint >= 2 ** (48 - this.#shift)) continue
+      this.#kept.add(fingerprint)
+      while (this.#kept.size > SKETCH_FINGERPRINTS_MAX && this.#shift < SHIFT_MAX)
+        this.#kept = below(this.#kept, ++this.#shift)
+    }
   }
-  return { shift, fingerprints: Float64Array.from(kept).sort() }
+
+  sketch(): Sketch {
+    return { shift: this.#shift, fingerprints: Float64Array.from(this.#kept).sort() }
+  }
 }
 
 const below = (some: Iterable<number>, shift: number): Set<number> =>
   new Set([...some].filter((fingerprint) => fingerprint < 2 ** (48 - shift)))
+
+export function sketchOf(...lists: readonly Uint8Array[]): Sketch {
+  const sketching = new Sketching()
+  for (const list of lists) sketching.add(list)
+  return sketching.sketch()
+}
 
 /**
  * The bases that together hold most of `target`, the one that brings most first: greedily, each for what those before it

@@ -1,9 +1,11 @@
 import test from 'ava'
 import { FRAME_BYTES_MAX, PRINTS_BYTES_MAX, PRINTS_CHUNKS_MAX } from '../../protocols/limits.ts'
-import { type BlockMessage, blockMessage } from '../../protocols/swarm/block-messages.ts'
+import { decode, encode, type Message } from '../../protocols/swarm/messages.ts'
 import { golden, sturdy } from './golden.ts'
 
-const MESSAGES: BlockMessage[] = [
+const blockMessage = { name: 'swarm', bytesMax: FRAME_BYTES_MAX, encode, decode }
+const MESSAGES: Message[] = [
+  { kind: 'blocks' },
   { kind: 'sketch-of' },
   { kind: 'sketch', data: Uint8Array.of(8, 0, 0, 0, 0, 0, 7) },
   { kind: 'prints-of', indexes: [3, 4, 70_000] },

@@ -2,7 +2,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import type { ChunkId } from '../../../protocols/ids.ts'
 import { CHUNK_BYTES } from '../../../protocols/limits.ts'
-import { decodeBlockList, encodeBlockList } from '../../../storage/images/block-list.ts'
 import { chunkIdOf } from '../../../storage/images/chunk-content.ts'
 import { fingerprintsOf } from '../../../storage/images/fingerprint.ts'
 import { buildManifest, chunkCount, HASH_BYTES, type Manifest } from '../../../storage/images/manifest.ts'
@@ -46,10 +45,7 @@ export function openImage(path: string): Image {
     lists.push(fingerprintsOf(chunk))
   }
   const manifest = buildManifest(bytes, CHUNK_BYTES, hashes)
-  // As it is read back from beside the manifest.
-  const { fingerprints } = decodeBlockList(
-    encodeBlockList({ image: manifest.image, fingerprints: Buffer.concat(lists) }),
-  )
+  const fingerprints = Buffer.concat(lists)
   const sketch = sketchOf(fingerprints)
   const ordinals = new Map(content.map((index, ordinal) => [index, ordinal]))
   return {

@@ -4,17 +4,18 @@
  */
 import assert from 'node:assert/strict'
 import { CHUNK_BYTES, PRINTS_CHUNKS_MAX, SWARM_PART_BYTES, WORTH_CHUNKS } from '../../../protocols/limits.ts'
-import { type BlockMessage, blockMessage } from '../../../protocols/swarm/block-messages.ts'
 import { encodeSection } from '../../../protocols/swarm/have-map.ts'
-import { encode, parts, PIECE_BYTES_MAX, pieceHead } from '../../../protocols/swarm/messages.ts'
-import { batchesOf, type Batch, dictionaryOf, type Planned } from '../../../migration/second-level/batch.ts'
 import {
-  assemble,
-  decodeDelta,
-  encodeDelta,
-  literalBytes,
-  literalsOf,
-} from '../../../migration/second-level/delta.ts'
+  decode,
+  encode,
+  type Message,
+  parts,
+  PIECE_BYTES_MAX,
+  pieceHead,
+} from '../../../protocols/swarm/messages.ts'
+import { batchesOf, type Batch, dictionaryOf, type Planned } from '../../../migration/second-level/batch.ts'
+import { assemble, literalBytes, literalsOf } from '../../../migration/second-level/delta.ts'
+import { decodeDelta, encodeDelta } from '../../../storage/images/delta.ts'
 import { type Copy, planOf, seek, windowOf } from '../../../migration/second-level/wanted.ts'
 import { type Gain, type Method, methodOf } from '../../../migration/second-level/worth.ts'
 import { chunkIdOf, pack, unpackSync } from '../../../storage/images/chunk-content.ts'
@@ -181,13 +182,17 @@ class Download {
   /** The source is taken to hold the bases too: whoever has the newer image mostly had the older one. */
   #dictionary(batch: Batch): { ids: Uint8Array; dictionary: Uint8Array[] } {
     const [nearestBase] = this.#bases
-    const chosen = dictionaryOf(batch, BLOCKS_OF_CHUNK, (index) => {
-      const ordinal = nearestBase?.ordinals.get(index)
-      return ordinal === undefined ? undefined : { base: 0, ordinal }
+    // Blocks are counted among chunks with content here: a list without holes.
+    const chosen = dictionaryOf(batch, {
+      blocksOfChunk: () => BLOCKS_OF_CHUNK,
+      sameIndex: (index) => {
+        const ordinal = nearestBase?.ordinals.get(index)
+        return ordinal === undefined ? undefined : { base: 0, index: ordinal }
+      },
     })
     const ids: Buffer[] = []
     const dictionary: Uint8Array[] = []
-    for (const { base, ordinal } of chosen) {
+    for (const { base, index: ordinal } of chosen) {
       const image = this.#bases[base] as Image
       const index = image.content[ordinal] as number
       ids.push(Buffer.from(image.ids.get(index) as string, 'hex'))
@@ -222,10 +227,10 @@ class Download {
     return this.#unpacked.content
   }
 
-  #say(message: BlockMessage): BlockMessage {
-    const frame = blockMessage.encode(message)
+  #say(message: Message): ReturnType<typeof decode> {
+    const frame = encode(message)
     this.#count(frame)
-    return blockMessage.decode(frame)
+    return decode(frame)
   }
 
   #count(frame: Uint8Array): void {

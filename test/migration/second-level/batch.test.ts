@@ -48,12 +48,14 @@ test('a dictionary is what blocks come from and what lies at the same place, the
     ],
     MIB,
   )
-  const same = (index: number): { base: number; ordinal: number } | undefined =>
-    index === 5 ? { base: 0, ordinal: 9 } : undefined
-  t.deepEqual(dictionaryOf(batch as NonNullable<typeof batch>, 8, same), [
-    { base: 0, ordinal: 0 },
-    { base: 1, ordinal: 2 },
-    { base: 0, ordinal: 9 },
+  const bases = {
+    blocksOfChunk: () => 8,
+    sameIndex: (index: number) => (index === 5 ? { base: 0, index: 9 } : undefined),
+  }
+  t.deepEqual(dictionaryOf(batch as NonNullable<typeof batch>, bases), [
+    { base: 0, index: 0 },
+    { base: 1, index: 2 },
+    { base: 0, index: 9 },
   ])
 })
 
@@ -61,8 +63,10 @@ test('a dictionary is bounded', (t) => {
   const chunks = Array.from({ length: 100 }, (_, index) => chunk(index, 0xff))
   const [batch] = batchesOf(chunks, 16 * MIB)
   const count = (blocksOfChunk: number): number =>
-    dictionaryOf(batch as NonNullable<typeof batch>, blocksOfChunk, (index) => ({ base: 0, ordinal: index }))
-      .length
+    dictionaryOf(batch as NonNullable<typeof batch>, {
+      blocksOfChunk: () => blocksOfChunk,
+      sameIndex: (index) => ({ base: 0, index }),
+    }).length
   t.is(count(64), DICTIONARY_CHUNKS_MAX)
   // Chunks of 4 MiB: three are as many bytes as there is room for.
   t.is(count(1_024), 3)

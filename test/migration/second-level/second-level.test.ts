@@ -1,13 +1,8 @@
 /** The parts together: whatever is held and whatever is wanted, what is put together is what was wanted. */
 import { fc, testProp } from '@fast-check/ava'
 import test from 'ava'
-import {
-  assemble,
-  decodeDelta,
-  encodeDelta,
-  literalBytes,
-  literalsOf,
-} from '../../../migration/second-level/delta.ts'
+import { assemble, literalBytes, literalsOf } from '../../../migration/second-level/delta.ts'
+import { decodeDelta, encodeDelta } from '../../../storage/images/delta.ts'
 import { type Copy, planOf, seek, windowOf } from '../../../migration/second-level/wanted.ts'
 import { GodwitError } from '../../../protocols/errors.ts'
 import { isSet } from '../../../protocols/swarm/have-map.ts'

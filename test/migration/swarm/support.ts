@@ -8,14 +8,30 @@ import {
   type Report,
   type Swarm,
 } from '../../../migration/swarm/swarm.ts'
+import type { Blocks } from '../../../migration/second-level/bases.ts'
 import type { ChunkId, PeerId } from '../../../protocols/ids.ts'
 import type { Outcome } from '../../../protocols/outcome.ts'
+import { SimBlockLists, SimBlockWork } from '../../../simulator/blocks.ts'
 import { SimChunkStore, SimManifestStore } from '../../../simulator/chunk-store.ts'
 import { type NetworkOptions, SimNetwork, type SimPeer } from '../../../simulator/network.ts'
 import { World } from '../../../simulator/world.ts'
-import { pack } from '../../../storage/images/chunk-content.ts'
+import type { BlockLists } from '../../../storage/images/block-lists.ts'
+import type { BlockWork } from '../../../storage/images/block-work.ts'
+import { contentOf, pack } from '../../../storage/images/chunk-content.ts'
 import type { ChunkStore } from '../../../storage/images/chunk-store.ts'
-import { buildManifest, chunkAt, chunkCount, type Manifest } from '../../../storage/images/manifest.ts'
+import {
+  BLOCK_BYTES,
+  blockCount,
+  FINGERPRINT_BYTES,
+  fingerprintsOf,
+} from '../../../storage/images/fingerprint.ts'
+import {
+  buildManifest,
+  chunkAt,
+  chunkCount,
+  chunkLength,
+  type Manifest,
+} from '../../../storage/images/manifest.ts'
 
 export type Image = { readonly manifest: Manifest; readonly frames: ReadonlyMap<ChunkId, Uint8Array> }
 
@@ -46,6 +62,43 @@ export function imageOf(contents: readonly (number | undefined)[], chunkBytes = 
   return { manifest: buildManifest(contents.length * chunkBytes, chunkBytes, Buffer.concat(hashes)), frames }
 }
 
+/** An image of blocks of 4 KiB, incompressible, the same wherever a number is; `undefined` is a block of zeros. */
+export function imageOfBlocks(blocks: readonly (number | undefined)[], chunkBytes = 64 * 1024): Image {
+  const disk = Buffer.concat(blocks.map((n) => (n === undefined ? Buffer.alloc(BLOCK_BYTES) : blockOf(n))))
+  const frames = new Map<ChunkId, Uint8Array>()
+  const hashes: Buffer[] = []
+  for (let at = 0; at < disk.length; at += chunkBytes) {
+    const content = disk.subarray(at, at + chunkBytes)
+    const id = hash('sha256', content)
+    const isZeros = content.every((byte) => byte === 0)
+    hashes.push(isZeros ? Buffer.alloc(32) : Buffer.from(id, 'hex'))
+    if (!isZeros) frames.set(id, pack(content))
+  }
+  return { manifest: buildManifest(disk.length, chunkBytes, Buffer.concat(hashes)), frames }
+}
+
+const madeBlocks = new Map<number, Buffer>()
+
+function blockOf(n: number): Buffer {
+  let block = madeBlocks.get(n)
+  if (block === undefined) {
+    block = Buffer.alloc(BLOCK_BYTES)
+    for (let at = 0; at < BLOCK_BYTES; at += 32) hash('sha256', `block ${n} ${at}`, 'buffer').copy(block, at)
+    madeBlocks.set(n, block)
+  }
+  return block
+}
+
+/** The block list of an image, as an import makes it. */
+function listOf({ manifest, frames }: Image): Uint8Array {
+  const lists = Array.from({ length: chunkCount(manifest) }, (_, index) => {
+    const id = chunkAt(manifest, index)
+    if (id === undefined) return new Uint8Array(blockCount(chunkLength(manifest, index)) * FINGERPRINT_BYTES)
+    return fingerprintsOf(contentOf({ id, frame: frames.get(id) as Uint8Array }))
+  })
+  return Buffer.concat(lists)
+}
+
 export const range = (from: number, until: number): number[] =>
   Array.from({ length: until - from }, (_, index) => from + index)
 
@@ -59,6 +112,7 @@ export type Peer = {
   readonly chunks: SimChunkStore
   readonly manifests: SimManifestStore
   readonly swarm: Swarm
+  readonly blocks: Blocks | undefined
   /** Chunks read to be served, and the most reads at once. */
   readonly served: { reads: number; mostAtOnce: number }
 }
@@ -69,6 +123,13 @@ export type Fetched = {
   progress: Progress[]
 }
 
+/** How a peer speaks of blocks: not at all unless told. `unlisted`: of these images it has no list. */
+type Speaks = {
+  readonly blocks?: boolean
+  readonly unlisted?: readonly Image[]
+  readonly wrapWork?: (work: BlockWork) => BlockWork
+  readonly wrapLists?: (lists: BlockLists) => BlockLists
+}
 type Holding = { readonly image: Image; readonly indexes?: readonly number[]; readonly manifest?: boolean }
 
 export class Stage {
@@ -88,6 +149,7 @@ export class Stage {
     holdings: readonly Holding[] = [],
     wrap: (store: ChunkStore) => ChunkStore = (store) => store,
     neighbours: () => PeerId[] = () => [],
+    speaks: Speaks = {},
   ): Peer {
     const frames = new Map<ChunkId, Uint8Array>()
     const manifests = new Map<string, Manifest>()
@@ -103,7 +165,23 @@ export class Stage {
       new SimManifestStore(this.world, id, manifests),
       wrap,
       neighbours,
+      this.#blocks(holdings, speaks),
     )
+  }
+
+  #blocks(
+    holdings: readonly Holding[],
+    { blocks, unlisted = [], wrapWork, wrapLists }: Speaks,
+  ): Blocks | undefined {
+    if (blocks !== true) return undefined
+    const whole = holdings.filter(
+      ({ image, indexes, manifest }) =>
+        indexes === undefined && manifest !== false && !unlisted.includes(image),
+    )
+    const found = new Map(whole.map(({ image }) => [image.manifest.image, listOf(image)]))
+    const lists = new SimBlockLists(this.world, found)
+    const work = new SimBlockWork(this.world)
+    return { lists: wrapLists?.(lists) ?? lists, work: wrapWork?.(work) ?? work }
   }
 
   /** A power cut, then the next life on what its disk kept. */
@@ -117,6 +195,8 @@ export class Stage {
       peer.chunks.reopen(),
       peer.manifests.reopen(),
       (store) => store,
+      () => [],
+      peer.blocks,
     )
   }
 
@@ -148,7 +228,8 @@ export class Stage {
     chunks: SimChunkStore,
     manifests: SimManifestStore,
     wrap: (store: ChunkStore) => ChunkStore,
-    neighbours: () => PeerId[] = () => [],
+    neighbours: () => PeerId[],
+    blocks: Blocks | undefined,
   ): Peer {
     const sim = this.network.join(id, site)
     const served = { reads: 0, mostAtOnce: 0 }
@@ -182,10 +263,11 @@ export class Stage {
       manifests,
       clock: life.clock,
       dice,
+      ...(blocks !== undefined && { blocks }),
       siteOf: (peer) => this.#peers.get(peer)?.sim.site,
       neighbours,
     })
-    const peer: Peer = { id, sim, chunks, manifests, swarm, served }
+    const peer: Peer = { id, sim, chunks, manifests, swarm, served, blocks }
     this.#peers.set(id, peer)
     const everyone = new Map([...this.#peers.keys()].map((peer) => [peer, []]))
     for (const { sim } of this.#peers.values()) if (sim.life.alive) sim.transport.allow(everyone)
