@@ -125,6 +125,15 @@ export const CONFIG_KEYS = [
     otherwise: 'the file system that dataDir is on',
   },
   {
+    key: 'store.keyFiles',
+    env: 'GODWIT_STORE_KEY_FILES',
+    flag: 'store-key-file',
+    kind: 'list',
+    summary:
+      'files of 32 secret bytes: chunks are stored encrypted under the first, and read under any; plain in its place: no longer encrypted',
+    otherwise: 'none: chunks are stored as they are',
+  },
+  {
     key: 'labels',
     env: 'GODWIT_LABELS',
     flag: 'label',

@@ -8,6 +8,7 @@ import { availableParallelism, hostname, totalmem } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { z } from 'zod'
 import { failureOf } from '../protocols/errors.ts'
+import { PLAIN } from '../storage/files/frame-keys.ts'
 import { LABELS_MAX, NAME_LENGTH_MAX } from '../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../protocols/outcome.ts'
 import {
@@ -36,6 +37,7 @@ export type Config = {
   /** `address:port`, or `off`. */
   readonly http: { readonly listen: string }
   readonly capacity: { readonly cpus: number; readonly memoryMiB: number; readonly diskGiB: number }
+  readonly store: { readonly keyFiles: readonly string[] }
   readonly labels: Readonly<Record<string, string>>
   readonly raft: { readonly vote: boolean; readonly uplink: string }
   readonly driver: 'auto' | 'kvm' | 'tcg' | 'none'
@@ -61,6 +63,8 @@ const FILE_BYTES_MAX = 64 * 1024
 /** `sun_path` is 108 bytes with its closing zero; longer paths would be cut in silence. */
 const SOCKET_PATH_BYTES_MAX = 107
 const ADDRESSES_MAX = 16
+/** One that writes, and those that a store is converted from. */
+const KEY_FILES_MAX = 8
 
 const path = z.string().min(1).max(4_096)
 const label = z.string().regex(/^[A-Za-z0-9_./-]{1,63}$/, 'a label is letters, digits and _ . / -')
@@ -93,6 +97,9 @@ const SCHEMAS = {
     .int()
     .min(0)
     .max(1024 ** 2),
+  'store.keyFiles': z
+    .array(z.string().max(4_096).refine(isKeyFile, 'must be the absolute path of a file, or plain'))
+    .max(KEY_FILES_MAX),
   labels: z
     .record(label, z.string('must be key=value').max(NAME_LENGTH_MAX))
     .refine((labels) => Object.keys(labels).length <= LABELS_MAX, `at most ${LABELS_MAX} labels`),
@@ -125,6 +132,7 @@ const fileSchema = z.preprocess(
         diskGiB: optional(SCHEMAS['capacity.diskGiB']),
       }),
     ),
+    store: optional(z.strictObject({ keyFiles: optional(SCHEMAS['store.keyFiles']) })),
     labels: optional(SCHEMAS.labels),
     raft: optional(
       z.strictObject({
@@ -296,6 +304,7 @@ function complete(values: ReadonlyMap<Key, unknown>, env: Environment, machine: 
       memoryMiB: value('capacity.memoryMiB', () => machine.memoryMiB),
       diskGiB: value('capacity.diskGiB', () => machine.diskGiB(dataDir)),
     },
+    store: { keyFiles: value('store.keyFiles', () => []) },
     labels: value('labels', () => ({})),
     raft: {
       vote: value('raft.vote', () => true),
@@ -330,6 +339,10 @@ function isMultiaddr(text: string): boolean {
     /^\/(ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/(\d{1,5})$/.exec(text) ?? []
   if (port === '' || Number(port) > 65_534) return false
   return kind.startsWith('dns') ? /^[A-Za-z0-9.-]+$/.test(host) : isIP(host) === Number(kind.slice(2))
+}
+
+function isKeyFile(text: string): boolean {
+  return text.startsWith('/') || text === PLAIN
 }
 
 function isHttpAddress(text: string): boolean {

@@ -148,7 +148,7 @@ export class Housekeeping {
   #collect(): void {
     this.#collectAtMs = this.#ports.clock.nowMs() + COLLECT_MS
     this.#collecting.collect(
-      { liveMax: COLLECT_LIVE_MAX, bytesPerSecondMax: HOUSEKEEPING_BYTES_PER_SECOND },
+      { liveMax: COLLECT_LIVE_MAX, bytesPerSecondMax: HOUSEKEEPING_BYTES_PER_SECOND, renew: true },
       (outcome) => {
         if (this.#stopped) return
         if (outcome.ok) {

@@ -16,6 +16,7 @@ import { failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { openBlockLists } from '../storage/files/block-list-store.ts'
 import { blockWork } from '../storage/files/block-work.ts'
 import { openChunkStore } from '../storage/files/chunk-store.ts'
+import { readFrameKeys } from '../storage/files/frame-keys.ts'
 import { openManifestStore } from '../storage/files/manifest-store.ts'
 import { openJournal } from '../storage/hypercore/journal.ts'
 import { key } from '../storage/keyspace.ts'
@@ -73,7 +74,8 @@ async function openAll(
 ): Promise<Ports> {
   const folder = (name: string): string => join(config.dataDir, name)
   const privateKey = privateKeyOf(config.dataDir, newPrivateKey)
-  const chunks = valueOf(await openChunkStore(folder('chunks')))
+  const keys = valueOf(await readFrameKeys(config.store.keyFiles))
+  const chunks = valueOf(await openChunkStore(folder('chunks'), { keys }))
   closers.push(() => chunks.close())
   const manifests = valueOf(await openManifestStore(folder('manifests')))
   const lists = valueOf(await openBlockLists(folder('manifests')))

@@ -30,6 +30,8 @@ export type Failure =
   | { code: 'DATA_LEFT'; folder: string; mesh: string }
   | { code: 'DATA_MISMATCH'; why: string }
   | { code: 'DATA_CORRUPT'; what: string; why: string }
+  | { code: 'KEY_FILE'; path: string; why: 'missing' | 'readable' | 'malformed' }
+  | { code: 'STORE_KEY'; folder: string; wanted: string; given: string[] }
   | { code: 'ADDRESS_IN_USE'; address: string }
   | { code: 'TOOL_MISSING'; tool: string; package: string }
   /** `pending`: what was asked is in a log, and may be carried out once the disk can be written again. */
@@ -101,6 +103,12 @@ function span(ms: number): string {
 }
 const at = (place: Place): string => `${place.file}:${place.line}:${place.column}: ${place.key}`
 
+const KEY_FILE_WHY: Readonly<Record<string, string>> = {
+  missing: 'is not there',
+  readable: 'may be read by others than its owner',
+  malformed: 'holds neither 32 bytes nor 64 hex digits',
+}
+
 export const RULES: { readonly [C in Code]: Rule<C> } = {
   FRAME_INVALID: { retry: false, exit: 1, say: (f) => `bad frame: ${f.at} is not ${f.expected}` },
   FRAME_TOO_LARGE: { retry: false, exit: 1, say: (f) => `frame of ${f.bytes} B, over ${f.bytesMax} B` },
@@ -171,6 +179,23 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     next: () => 'godwit peer replace --dry-run, with the peer stopped',
   },
   DATA_CORRUPT: { retry: false, exit: 1, say: (f) => `${f.what} is damaged: ${f.why}` },
+  KEY_FILE: {
+    retry: false,
+    exit: 2,
+    say: (f) => `key file ${f.path} ${KEY_FILE_WHY[f.why] ?? f.why}`,
+    next: (f) =>
+      f.why === 'readable'
+        ? `chmod 600 ${f.path}`
+        : `(umask 077; head -c 32 /dev/urandom > ${f.path}) makes one`,
+  },
+  STORE_KEY: {
+    retry: false,
+    exit: 2,
+    say: (f) =>
+      `${f.folder} holds chunks that are encrypted under key ${f.wanted}; the key files given have ${f.given.join(', ') || 'none'}`,
+    next: () =>
+      'name its key file in store.keyFiles; if it is lost for good, move that folder away: chunks are fetched again from other peers',
+  },
   ADDRESS_IN_USE: { retry: false, exit: 2, say: (f) => `something else listens on ${f.address}` },
   TOOL_MISSING: {
     retry: false,

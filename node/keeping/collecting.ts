@@ -8,6 +8,8 @@ import type { ImageId } from '../../protocols/ids.ts'
 type Terms = {
   readonly liveMax: number
   readonly bytesPerSecondMax: number
+  /** As of a Collection. */
+  readonly renew?: boolean
   /** Counts what would go without these images, and drops nothing. */
   readonly dryRunWithout?: ReadonlySet<ImageId>
 }
@@ -24,11 +26,11 @@ export class Collecting {
   }
 
   /** Drops what no manifest names, once those before have ended. */
-  collect({ liveMax, bytesPerSecondMax, dryRunWithout }: Terms, done: Done<Collected>): void {
+  collect({ dryRunWithout, ...rest }: Terms, done: Done<Collected>): void {
     const run = (): void => {
       this.#running = true
       const mark = (marked: Done<ChunkNames>): void => markAll(this.#manifests, marked, dryRunWithout)
-      const terms = { mark, liveMax, bytesPerSecondMax, dryRun: dryRunWithout !== undefined }
+      const terms = { mark, ...rest, dryRun: dryRunWithout !== undefined }
       this.#chunks.collect(terms, (outcome) => {
         this.#running = false
         done(outcome)

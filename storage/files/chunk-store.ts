@@ -14,6 +14,7 @@ import { type Hold, Holds } from '../images/holds.ts'
 import { openChunkIndex, type ChunkIndex } from '../level/chunk-index.ts'
 import { collect } from './collect.ts'
 import { fileFailure } from './durable.ts'
+import type { FrameKeys } from './frame-keys.ts'
 import { pace } from './pace.ts'
 import type { Place, Position } from './segment-frame.ts'
 import { openSegments, type Segments } from './segments.ts'
@@ -34,14 +35,18 @@ const ABSENT_MAX = 16_384
 /** Frames unpacked at once: half of libuv's threads, so that Raft's fsync always finds one. */
 const UNPACKING_MAX = 2
 
-/** DATA_LOCKED, DATA_NEWER, DATA_CORRUPT, DISK_FULL or IO when the folder cannot be opened. */
+export type ChunkStoreOptions = { readonly segmentBytesMax?: number; readonly keys?: FrameKeys }
+
+/** DATA_LOCKED, DATA_NEWER, DATA_CORRUPT, STORE_KEY, DISK_FULL or IO when the folder cannot be opened. */
 export async function openChunkStore(
   folder: string,
-  options: { readonly segmentBytesMax?: number } = {},
+  options: ChunkStoreOptions = {},
 ): Promise<Outcome<FileChunkStore>> {
   const index = await openChunkIndex(join(folder, 'index'))
   if (!index.ok) return index
   try {
+    // What an older version cannot read it must not open: it would take it for damaged, and forget it.
+    if (options.keys?.writing !== undefined) await index.value.markEncrypted()
     const unindexed = new Map<ChunkId, Place>()
     const segments = await openSegments(join(folder, 'segments'), {
       ...options,
@@ -105,10 +110,15 @@ class SegmentedChunkStore implements FileChunkStore {
   sizes(ids: readonly ChunkId[], done: Done<number[]>): void {
     this.#answer(done, async () => {
       if (ids.some((id) => this.#forgetting?.ids.has(id) === true)) await this.#forgetting?.done
-      const here = ids.map((id) => this.#unindexed.get(id)?.frameBytes)
-      const indexed = await this.#index.sizes(ids.filter((_, i) => here[i] === undefined))
+      const here = ids.map((id) => this.#unindexed.get(id))
+      const indexed = await this.#index.places(ids.filter((_, i) => here[i] === undefined))
       let at = 0
-      return ok(here.map((bytes) => bytes ?? indexed[at++] ?? 0))
+      return ok(
+        here.map((unindexed) => {
+          const place = unindexed ?? indexed[at++]
+          return place === undefined ? 0 : this.#segments.frameBytes(place)
+        }),
+      )
     })
   }
 

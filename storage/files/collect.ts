@@ -29,7 +29,7 @@ import type { Segments } from './segments.ts'
 
 /** What the collector needs of the chunk store. */
 export type Collecting = {
-  readonly segments: Pick<Segments, 'read' | 'sizes' | 'seal' | 'remove'>
+  readonly segments: Pick<Segments, 'isOutdated' | 'read' | 'recordBytes' | 'sizes' | 'seal' | 'remove'>
   readonly index: Pick<ChunkIndex, 'page'>
   readonly holds: Holds
   readonly checkpoint: () => Promise<void>
@@ -55,7 +55,6 @@ const FORGET_MAX = 4_096
  */
 export async function collect(store: Collecting, collection: Collection): Promise<Outcome<Collected>> {
   const { segments, holds } = store
-  const { liveMax } = collection
   holds.begin()
   try {
     const marked = await new Promise<Outcome<ChunkNames>>((done) => collection.mark(done))
@@ -67,7 +66,7 @@ export async function collect(store: Collecting, collection: Collection): Promis
     )
     await store.checkpoint()
     if (collection.dryRun === true) return ok(await sweep.garbage())
-    const victims = await sweep.victims(liveMax)
+    const victims = await sweep.victims(collection)
     // The last segment is left when it is one of them; what it got since the checkpoint must be in the index too.
     if (victims.some(({ segment }) => segment === Math.max(...segments.sizes().keys()))) {
       await segments.seal()
@@ -109,7 +108,7 @@ class Sweep {
   }
 
   /** Those that keep the least first. */
-  async victims(liveMax: number): Promise<Victim[]> {
+  async victims({ liveMax, renew = false }: Collection): Promise<Victim[]> {
     const kept = new Map<number, { keptBytes: number; chunks: number }>()
     for await (const [id, { segment, frameBytes }] of this.#places()) {
       const count = kept.get(segment) ?? { keptBytes: 0, chunks: 0 }
@@ -120,7 +119,10 @@ class Sweep {
     return [...this.#store.segments.sizes()]
       .filter(([, bytes]) => bytes > 0)
       .map(([segment, bytes]) => ({ segment, bytes, ...(kept.get(segment) ?? { keptBytes: 0, chunks: 0 }) }))
-      .filter(({ bytes, keptBytes }) => keptBytes < liveMax * bytes)
+      .filter(
+        ({ segment, bytes, keptBytes }) =>
+          keptBytes < liveMax * bytes || (renew && this.#store.segments.isOutdated(segment)),
+      )
       .toSorted((a, b) => a.keptBytes - b.keptBytes)
   }
 
@@ -168,8 +170,9 @@ class Sweep {
     // What the disk has changed is as good as gone: it can be fetched again.
     if (frame === undefined) return this.#store.forget([id], place.segment)
     await this.#store.append(id, frame, place.chunkBytes)
-    this.#copiedBytes += HEADER_BYTES + frame.length
-    await this.#pace(HEADER_BYTES + frame.length)
+    const bytes = this.#store.segments.recordBytes(frame)
+    this.#copiedBytes += bytes
+    await this.#pace(bytes)
   }
 
   #keeps(id: ChunkId): boolean {

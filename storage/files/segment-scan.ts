@@ -1,7 +1,8 @@
 /** Reads a segment from a position on: what a crash, a lost index or a bad sector has left of it. */
-import type { FileHandle } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import type { ChunkId } from '../../protocols/ids.ts'
-import { checksum, decodeHeader, HEADER_BYTES, type Place } from './segment-frame.ts'
+import type { FrameKeys } from './frame-keys.ts'
+import { checksum, decodeHeader, HEAD_BYTES, HEADER_BYTES, keyIn, type Place } from './segment-frame.ts'
 
 /**
  * Tells every whole frame to `found`, and returns where the last of them ends: what follows is a torn tail, to be cut
@@ -32,4 +33,31 @@ export async function scanSegment(
     offset = next
   }
   return end
+}
+
+/** Under which key a segment's records are; 0 for none, undefined when it is empty, or its beginning damaged. */
+export async function keyOfSegment(path: string, { byId }: FrameKeys): Promise<number | undefined> {
+  const file = await open(path, 'r')
+  try {
+    const head = Buffer.alloc(HEAD_BYTES)
+    const { bytesRead } = await file.read(head, 0, HEAD_BYTES, 0)
+    const key = keyIn(head.subarray(0, bytesRead))
+    if (key === undefined || key === 0 || byId.has(key)) return key
+    // A key that nobody has would keep the peer from starting: the disk must not be what says so.
+    let isSound = false
+    await scanFirst(file, () => (isSound = true))
+    return isSound ? key : undefined
+  } finally {
+    await file.close()
+  }
+}
+
+async function scanFirst(file: FileHandle, found: () => void): Promise<void> {
+  const head = Buffer.alloc(HEADER_BYTES)
+  await file.read(head, 0, HEADER_BYTES, 0)
+  const header = decodeHeader(head)
+  if (header === undefined) return
+  const payload = Buffer.alloc(header.frameBytes)
+  const { bytesRead } = await file.read(payload, 0, header.frameBytes, HEADER_BYTES)
+  if (bytesRead === payload.length && checksum(head, payload) === header.crc) found()
 }

@@ -4,13 +4,14 @@
  */
 import { mkdir, open, readdir, stat, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
-import { lend } from '../../protocols/buffers.ts'
+import { giveBack, lend } from '../../protocols/buffers.ts'
 import type { ChunkId } from '../../protocols/ids.ts'
 import { SEGMENT_BYTES_MAX } from '../../protocols/limits.ts'
 import { syncFolder } from './durable.ts'
 import { openFiles, type OpenFiles } from './open-files.ts'
-import { encodeHeader, frameIn, HEADER_BYTES, type Place, type Position } from './segment-frame.ts'
-import { scanSegment } from './segment-scan.ts'
+import { type FrameKeys, mustHave, NO_KEYS, SEALED_BYTES } from './frame-keys.ts'
+import { encodeRecord, frameIn, HEADER_BYTES, type Place, type Position } from './segment-frame.ts'
+import { keyOfSegment, scanSegment } from './segment-scan.ts'
 
 export type Segments = {
   /** Resolves once the frame is with the kernel. Rejects when there is no room: nothing of it is left then. */
@@ -21,6 +22,12 @@ export type Segments = {
   sync(): Promise<Position>
   /** Bytes of every segment. */
   sizes(): ReadonlyMap<number, number>
+  /** Of the frame at a place, as `read` gives it. */
+  frameBytes(place: Place): number
+  /** What a frame takes when it is written now. */
+  recordBytes(frame: Uint8Array): number
+  /** It is under another key than what is written now, or under none. */
+  isOutdated(segment: number): boolean
   /** Resolves with the segment that what is appended from now on goes to; those before it do not change any more. */
   seal(): Promise<number>
   /** Takes a sealed one off the disk. Who reads in it then reads nothing. */
@@ -32,7 +39,7 @@ export type Segments = {
 const WRITE_BYTES_MAX = 8 * 1024 * 1024
 
 type Waiting = {
-  readonly buffers: readonly [header: Buffer, frame: Uint8Array]
+  readonly buffers: readonly Uint8Array[]
   readonly bytes: number
   readonly chunkBytes: number
   readonly resolve: (place: Place) => void
@@ -43,11 +50,13 @@ type Sealer = { readonly resolve: (segment: number) => void; readonly reject: (e
 
 export type Opening = {
   readonly segmentBytesMax?: number
+  readonly keys?: FrameKeys
   /** Frames past this position are told to `found`. */
   readonly from: Position
   readonly found: (id: ChunkId, place: Place) => void
 }
 
+/** @throws GodwitError STORE_KEY when a segment is under a key that is not among those given. */
 export async function openSegments(folder: string, opening: Opening): Promise<Segments> {
   await mkdir(folder, { recursive: true })
   const numbers = (await readdir(folder))
@@ -58,8 +67,13 @@ export async function openSegments(folder: string, opening: Opening): Promise<Se
   const last = numbers.at(-1)
   let end: Position = { segment: last ?? 1, offset: 0 }
   const sizes = new Map<number, number>()
+  const { keys: frameKeys = NO_KEYS } = opening
+  const keyed = new Map<number, number>()
   for (const segment of numbers) {
     sizes.set(segment, (await stat(pathOf(folder, segment))).size)
+    const key = await keyOfSegment(pathOf(folder, segment), frameKeys)
+    if (key !== undefined) keyed.set(segment, key)
+    if (key !== undefined && key !== 0) mustHave(frameKeys, key, folder)
     if (segment < opening.from.segment && segment !== last) continue
     const file = await open(pathOf(folder, segment), 'r+')
     try {
@@ -81,7 +95,11 @@ export async function openSegments(folder: string, opening: Opening): Promise<Se
       await file.close()
     }
   }
-  return new SegmentFiles(folder, end, sizes, opening.segmentBytesMax ?? SEGMENT_BYTES_MAX)
+  // A segment is under one key: what is written now begins a new one.
+  if (end.offset > 0 && keyed.get(end.segment) !== (frameKeys.writing?.id ?? 0))
+    end = { segment: end.segment + 1, offset: 0 }
+  const { segmentBytesMax = SEGMENT_BYTES_MAX } = opening
+  return new SegmentFiles(folder, end, { sizes, keyed, keys: frameKeys, segmentBytesMax })
 }
 
 const pathOf = (folder: string, segment: number): string =>
@@ -90,6 +108,9 @@ const pathOf = (folder: string, segment: number): string =>
 class SegmentFiles implements Segments {
   readonly #folder: string
   readonly #segmentBytesMax: number
+  readonly #keys: FrameKeys
+  /** The key that the records of each segment are under; 0 for none. Not known of one whose beginning is damaged. */
+  readonly #keyed: Map<number, number>
   readonly #files: OpenFiles
   #end: Position
   #writer: FileHandle | undefined
@@ -102,18 +123,30 @@ class SegmentFiles implements Segments {
   #sealers: Sealer[] = []
   #sealing = false
 
-  constructor(folder: string, end: Position, sizes: Map<number, number>, segmentBytesMax: number) {
+  constructor(
+    folder: string,
+    end: Position,
+    found: {
+      readonly sizes: Map<number, number>
+      readonly keyed: Map<number, number>
+      readonly keys: FrameKeys
+      readonly segmentBytesMax: number
+    },
+  ) {
     this.#folder = folder
     this.#end = end
-    this.#sizes = sizes
-    this.#segmentBytesMax = segmentBytesMax
+    this.#sizes = found.sizes
+    this.#keyed = found.keyed
+    this.#keys = found.keys
+    this.#segmentBytesMax = found.segmentBytesMax
     this.#files = openFiles((segment) => pathOf(folder, segment))
   }
 
   append(id: ChunkId, frame: Uint8Array, chunkBytes: number): Promise<Place> {
     return new Promise((resolve, reject) => {
-      const buffers = [encodeHeader(id, frame, chunkBytes), frame] as const
-      this.#waiting.push({ buffers, bytes: HEADER_BYTES + frame.length, chunkBytes, resolve, reject })
+      const buffers = encodeRecord(id, frame, chunkBytes, this.#keys.writing)
+      const bytes = buffers.reduce((sum, { length }) => sum + length, 0)
+      this.#waiting.push({ buffers, bytes, chunkBytes, resolve, reject })
       this.#writing ??= this.#drain()
     })
   }
@@ -122,7 +155,10 @@ class SegmentFiles implements Segments {
     const { buffer, byteLength } = lend(HEADER_BYTES + frameBytes)
     const record = Buffer.from(buffer, 0, byteLength)
     const read = await this.#files.read(segment, record, offset)
-    return read === record.length ? frameIn(record, id) : undefined
+    const frame = read === record.length ? frameIn(record, id, this.#keys) : undefined
+    // What was encrypted is in another buffer now.
+    if (frame?.buffer !== buffer) giveBack(record)
+    return frame
   }
 
   async sync(): Promise<Position> {
@@ -136,6 +172,18 @@ class SegmentFiles implements Segments {
     return this.#sizes
   }
 
+  frameBytes({ segment, frameBytes }: Place): number {
+    return frameBytes - ((this.#keyed.get(segment) ?? 0) === 0 ? 0 : SEALED_BYTES)
+  }
+
+  recordBytes({ length }: Uint8Array): number {
+    return HEADER_BYTES + length + (this.#keys.writing === undefined ? 0 : SEALED_BYTES)
+  }
+
+  isOutdated(segment: number): boolean {
+    return this.#keyed.get(segment) !== (this.#keys.writing?.id ?? 0)
+  }
+
   seal(): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#sealers.push({ resolve, reject })
@@ -146,6 +194,7 @@ class SegmentFiles implements Segments {
   async remove(segment: number): Promise<void> {
     await unlink(pathOf(this.#folder, segment))
     this.#sizes.delete(segment)
+    this.#keyed.delete(segment)
     await this.#files.forget(segment)
     await syncFolder(this.#folder)
   }
@@ -202,6 +251,7 @@ class SegmentFiles implements Segments {
     })
     this.#end = { segment, offset }
     this.#sizes.set(segment, offset)
+    this.#keyed.set(segment, this.#keys.writing?.id ?? 0)
     for (const [i, { resolve }] of group.entries()) resolve(places[i] as Place)
   }
 

@@ -56,6 +56,8 @@ export type Collection = {
   readonly liveMax: number
   /** Bytes read and written again per second, at most. */
   readonly bytesPerSecondMax: number
+  /** What is under another key than frames are written under now, or under none, is copied too, however much of it is kept. */
+  readonly renew?: boolean
   /** Nothing is dropped: what would go is counted. */
   readonly dryRun?: boolean
 }

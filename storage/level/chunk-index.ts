@@ -12,8 +12,8 @@ export type ChunkIndex = {
   readonly checkpoint: Position
   has(ids: readonly ChunkId[]): Promise<boolean[]>
   get(id: ChunkId): Promise<Place | undefined>
-  /** Bytes of the frame of each; 0 for what is not there. */
-  sizes(ids: readonly ChunkId[]): Promise<number[]>
+  /** Of each, in their order. */
+  places(ids: readonly ChunkId[]): Promise<(Place | undefined)[]>
   /** Synced. One call that changes anything at a time. @throws GodwitError DISK_FULL, IO */
   add(places: ReadonlyMap<ChunkId, Place>, checkpoint: Position): Promise<void>
   /** Of a few thousand at most. A power cut undoes it unless it is `synced`. */
@@ -23,10 +23,14 @@ export type ChunkIndex = {
   /** How far the store was scrubbed: up to this chunk. A power cut may take it back. */
   scrubbed(): Promise<ChunkId | ''>
   setScrubbed(upTo: ChunkId | ''): Promise<void>
+  /** From now on versions that know of no encrypted frames do not open the folder. */
+  markEncrypted(): Promise<void>
   close(): Promise<void>
 }
 
-const VERSION = 1
+/** 2: segments may hold encrypted frames; the index is the same. */
+const VERSION = 2
+const VERSION_PLAIN = 1
 // Shorter than any chunk's key, so they cannot meet.
 const VERSION_KEY = Buffer.from('format')
 const CHECKPOINT_KEY = Buffer.from('checkpoint')
@@ -41,6 +45,7 @@ export async function openChunkIndex(folder: string): Promise<Outcome<ChunkIndex
     keyEncoding: 'view',
     versionKey: VERSION_KEY,
     version: VERSION,
+    created: VERSION_PLAIN,
   })
   if (!opened.ok) return opened
   const [found] = await opened.value.getMany([CHECKPOINT_KEY])
@@ -61,12 +66,12 @@ function indexOn(database: Database<Uint8Array>, checkpoint: Position): ChunkInd
       const found = await places(id)
       return found === undefined ? undefined : decode(found)
     },
-    async sizes(ids) {
-      const sizes: number[] = []
+    async places(ids) {
+      const found: (Place | undefined)[] = []
       for (let at = 0; at < ids.length; at += KEYS_MAX)
         for (const value of await database.getMany(ids.slice(at, at + KEYS_MAX).map(keyOf)))
-          sizes.push(value === undefined ? 0 : decode(value).frameBytes)
-      return sizes
+          found.push(value === undefined ? undefined : decode(value))
+      return found
     },
     async add(places, checkpoint) {
       const changes: Change<Uint8Array>[] = []
@@ -92,6 +97,10 @@ function indexOn(database: Database<Uint8Array>, checkpoint: Position): ChunkInd
       return found?.length === KEY_BYTES ? idOf(found) : ''
     },
     setScrubbed: (upTo) => database.batch([{ type: 'put', key: SCRUBBED_KEY, value: keyOf(upTo) }], false),
+    async markEncrypted() {
+      const value = Buffer.from(String(VERSION))
+      await database.batch([{ type: 'put', key: VERSION_KEY, value }], true)
+    },
     close: () => database.close(),
   }
 }

@@ -35,6 +35,8 @@ export type Layout<K extends Key> = {
   /** Where the version of the folder's format stands. */
   readonly versionKey: K
   readonly version: number
+  /** What a new folder is marked as, where older versions may still open it. */
+  readonly created?: number
 }
 
 /** LevelDB's memtable and log before it makes a table of them. Its default is enough: our batches are small. */
@@ -74,13 +76,13 @@ const newLevel = <K extends Key>(folder: string, { keyEncoding }: Layout<K>): Le
 async function checkVersion<K extends Key>(
   level: Level<K, Uint8Array>,
   folder: string,
-  { versionKey, version }: Layout<K>,
+  { versionKey, version, created = version }: Layout<K>,
 ): Promise<void> {
   const found: Uint8Array | undefined = await level.get(versionKey)
   if (found === undefined) {
     const some = await level.keys({ limit: 1 }).all()
     if (some.length > 0) throw corrupt(folder, 'it has records but no format version')
-    return level.put(versionKey, Buffer.from(String(version)), { sync: true })
+    return level.put(versionKey, Buffer.from(String(created)), { sync: true })
   }
   const number = Number(Buffer.from(found).toString())
   if (!Number.isInteger(number) || number < 1) throw corrupt(folder, 'its format version is no number')

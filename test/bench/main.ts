@@ -41,6 +41,10 @@ const BENCHES: Readonly<Record<string, { readonly what: string; load(): Promise<
     what: 'the same with 3 sites of 4 peers: what crosses the uplink of each site',
     load: async () => (await import('./swarm.ts')).swarmSites,
   },
+  'store-encryption': {
+    what: 'frames written to the chunk store and read again, as they are and encrypted',
+    load: async () => (await import('./store-encryption.ts')).storeEncryption,
+  },
   'store-scale': {
     what: 'the chunk store with 4 million chunks indexed: bytes of index, time to open, look-ups',
     load: async () => (await import('./store-scale.ts')).storeScale,

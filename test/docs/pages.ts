@@ -36,6 +36,7 @@ const LISTS: Readonly<Record<string | symbol, string>> = {
   missing: '<peer>',
   groups: '<group>',
   lacking: '<peer>',
+  given: '<key>',
 }
 
 /** A value of every field of a failure that reads as the field's name. */

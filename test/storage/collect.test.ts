@@ -13,6 +13,7 @@ import { type Done, ok, type Outcome } from '../../protocols/outcome.ts'
 import { SimChunkStore } from '../../simulator/chunk-store.ts'
 import { World } from '../../simulator/world.ts'
 import { openChunkStore } from '../../storage/files/chunk-store.ts'
+import { frameKeyOf, frameKeys } from '../../storage/files/frame-keys.ts'
 import { ChunkNames } from '../../storage/images/chunk-names.ts'
 import type { ChunkStore, Collected } from '../../storage/images/chunk-store.ts'
 import type { Hold } from '../../storage/images/holds.ts'
@@ -187,10 +188,15 @@ async function loseTail(folder: string, share: number): Promise<void> {
   if (from < size) await truncate(last, from + Math.floor((size - from) * share))
 }
 
+/** As collect-chunks.ts has them. */
+const KEYS = frameKeys([frameKeyOf(Buffer.alloc(32, 1))])
+
 let copies = 0
 /** A life on real files. The cut is a copy of the folder as a killed process leaves it, less some of what was not synced. */
 async function onFiles(folder: string): Promise<Life> {
-  const opened = await openChunkStore(folder, { segmentBytesMax: 700 })
+  // Some lives write encrypted, some do not: each reads what the others have written.
+  const keys = copies % 3 === 1 ? KEYS : frameKeys([...KEYS.byId.values()], false)
+  const opened = await openChunkStore(folder, { segmentBytesMax: 700, keys })
   if (!opened.ok) throw new Error(JSON.stringify(opened.failure))
   const store = opened.value
   return {
@@ -245,7 +251,7 @@ test('killed at any moment of a collection, and with its unsynced tail lost, a s
   let from = 0
   let collections = 0
   for (let life = 0; life < 5; life++) {
-    const child = fork(join(import.meta.dirname, 'collect-chunks.ts'), [folder, String(from)])
+    const child = fork(join(import.meta.dirname, 'collect-chunks.ts'), [folder, String(from), String(life)])
     child.on('message', (told: { synced?: number; collecting?: true }) => {
       if (told.synced !== undefined) from = told.synced
       if (told.collecting !== true) return
@@ -255,7 +261,7 @@ test('killed at any moment of a collection, and with its unsynced tail lost, a s
     await once(child, 'exit', { signal: AbortSignal.timeout(30_000) })
     t.is(child.signalCode, 'SIGKILL')
     await loseTail(folder, life / 5)
-    const opened = await openChunkStore(folder, { segmentBytesMax: 3_000 })
+    const opened = await openChunkStore(folder, { segmentBytesMax: 3_000, keys: KEYS })
     if (!opened.ok) throw new Error(JSON.stringify(opened.failure))
     const store = opened.value
     const ids = Array.from({ length: from }, (_, at) => chunk(at).id)

@@ -1,9 +1,11 @@
 /** Run by chunk-store.test.ts: writes chunks from a number on, tells its parent each that is acknowledged, until killed. */
 import { openChunkStore } from '../../storage/files/chunk-store.ts'
+import { frameKeyOf, frameKeys, NO_KEYS } from '../../storage/files/frame-keys.ts'
 import { chunk } from '../contracts/chunk.ts'
 
-const [, , folder = '', from = '0'] = process.argv
-const opened = await openChunkStore(folder, { segmentBytesMax: 10_000 })
+const [, , folder = '', from = '0', secret] = process.argv
+const keys = secret === undefined ? NO_KEYS : frameKeys([frameKeyOf(Buffer.from(secret, 'hex'))])
+const opened = await openChunkStore(folder, { segmentBytesMax: 10_000, keys })
 if (!opened.ok) throw new Error(JSON.stringify(opened.failure))
 const store = opened.value
 const acknowledged = new Set<number>()

@@ -45,6 +45,7 @@ test('defaults work', async (t) => {
     raft: { vote: true, uplink: '' },
     http: { listen: '127.0.0.1:4780' },
     capacity: { cpus: 4, memoryMiB: 8_000, diskGiB: 100 },
+    store: { keyFiles: [] },
     labels: {},
     driver: 'auto',
     log: { level: 'info' },
