@@ -53,6 +53,8 @@ export const KINDS: { readonly [M in Method]: string } = {
   'image.list': 'image',
   'image.show': 'image',
   'image.import': 'job-started',
+  'image.locations': 'image-location',
+  'image.plan': 'image-plan',
   'image.pull': 'job-started',
   'image.export': 'job-started',
   'image.verify': 'job-started',
