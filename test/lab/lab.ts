@@ -7,7 +7,7 @@
  */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { findMeans, type Flow, type Link, type Means, openLink, type Shape } from './link.ts'
+import { findMeans, type Flow, type Link, type Means, openLinks, type Shape } from './link.ts'
 import { remove, run } from './namespaces.ts'
 import { plan, type Site, type Topology } from './topology.ts'
 
@@ -51,7 +51,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const congestion = congestionControl()
   // netem's queue counts packets, and one of TCP's own making may be 64 KiB.
   const tcp = { congestion, offload: means.kind !== 'netem' }
-  const topology = plan(`godwit-${process.pid}-${(labs += 1)}`, options.sites, tcp)
+  const topology = plan(`godwit-${process.pid}-${(labs += 1)}`, options.sites, tcp, means.kind === 'netem')
   return means.kind === 'loopback'
     ? loopback(topology, means.why)
     : openNamespaces(topology, means, shape, congestion)
@@ -89,7 +89,7 @@ async function openNamespaces(
 
   try {
     await run(topology.before)
-    for (const wire of wires) links.push(await openLink(means, wire, shapeOf()))
+    links.push(...(await openLinks(means, wires, shapeOf())))
     await run(topology.after)
   } catch (error) {
     await close()

@@ -1,7 +1,8 @@
 /**
- * The WAN link between two namespaces: netem where the kernel has it, else wanlink.pl. Both queue for as long, drop what
+ * WAN links between namespaces: netem where the kernel has it, else wanlink.pl. Both queue for as long, drop what
  * comes on top, and lose without a word while they are down.
  */
+import assert from 'node:assert/strict'
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -54,16 +55,23 @@ export function findMeans(): Means {
     : { kind: 'loopback', why: `${why}; wanlink.pl does not run: ${perl}` }
 }
 
-/** Makes the link with its devices; they have no addresses yet. */
-export function openLink(
+/** Makes the links with their devices; those have no addresses yet. */
+export async function openLinks(
   means: Exclude<Means, { kind: 'loopback' }>,
-  wire: Wire,
+  wires: readonly Wire[],
   shape: Shape,
-): Promise<Link> {
-  return means.kind === 'netem' ? openNetem(wire, shape) : openWanlink(wire, shape)
+): Promise<Link[]> {
+  if (wires.length === 0) return []
+  if (means.kind === 'wanlink') return openWanlink(wires, shape)
+  const links: Link[] = []
+  for (const { near, far } of wires) {
+    assert(far !== undefined, 'netem joins two devices')
+    links.push(await openNetem(near, far, shape))
+  }
+  return links
 }
 
-async function openNetem({ near, far }: Wire, first: Shape): Promise<Link> {
+async function openNetem(near: End, far: End, first: Shape): Promise<Link> {
   const qdisc = (verb: string, { namespace, device }: End, shape: Shape): string => {
     // netem's limit counts what travels together with what waits.
     const packets = Math.ceil((shape.rateMbit * 1e3 * (shape.oneWayMs + QUEUE_MS)) / 8 / PACKET_BYTES)
@@ -97,24 +105,30 @@ async function openNetem({ near, far }: Wire, first: Shape): Promise<Link> {
   }
 }
 
-async function openWanlink({ near, far }: Wire, first: Shape): Promise<Link> {
-  const child = spawn('perl', [WANLINK, near.namespace, near.device, far.namespace, far.device], { env: ENV })
+/** One process for all of them. */
+async function openWanlink(wires: readonly Wire[], first: Shape): Promise<Link[]> {
+  const ends = wires.flatMap(({ near, far, prefix }) =>
+    far === undefined
+      ? [near.namespace, near.device, prefix]
+      : [near.namespace, near.device, far.namespace, far.device],
+  )
+  const child = spawn('perl', [WANLINK, ...ends], { env: ENV })
   const gone = new Promise<void>((resolve) => child.once('close', () => resolve()))
   const ask = asking(child)
-  const set = async ({ rateMbit, oneWayMs, lossPercent, down }: Shape): Promise<void> => {
-    await ask(`shape ${rateMbit} ${oneWayMs} ${QUEUE_MS} ${lossPercent} ${down ? 1 : 0}\n`)
-  }
   // Its first line is unasked.
   await ask('')
-  await set(first)
-  return {
-    set,
-    stats: async () => JSON.parse(await ask('stats\n')) as { forth: Flow; back: Flow },
+  const links = wires.map((_, at): Link => ({
+    async set({ rateMbit, oneWayMs, lossPercent, down }) {
+      await ask(`shape ${at} ${rateMbit} ${oneWayMs} ${QUEUE_MS} ${lossPercent} ${down ? 1 : 0}\n`)
+    },
+    stats: async () => JSON.parse(await ask(`stats ${at}\n`)) as { forth: Flow; back: Flow },
     close() {
       child.kill('SIGKILL')
       return gone
     },
-  }
+  }))
+  for (const link of links) await link.set(first)
+  return links
 }
 
 /** One line in, one line out, in order; when the process ends, nobody is left waiting. */

@@ -1,7 +1,7 @@
 /**
  * The lab's network as a value: namespaces, addresses, and the shell lines that make them. Every peer has a namespace;
  * every site has a router's, with the bridge that is its LAN. Two sites are joined by one WAN link between their routers,
- * more by a star of links to one more router, the core.
+ * more by a star of links to one more router, the core, or to none where one process makes all the links.
  *
  *   quay ─eth0──lan0─┐                                       ┌─lan0──eth0─ mast
  *                    ├ br0 harbour's router ─wan0═══wan0─ hill's router br0 ┤
@@ -11,7 +11,13 @@ import assert from 'node:assert/strict'
 
 export type Site = { readonly name: string; readonly peers: readonly string[] }
 export type End = { readonly namespace: string; readonly device: string; readonly address: string }
-export type Wire = { readonly near: End; readonly far: End }
+export type Wire = {
+  readonly near: End
+  /** Undefined where the links of a star meet in the process that makes them. */
+  readonly far: End | undefined
+  /** Of the addresses behind the near end: three numbers. */
+  readonly prefix: string
+}
 
 export type Topology = {
   readonly namespaces: readonly string[]
@@ -40,7 +46,8 @@ export type Tcp = {
   readonly offload: boolean
 }
 
-export function plan(prefix: string, sites: readonly Site[], tcp: Tcp): Topology {
+/** `core`: whether a star has a router in its middle. */
+export function plan(prefix: string, sites: readonly Site[], tcp: Tcp, core = true): Topology {
   check(sites)
   const router = (site: Site): string => `${prefix}-${site.name}`
   const peers = sites.flatMap((site, x) =>
@@ -52,18 +59,22 @@ export function plan(prefix: string, sites: readonly Site[], tcp: Tcp): Topology
     })),
   )
   const star = sites.length > 2
-  const routers = [...sites.map(router), ...(star ? [prefix] : [])]
+  const routers = [...sites.map(router), ...(star && core ? [prefix] : [])]
   const wires = sites.slice(star ? 0 : 1).map((site, i): Wire => ({
     near: {
       namespace: router(star ? site : (sites[0] as Site)),
       device: 'wan0',
       address: `10.99.0.${4 * i + 1}`,
     },
-    far: {
-      namespace: star ? prefix : router(site),
-      device: `wan${star ? i : 0}`,
-      address: `10.99.0.${4 * i + 2}`,
-    },
+    far:
+      star && !core
+        ? undefined
+        : {
+            namespace: star ? prefix : router(site),
+            device: `wan${star ? i : 0}`,
+            address: `10.99.0.${4 * i + 2}`,
+          },
+    prefix: `10.99.${i + 1}`,
   }))
   return {
     namespaces: [...routers, ...peers.map(({ namespace }) => namespace)],
@@ -79,17 +90,19 @@ export function plan(prefix: string, sites: readonly Site[], tcp: Tcp): Topology
       ...sites.flatMap((site, x) => bridge(router(site), x + 1)),
       ...peers.flatMap(({ lines }) => lines),
     ],
-    after: wires.flatMap((wire, i) => [
-      ...[wire.near, wire.far].flatMap(({ namespace, device, address }) => [
-        `ip -n ${namespace} addr add ${address}/30 dev ${device}`,
-        // A burst that the link has yet to take must not be lost in the device: dropping is the link's decision.
-        `ip -n ${namespace} link set ${device} txqueuelen 4000 up`,
-      ]),
-      `ip -n ${wire.near.namespace} route add 10.99.${star ? '0.0/16' : '2.0/24'} via ${wire.far.address}`,
-      `ip -n ${wire.far.namespace} route add 10.99.${i + 1}.0/24 via ${wire.near.address}`,
+    after: wires.flatMap(({ near, far, prefix: behind }) => [
+      ...[near, far].flatMap((end) => (end === undefined ? [] : addressed(end))),
+      `ip -n ${near.namespace} route add 10.99.${star ? '0.0/16' : '2.0/24'} ${far === undefined ? 'dev wan0' : `via ${far.address}`}`,
+      ...(far === undefined ? [] : [`ip -n ${far.namespace} route add ${behind}.0/24 via ${near.address}`]),
     ]),
   }
 }
+
+const addressed = ({ namespace, device, address }: End): string[] => [
+  `ip -n ${namespace} addr add ${address}/30 dev ${device}`,
+  // A burst that the link has yet to take must not be lost in the device: dropping is the link's decision.
+  `ip -n ${namespace} link set ${device} txqueuelen 4000 up`,
+]
 
 function check(sites: readonly Site[]): void {
   assert(sites.length >= 1 && sites.length <= SITES_MAX, `1..${SITES_MAX} sites`)

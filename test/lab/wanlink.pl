@@ -1,17 +1,20 @@
 #!/usr/bin/perl
-# A WAN link between two network namespaces, in user space, for kernels without netem.
+# WAN links between network namespaces, in user space, for kernels without netem.
 #
-#     wanlink.pl NAMESPACE_A DEVICE_A NAMESPACE_B DEVICE_B
+#     wanlink.pl NAMESPACE DEVICE NAMESPACE DEVICE             one link between two namespaces
+#     wanlink.pl NAMESPACE DEVICE PREFIX ... (three and more)  a star: one link from each to a core that is this process
 #
-# Makes a TUN device in each namespace; its caller gives them addresses. An IP packet read from one device is written to
-# the other after it waited its turn at the link's rate and then travelled for the one-way delay. What meets a queue
-# longer than the limit is dropped (tail drop), and so is what loss or a cut takes. Packets keep their order.
+# Makes a TUN device in each namespace; its caller gives them addresses. An IP packet read from a device waits its turn at
+# the link's rate and then travels for the one-way delay; at the end of the link it is written to the other device, or, in
+# a star, goes on over the link of the namespace whose PREFIX (the first three numbers of its IPv4 address) it is for. What
+# meets a queue longer than the limit is dropped (tail drop), and so is what loss or a cut takes. Packets keep their order.
+# A star in one process costs two system calls a packet where two links and a router between them cost four.
 #
-# Standard input takes lines, and each is answered with one line of JSON, the counters of both directions; the first
-# such line says that the devices exist.
+# Standard input takes lines, and each is answered with one line of JSON, the counters of both directions of that link;
+# links have numbers from 0 in the order of the arguments. The first line says that the devices exist.
 #
-#     shape MBIT_PER_S ONE_WAY_MS QUEUE_MS LOSS_PERCENT DOWN    rate 0: unlimited; DOWN 0 or 1
-#     stats
+#     shape LINK MBIT_PER_S ONE_WAY_MS QUEUE_MS LOSS_PERCENT DOWN    rate 0: unlimited; DOWN 0 or 1
+#     stats LINK
 #
 # It ends with its input, so it cannot outlive whoever started it. Loss follows a fixed sequence: the same packets in the
 # same order meet the same fate. SIGINT is ignored: Ctrl-C reaches a whole process group, and those who then still close
@@ -42,7 +45,9 @@ use constant LINE_BYTES_MAX => 256;
 # What perl-base has no function for, by `uname -m`.
 my %numbers = (x86_64 => { clock_gettime => 228, prctl => 157 }, aarch64 => { clock_gettime => 113, prctl => 167 });
 
-die "usage: wanlink.pl NAMESPACE_A DEVICE_A NAMESPACE_B DEVICE_B\n" unless @ARGV == 4;
+my $star = @ARGV > 4;
+die "usage: wanlink.pl NAMESPACE DEVICE NAMESPACE DEVICE | NAMESPACE DEVICE PREFIX (three times and more)\n"
+  unless @ARGV == 4 || @ARGV >= 9 && @ARGV % 3 == 0;
 my $machine = (POSIX::uname())[4];
 my $number = $numbers{$machine} or die "wanlink: made for x86_64 and aarch64, not for $machine\n";
 
@@ -52,24 +57,36 @@ eval { setpriority(0, 0, -10) };
 syscall($number->{prctl}, PR_SET_TIMERSLACK, 1000, 0, 0, 0);
 srand(1);
 
-my ($rate, $delay, $queue, $loss, $down) = (0, 0, 0.1, 0, 0);    # bytes/s (0: unlimited), s, s, 0..1
-my ($near, $far) = (open_device(@ARGV[0, 1], 'a'), open_device(@ARGV[2, 3], 'b'));
-# Each direction: when the line is free again, when the newest packet is due, packets as [due, bytes], and figures.
-my @ways = map {
-  { from => $_->[0], to => $_->[1], free => 0, due => 0, held => [], packets => 0, bytes => 0, dropped => 0 }
-} [$near, $far], [$far, $near];
+my @devices;
+my %links;    # In a star: number of the link by prefix.
+while (my ($namespace, $device, $prefix) = splice @ARGV, 0, $star ? 3 : 2) {
+  $links{pack 'C3', split /\./, $prefix} = @devices if $star;
+  push @devices, open_device($namespace, $device, scalar @devices);
+}
+# A link: rate in bytes/s (0: unlimited), delay and queue in s, loss in 0..1, and its two ways.
+my @wires = map { { rate => 0, delay => 0, queue => 0.1, loss => 0, down => 0 } } $star ? @devices : 0;
+# Each way: when the line is free again, when the newest packet is due, packets as [due, bytes], and figures. The way to
+# the core of a star leads to no device.
+sub way { return { wire => $_[0], to => $_[1], free => 0, due => 0, held => [], packets => 0, bytes => 0, dropped => 0 } }
+my @forth = map { way($wires[$_], $star ? undef : $devices[1]) } 0 .. $#wires;
+my @back = map { way($wires[$_], $devices[$_]) } 0 .. $#wires;
+my @ways = (@forth, @back);
+# Where what a device sends begins its way.
+my @from = $star ? @forth : ($forth[0], $back[0]);
 
 $| = 1;
-answer();
+answer(0);
 my $typed = '';
 my $readers = '';
-vec($readers, fileno($_), 1) = 1 for $near, $far, \*STDIN;
+vec($readers, fileno($_), 1) = 1 for @devices, \*STDIN;
 
 while (1) {
   my $now = now();
   my $due;
+  # Ways to the core first: what arrives there goes on at once.
   for my $way (@ways) {
-    deliver($way, $now);
+    next unless @{ $way->{held} };
+    deliver($way, $now) if $way->{held}[0][0] <= $now;
     my $first = $way->{held}[0] or next;
     $due = $first->[0] if !defined $due || $first->[0] < $due;
   }
@@ -77,7 +94,7 @@ while (1) {
   $sleep = SLEEP_SECONDS_MIN if defined $sleep && $sleep < SLEEP_SECONDS_MIN;
   my $ready = $readers;
   next if select($ready, undef, undef, $sleep) <= 0;
-  for my $way (@ways) { take($way) if vec($ready, fileno($way->{from}), 1) }
+  for my $at (0 .. $#devices) { take($devices[$at], $from[$at]) if vec($ready, fileno($devices[$at]), 1) }
   hear() if vec($ready, fileno(STDIN), 1);
 }
 
@@ -90,8 +107,8 @@ sub now {
 
 # A TUN device made here and moved there stays bound to its descriptor.
 sub open_device {
-  my ($namespace, $device, $side) = @_;
-  my $made = 'gw' . $$ . $side;
+  my ($namespace, $device, $number) = @_;
+  my $made = "gw$$.$number";
   sysopen(my $tun, '/dev/net/tun', O_RDWR | O_NONBLOCK) or die "wanlink: /dev/net/tun: $!\n";
   my $request = pack('a16 s x22', $made, IFF_TUN_NO_PI);
   ioctl($tun, TUNSETIFF, $request) or die "wanlink: TUNSETIFF: $!\n";
@@ -100,41 +117,52 @@ sub open_device {
   return $tun;
 }
 
-# Takes what a device has to send, and decides when it arrives.
+# Takes what a device has to send.
 sub take {
-  my ($way) = @_;
-  my ($held, $now) = ($way->{held}, now());
+  my ($device, $way) = @_;
+  my $now = now();
   for (1 .. BURST) {
-    my $length = sysread($way->{from}, my $packet, PACKET_BYTES_MAX);
+    my $length = sysread($device, my $packet, PACKET_BYTES_MAX);
     if (!$length) {
       return if $! == EAGAIN || $! == EINTR;
       exit 0;    # The device is gone with its namespace: the link is over.
     }
-    my $start = $way->{free} > $now ? $way->{free} : $now;
-    if ($down || $loss > 0 && rand() < $loss || @$held >= PACKETS_MAX || $start - $now > $queue) {
-      $way->{dropped}++;
-      next;
-    }
-    $way->{free} = $start + ($rate > 0 ? $length / $rate : 0);
-    my $due = $way->{free} + $delay;
-    $due = $way->{due} if $due < $way->{due};
-    $way->{due} = $due;
-    push @$held, [$due, $packet];
+    enter($way, $packet, $now);
   }
+}
+
+# Decides when a packet that comes to the beginning of a way arrives at its end.
+sub enter {
+  my ($way, $packet, $now) = @_;
+  my ($wire, $held) = @$way{qw(wire held)};
+  my $start = $way->{free} > $now ? $way->{free} : $now;
+  my $lost = $wire->{down} || $wire->{loss} > 0 && rand() < $wire->{loss};
+  if ($lost || @$held >= PACKETS_MAX || $start - $now > $wire->{queue}) {
+    $way->{dropped}++;
+    return;
+  }
+  $way->{free} = $start + ($wire->{rate} > 0 ? length($packet) / $wire->{rate} : 0);
+  my $due = $way->{free} + $wire->{delay};
+  $due = $way->{due} if $due < $way->{due};
+  $way->{due} = $due;
+  push @$held, [$due, $packet];
 }
 
 # Delivers what has arrived by now. What the device does not take is lost, as in a switch that is full.
 sub deliver {
   my ($way, $now) = @_;
-  my $held = $way->{held};
+  my ($held, $to) = @$way{qw(held to)};
   while (@$held && $held->[0][0] <= $now) {
-    my $packet = shift(@$held)->[1];
-    if (defined syswrite($way->{to}, $packet)) {
+    my ($due, $packet) = @{ shift @$held };
+    if (!defined $to || defined syswrite($to, $packet)) {
       $way->{packets}++;
       $way->{bytes} += length $packet;
     } else {
       $way->{dropped}++;
     }
+    next if defined $to;
+    my $link = $links{substr $packet, 16, 3};
+    enter($back[$link], $packet, $due) if defined $link;
   }
 }
 
@@ -144,19 +172,22 @@ sub hear {
   return if !defined $length && $! == EINTR;
   exit 0 unless $length;
   while ($typed =~ s/^([^\n]*)\n//) {
-    my ($word, @values) = split ' ', $1;
+    my ($word, $link, @values) = split ' ', $1;
+    my $wire = $wires[$link] or die "wanlink: no link $link\n";
     if ($word eq 'shape' && @values == 5) {
-      ($rate, $delay, $queue) = ($values[0] * 1e6 / 8, $values[1] / 1e3, $values[2] / 1e3);
-      ($loss, $down) = ($values[3] / 100, $values[4]);
+      @$wire{qw(rate delay queue)} = ($values[0] * 1e6 / 8, $values[1] / 1e3, $values[2] / 1e3);
+      @$wire{qw(loss down)} = ($values[3] / 100, $values[4]);
     } elsif ($word ne 'stats') {
-      die "wanlink: unknown command: $word @values\n";
+      die "wanlink: unknown command: $word $link @values\n";
     }
-    answer();
+    answer($link);
   }
   die "wanlink: a command of more than @{[LINE_BYTES_MAX]} bytes\n" if length $typed > LINE_BYTES_MAX;
 }
 
 sub answer {
-  my @counters = map { sprintf '{"packets":%d,"bytes":%d,"dropped":%d}', @$_{qw(packets bytes dropped)} } @ways;
+  my ($link) = @_;
+  my @counters = map { sprintf '{"packets":%d,"bytes":%d,"dropped":%d}', @$_{qw(packets bytes dropped)} }
+    $forth[$link], $back[$link];
   printf "{\"forth\":%s,\"back\":%s}\n", @counters;
 }
