@@ -189,7 +189,9 @@ export class Job {
     const nowMs = this.#ports.clock.nowMs()
     this.#search.heard(nowMs)
     this.#links.connect(nowMs)
-    this.#find(nowMs)
+    // Those that were named may do, and each says who else asks for it: a walk through the DHT costs more than that.
+    if (this.#links.known) this.#findAtMs = nowMs + FIND_SOURCES_MS_MIN
+    else this.#find(nowMs)
   }
 
   #find(nowMs: number): void {
@@ -201,6 +203,8 @@ export class Job {
         for (const peer of outcome.value) this.hint(peer)
       })
     if (this.#phase !== 'fetching') return
+    // What is here of it can be served.
+    this.#ports.directory.provide(this.#image)
     // Who answered on a channel that it never saw the image may hold chunks of it by now; others nobody has asked.
     for (const link of this.#links.open()) if (link.unknown && !link.listed) this.#digest.ask(link.peer)
     for (const peer of this.#only ?? this.#ports.neighbours?.() ?? [])
@@ -231,6 +235,8 @@ export class Job {
   /** A peer that does not know the image holds chunks of it, or cannot say: it is called, and told what is missing. */
   #worth(peer: PeerId): void {
     if (this.#phase !== 'fetching') return
+    // What is here of it can be served.
+    this.#ports.directory.provide(this.#image)
     this.hint(peer)
     const link = this.#links.get(peer)
     if (link?.unknown === true) this.#list(link)
@@ -265,10 +271,8 @@ export class Job {
     missingOf(manifest, this.#ports.chunks, (outcome) => {
       if (this.#phase === 'ended') return
       if (!outcome.ok) return this.#finish(outcome)
-      const { clock, dice, directory, transport } = this.#ports
+      const { clock, dice, transport } = this.#ports
       this.#download = startDownload(manifest, outcome.value, dice, clock.nowMs(), transport.self)
-      // What is here of it can be served from now on.
-      directory.provide(this.#image)
       if (outcome.value.count === 0) return this.#sync()
       this.#phase = 'fetching'
       this.#blocks = this.#openBlocks(manifest)

@@ -74,6 +74,11 @@ export class Links {
     })
   }
 
+  /** Whether there is anybody to ask. */
+  get known(): boolean {
+    return this.#links.size > 0
+  }
+
   get(peer: PeerId): Link | undefined {
     return this.#links.get(peer)
   }

@@ -13,6 +13,10 @@ export type Group = {
   readonly has: Uint8Array
   missing: number
   readonly pace: Pace
+  /** Of what the source did not show to it. */
+  readonly ownPace: Pace
+  /** The most that `pace` was. */
+  bestPerMs: number
 }
 
 /** Chunks a ms, smoothed. */
@@ -24,15 +28,17 @@ export type Receiver = {
   readonly has: Uint8Array
   /** Shown and not gained, with when. */
   readonly open: Map<number, number>
+  /** Of those: it has asked for them. */
+  readonly asked: Set<number>
   missing: number
   /** It has said what it needs. */
   told: boolean
-  /** Everything is shown to it. */
-  all: boolean
   silent: boolean
   readonly joinedMs: number
   heardMs: number
   gainedMs: number
+  /** Chunks gained since it came. */
+  gained: number
   /** The longest of the latest times between two gains, ms. */
   gapMs: number
   /** Smallest time from showing to gaining, ms. */
@@ -54,6 +60,8 @@ export type SuperSeeding = {
   opened: number
   /** Chunks that may be fresh; checked when picked. */
   readonly fresh: number[]
+  /** Those of whom nothing is known any more: they may turn up, so they wait for the ones never shown. */
+  readonly again: number[]
   readonly isFresh: Uint8Array
   /** Chunks that are not here after all. */
   readonly lost: Uint8Array
@@ -78,11 +86,12 @@ export function startSuperSeeding(
     open: new Uint16Array(chunks),
     opened: 0,
     fresh: [],
+    again: [],
     isFresh: new Uint8Array(Math.ceil(chunks / 8)),
     lost: new Uint8Array(Math.ceil(chunks / 8)),
     pacedMs: nowMs,
   }
-  for (const index of indexes) refresh(seeding, index)
+  for (const index of indexes) refresh(seeding, index, seeding.fresh)
   return seeding
 }
 
@@ -92,7 +101,15 @@ export function join(seeding: SuperSeeding, key: number, site: string | undefine
   const name = site ?? `:${key}`
   let group = seeding.groups.get(name)
   if (group === undefined) {
-    group = { name, members: new Set(), has: bits(), missing: seeding.chunks, pace: { count: 0, perMs: 0 } }
+    group = {
+      name,
+      members: new Set(),
+      has: bits(),
+      missing: seeding.chunks,
+      pace: { count: 0, perMs: 0 },
+      ownPace: { count: 0, perMs: 0 },
+      bestPerMs: 0,
+    }
     seeding.groups.set(name, group)
   }
   const receiver: Receiver = {
@@ -100,9 +117,10 @@ export function join(seeding: SuperSeeding, key: number, site: string | undefine
     group,
     has: bits(),
     open: new Map(),
+    asked: new Set(),
     missing: seeding.chunks,
     told: false,
-    all: false,
+    gained: 0,
     silent: false,
     joinedMs: nowMs,
     heardMs: nowMs,
@@ -111,9 +129,21 @@ export function join(seeding: SuperSeeding, key: number, site: string | undefine
     delayMs: Infinity,
     pace: { count: 0, perMs: 0 },
   }
+  if (seeding.receivers.size === 1) for (const other of seeding.receivers.values()) withdraw(seeding, other)
   group.members.add(receiver)
   seeding.receivers.set(key, receiver)
   return receiver
+}
+
+/** It is not alone any more: what was shown to it and not asked for may go to others. */
+function withdraw(seeding: SuperSeeding, { open, asked, silent }: Receiver): void {
+  for (const index of open.keys()) {
+    if (asked.has(index)) continue
+    open.delete(index)
+    if (silent) continue
+    reopen(seeding, index, -1)
+    if (isUnseen(seeding, index)) refresh(seeding, index, seeding.fresh)
+  }
 }
 
 /** It holds a chunk; true when its group did not. */
@@ -125,6 +155,7 @@ export function hold(seeding: SuperSeeding, receiver: Receiver, index: number, n
   const shownMs = receiver.open.get(index)
   if (shownMs !== undefined) {
     receiver.open.delete(index)
+    receiver.asked.delete(index)
     reopen(seeding, index, -1)
     receiver.pace.count++
     if (receiver.told) receiver.delayMs = Math.min(receiver.delayMs, Math.max(1, nowMs - shownMs))
@@ -133,6 +164,7 @@ export function hold(seeding: SuperSeeding, receiver: Receiver, index: number, n
   if (isSet(group.has, index)) return false
   set(group.has, index)
   group.missing--
+  if (shownMs === undefined) group.ownPace.count++
   return true
 }
 
@@ -161,7 +193,8 @@ export function trust(seeding: SuperSeeding, receiver: Receiver, trusted: boolea
   for (let index = 0; index < seeding.chunks; index++) {
     const held = isSet(receiver.has, index)
     if (held) count(seeding.holders, index, by)
-    if (!trusted && (held || receiver.open.has(index)) && isUnseen(seeding, index)) refresh(seeding, index)
+    if (!trusted && (held || receiver.open.has(index)) && isUnseen(seeding, index))
+      refresh(seeding, index, seeding.again)
   }
   regroup(seeding, receiver.group)
 }
@@ -190,10 +223,10 @@ function reopen(seeding: SuperSeeding, index: number, by: number): void {
 export const isUnseen = ({ holders, open }: SuperSeeding, index: number): boolean =>
   holders[index] === 0 && open[index] === 0
 
-function refresh(seeding: SuperSeeding, index: number): void {
-  if (isSet(seeding.isFresh, index)) return
-  set(seeding.isFresh, index)
-  seeding.fresh.push(index)
+function refresh({ isFresh }: SuperSeeding, index: number, list: number[]): void {
+  if (isSet(isFresh, index)) return
+  set(isFresh, index)
+  list.push(index)
 }
 
 const count = (of: Uint16Array, index: number, by: number): void => {

@@ -2,7 +2,7 @@
 import type { Clock, Dice } from '../../protocols/clock.ts'
 import type { PeerId } from '../../protocols/ids.ts'
 import { PICK_MS } from '../../protocols/limits.ts'
-import { decodeSection, encodeSection, type Section } from '../../protocols/swarm/have-map.ts'
+import { decodeSection, type Section } from '../../protocols/swarm/have-map.ts'
 import { encode } from '../../protocols/swarm/messages.ts'
 import { chunkCount, type Manifest, readableChunkAt } from '../../storage/images/manifest.ts'
 import { startSuperSeeding, type SuperSeeding } from './receivers.ts'
@@ -111,13 +111,6 @@ export class Seeder {
   #perform(effect: Effect): void {
     const session = this.#sessions.get(effect.key)
     if (session === undefined) return
-    if (effect.kind === 'show')
-      return session.outbox.send(encode({ kind: 'have-more', indexes: effect.indexes }))
-    const { chunks } = this.#seeding
-    const everything = encodeSection(
-      0,
-      Array.from({ length: chunks }, () => true),
-    )
-    session.outbox.send(encode({ kind: 'have', total: chunks, ...everything }))
+    session.outbox.send(encode({ kind: 'have-more', indexes: effect.indexes }))
   }
 }

@@ -7,18 +7,17 @@
  *     └── it left, or is silent, and nobody else has it ──┘
  *
  * A receiver says what it needs not have, and what it gains from anyone. It is shown a fresh chunk for each one that it
- * gained, so the quickest are shown most; how many are open is twice its bandwidth-delay product. What some receiver
- * already held is not fresh: others find it there.
+ * gained, so the quickest are shown most; how many are open is its bandwidth-delay product and a quarter. What some
+ * receiver already held is not fresh: others find it there. One that is alone is shown what it gains in a second; what it has
+ * not asked for of that when a second one comes is fresh again.
  *
- * When nothing is fresh the source helps only where that saves time: a site which at its pace of the last second would be
- * longer without the rest than HELP_SHARE of the time spent so far, is shown what it lacks, rarest first. Uplinks of peers that
+ * When nothing is fresh the source helps only where that saves time: a site that could take more than the others bring to it,
+ * and would save HELP_SHARE of the time spent so far, is shown what it lacks, rarest first. Uplinks of peers that
  * are together too slow are made up for in this way, and so is a receiver that keeps what it got to itself. A receiver
  * that gained nothing for LATE_MS_MIN is shown what it lacks whatever its site holds.
  *
- * Promises: a receiver that is alone a round trip after it came is shown everything (the next ones are still shown what it
- * has not asked for); no chunk that someone lacks stays unshown when nobody who is
- * counted on holds it or was shown it; a receiver's death costs its chunks a silence (`patienceMs`) and a beat, or nothing
- * when its channel ends.
+ * Promises: no chunk that someone lacks stays unshown when nobody who is counted on holds it or was shown it, and nothing
+ * else is fresh; a receiver's death costs its chunks a silence (`patienceMs`) and a beat, or nothing when its channel ends.
  */
 import { IN_FLIGHT_BYTES_MIN, LATE_MS_MIN, REQUESTS_PER_SOURCE_MAX } from '../../protocols/limits.ts'
 import { isSet } from '../../protocols/swarm/have-map.ts'
@@ -40,11 +39,18 @@ import {
 const OPEN_MIN = 2
 /** Chunks open for all whose pace says nothing else: with more receivers than half of it, those take turns. */
 const OPEN_ALL = 32
+/** Open for a receiver that is alone: what it gains in this time. */
+const ALONE_MS = 1_000
+/** After a round trip, in what one asks for at first: what it has not asked for when another comes is for that one. */
+const ALONE_SHOWN = 8
 /** Share of the time spent so far that a site may go on by itself at the end: what the aim for source egress allows. */
 const HELP_SHARE = 0.03
 const HELP_MS_MIN = LATE_MS_MIN
 /** How often paces are measured. */
 const PACE_MS = 250
+/** How much of a new measure counts: the pace of a receiver is that of a second, that of a site of some seconds. */
+const GAIN = 0.25
+const SITE_GAIN = 0.05
 /** Silence of a receiver that has gained nothing yet: it may be behind the first chunks of all the others. */
 const FIRST_MS = 2_000
 /** Candidates that a choice of the rarest looks at. */
@@ -68,9 +74,7 @@ export type Event =
   | { readonly kind: 'lost'; readonly index: number }
   | { readonly kind: 'tick' }
 
-export type Effect =
-  | { readonly kind: 'show'; readonly key: number; readonly indexes: number[] }
-  | { readonly kind: 'show-all'; readonly key: number }
+export type Effect = { readonly kind: 'show'; readonly key: number; readonly indexes: number[] }
 
 /** Advances `seeding` by one event; returns what to show to whom. */
 export function step(seeding: SuperSeeding, event: Event, nowMs: number): Effect[] {
@@ -87,6 +91,7 @@ export function step(seeding: SuperSeeding, event: Event, nowMs: number): Effect
     return showAll(seeding, nowMs)
   }
   receiver.heardMs = nowMs
+  const { missing } = receiver
   if (receiver.silent) trust(seeding, receiver, true)
   switch (event.kind) {
     case 'needs-not':
@@ -100,11 +105,14 @@ export function step(seeding: SuperSeeding, event: Event, nowMs: number): Effect
       receiver.gainedMs = nowMs
       for (const index of event.indexes)
         if (hold(seeding, receiver, index, nowMs)) receiver.group.pace.count++
+      receiver.gained += missing - receiver.missing
       break
     case 'wanted':
       for (const index of event.indexes)
-        if (index < seeding.chunks && !isSet(receiver.has, index) && !isSet(seeding.lost, index))
+        if (index < seeding.chunks && !isSet(receiver.has, index) && !isSet(seeding.lost, index)) {
           opens(seeding, receiver, index, nowMs)
+          receiver.asked.add(index)
+        }
   }
   return [...show(seeding, receiver, nowMs), ...(seeding.opened < OPEN_ALL ? showAll(seeding, nowMs) : [])]
 }
@@ -115,8 +123,12 @@ function tick(seeding: SuperSeeding, nowMs: number): Effect[] {
   const ms = nowMs - seeding.pacedMs
   if (ms >= PACE_MS) {
     seeding.pacedMs = nowMs
-    for (const { pace } of seeding.groups.values()) measure(pace, ms)
-    for (const { pace } of seeding.receivers.values()) measure(pace, ms)
+    for (const group of seeding.groups.values()) {
+      measure(group.pace, ms, SITE_GAIN)
+      measure(group.ownPace, ms, SITE_GAIN)
+      group.bestPerMs = Math.max(group.bestPerMs, group.pace.perMs)
+    }
+    for (const { pace } of seeding.receivers.values()) measure(pace, ms, GAIN)
   }
   for (const receiver of seeding.receivers.values())
     if (!receiver.silent && receiver.open.size > 0 && nowMs - receiver.heardMs > patienceMs(receiver))
@@ -124,9 +136,8 @@ function tick(seeding: SuperSeeding, nowMs: number): Effect[] {
   return showAll(seeding, nowMs)
 }
 
-function measure(pace: Pace, ms: number): void {
-  const now = pace.count / ms
-  pace.perMs = pace.perMs * 0.75 + now * 0.25
+function measure(pace: Pace, ms: number, gain: number): void {
+  pace.perMs += (pace.count / ms - pace.perMs) * gain
   pace.count = 0
 }
 
@@ -141,13 +152,9 @@ function showAll(seeding: SuperSeeding, nowMs: number): Effect[] {
 }
 
 function show(seeding: SuperSeeding, receiver: Receiver, nowMs: number): Effect[] {
-  if (receiver.all || receiver.silent || receiver.missing === 0) return []
-  if (seeding.receivers.size === 1 && receiver.told) {
-    receiver.all = true
-    return [{ kind: 'show-all', key: receiver.key }]
-  }
+  if (receiver.silent || receiver.missing === 0) return []
   const indexes: number[] = []
-  while (roomOf(seeding, receiver) > 0) {
+  while (roomOf(seeding, receiver, nowMs) > 0) {
     const index = pickFresh(seeding) ?? pickHelp(seeding, receiver, nowMs)
     if (index === undefined) break
     opens(seeding, receiver, index, nowMs)
@@ -160,22 +167,32 @@ function show(seeding: SuperSeeding, receiver: Receiver, nowMs: number): Effect[
   return [{ kind: 'show', key: receiver.key, indexes }]
 }
 
-function roomOf({ receivers, chunkBytes, opened }: SuperSeeding, { pace, delayMs, open }: Receiver): number {
-  const product = pace.perMs === 0 || delayMs === Infinity ? 0 : Math.floor(2 * pace.perMs * delayMs)
-  // The only one so far misses nothing: that is what it asks for at first.
-  const alone = receivers.size === 1 ? IN_FLIGHT_BYTES_MIN / chunkBytes : 0
-  const least = opened < OPEN_ALL ? OPEN_MIN : 0
-  return Math.min(REQUESTS_PER_SOURCE_MAX, Math.max(least, alone, product)) - open.size
+function roomOf({ receivers, chunkBytes, opened }: SuperSeeding, receiver: Receiver, nowMs: number): number {
+  const { pace, delayMs, open, joinedMs, gained } = receiver
+  const product = delayMs === Infinity ? 0 : Math.ceil(1.25 * pace.perMs * delayMs)
+  // One each until it is here: chunks that are sent side by side are all of use late.
+  const few = gained === 0 && receivers.size > 2 ? 1 : OPEN_MIN
+  const least = opened < OPEN_ALL ? few : 0
+  // Alone: what it asks for at first; more when nobody else has come after a round trip, and as much as it gained, which
+  // doubles each round trip; up to what a second brings.
+  const first = ((receiver.told ? ALONE_SHOWN : 1) * IN_FLIGHT_BYTES_MIN) / chunkBytes
+  const share = ALONE_MS / Math.max(ALONE_MS, nowMs - joinedMs)
+  const alone = receivers.size > 1 ? 0 : Math.max(first, Math.floor(gained * share))
+  return Math.min(REQUESTS_PER_SOURCE_MAX, Math.max(least, product, alone)) - open.size
 }
 
 /** A chunk that nobody has or was shown, from a random place. */
 function pickFresh(seeding: SuperSeeding): number | undefined {
-  const { fresh, isFresh, dice } = seeding
-  while (fresh.length > 0) {
-    const at = Math.floor(dice() * fresh.length)
-    const index = fresh[at] as number
-    const last = fresh.pop() as number
-    if (at < fresh.length) fresh[at] = last
+  return pickFrom(seeding, seeding.fresh) ?? pickFrom(seeding, seeding.again)
+}
+
+function pickFrom(seeding: SuperSeeding, list: number[]): number | undefined {
+  const { isFresh, dice } = seeding
+  while (list.length > 0) {
+    const at = Math.floor(dice() * list.length)
+    const index = list[at] as number
+    const last = list.pop() as number
+    if (at < list.length) list[at] = last
     isFresh[index >> 3] = (isFresh[index >> 3] as number) & ~(0x80 >> (index & 7))
     if (isUnseen(seeding, index) && !isSet(seeding.lost, index)) return index
   }
@@ -205,8 +222,10 @@ function pickHelp(seeding: SuperSeeding, receiver: Receiver, nowMs: number): num
 const weight = ({ holders, open }: SuperSeeding, index: number): number =>
   (holders[index] as number) + (open[index] as number)
 
-function takesTooLong(seeding: SuperSeeding, { missing, pace, members }: Group, nowMs: number): boolean {
+function takesTooLong(seeding: SuperSeeding, group: Group, nowMs: number): boolean {
+  const { missing, pace, ownPace, bestPerMs, members } = group
   if (missing === 0) return false
   if (pace.perMs === 0) return [...members].every(({ gainedMs }) => nowMs - gainedMs > LATE_MS_MIN)
-  return missing / pace.perMs > Math.max(HELP_MS_MIN, HELP_SHARE * (nowMs - seeding.startedMs))
+  const savedMs = missing / ownPace.perMs - missing / bestPerMs
+  return savedMs > Math.max(HELP_MS_MIN, HELP_SHARE * (nowMs - seeding.startedMs))
 }

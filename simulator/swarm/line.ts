@@ -1,50 +1,74 @@
 /**
- * One peer's line. Up, it sends one chunk at a time, and those who ask take turns, as flows with fair queueing do; down,
- * chunks follow each other.
+ * One peer's line. Up, those who ask share it, as TCP flows do: of each, one chunk is under way, and parts of those chunks
+ * take turns. Down, parts follow each other.
  */
 import type { World } from '../world.ts'
 
-/** A chunk to send; `arrived` is run when it is whole there. */
-type Sending = { readonly to: Line; readonly arrived: () => void }
+/** A chunk to send; `sent` is run when it has left, `arrived` when it is whole there. */
+export type Sending = { readonly to: Line; readonly sent: () => void; readonly arrived: () => void }
+type Flow = { readonly sending: Sending; left: number }
 
 export class Line {
   /** Chunks that left it. */
   sent = 0
   readonly #world: World
   readonly #ms: { readonly up: number; readonly down: number; readonly delay: number }
+  readonly #parts: number
   readonly #next: () => Sending | undefined
+  /** In the order of their turns. */
+  readonly #flows: Flow[] = []
   #busy = false
   #downFreeMs = 0
 
-  /** `ms`: what a chunk takes up, down, and on its way. `next`: what to send now. */
+  /**
+   * `ms`: what a chunk takes up, down, and on its way. `parts`: of a chunk; with one, chunks go one after the other. `next`:
+   * a chunk of somebody to whom none is under way.
+   */
   constructor(
     world: World,
     ms: { readonly up: number; readonly down: number; readonly delay: number },
+    parts: number,
     next: () => Sending | undefined,
   ) {
     this.#world = world
     this.#ms = ms
+    this.#parts = parts
     this.#next = next
   }
 
   /** There may be something to send. */
   wake(): void {
-    if (this.#busy) return
-    const sending = this.#next()
-    if (sending === undefined) return
+    const alone = this.#parts === 1
+    while (!alone || (this.#flows.length === 0 && !this.#busy)) {
+      const sending = this.#next()
+      if (sending === undefined) break
+      this.#flows.push({ sending, left: this.#parts })
+      this.sent++
+    }
+    if (!this.#busy) this.#send()
+  }
+
+  #send(): void {
+    const flow = this.#flows.shift()
+    if (flow === undefined) return
     this.#busy = true
-    this.sent++
-    this.#world.after(this.#ms.up, () => {
+    const { up, delay } = this.#ms
+    this.#world.after(up / this.#parts, () => {
       this.#busy = false
-      const dueMs = sending.to.#take(this.#world.nowMs + this.#ms.delay)
-      this.#world.after(dueMs - this.#world.nowMs, sending.arrived)
+      const { to, sent, arrived } = flow.sending
+      const dueMs = to.#take(this.#world.nowMs + delay, this.#parts)
+      if (--flow.left > 0) this.#flows.push(flow)
+      else {
+        sent()
+        this.#world.after(dueMs - this.#world.nowMs, arrived)
+      }
       this.wake()
     })
   }
 
-  /** When a chunk is whole here whose last byte would arrive at `atMs`. */
-  #take(atMs: number): number {
-    this.#downFreeMs = Math.max(atMs, this.#downFreeMs + this.#ms.down)
+  /** When a part is here whose last byte would arrive at `atMs`. */
+  #take(atMs: number, parts: number): number {
+    this.#downFreeMs = Math.max(atMs, this.#downFreeMs + this.#ms.down / parts)
     return this.#downFreeMs
   }
 }

@@ -1,17 +1,17 @@
 /**
  * A swarm of the real cores (picker, holdings, super-seeding) on virtual time: one source that holds an image, peers that all
- * want it from the same moment on, each with a line of its own. What is left out is bytes: chunks are never made, hashed or
- * stored, so a thousand peers cost a minute and a few hundred MiB.
+ * want it, each with a line of its own; some come late, leave, or freeze. What is left out is bytes: chunks are never made,
+ * hashed or stored, so a thousand peers cost a minute and a few hundred MiB.
  */
 import { HAVE_MORE_MS, PICK_MS, SERVED_CHANNELS_MAX } from '../../protocols/limits.ts'
-import { type Download, startDownload } from '../../migration/swarm/holdings.ts'
+import { type Download, HERE, startDownload } from '../../migration/swarm/holdings.ts'
 import { type Effect, type Event, step } from '../../migration/swarm/picker.ts'
 import { startSuperSeeding, type SuperSeeding } from '../../migration/swarm/receivers.ts'
 import { type Event as SeedingEvent, step as stepSeeding } from '../../migration/swarm/super-seeding.ts'
 import { World } from '../world.ts'
 import { MBIT } from './fluid-bound.ts'
-import { Line } from './line.ts'
-import { boundOf, type Setting } from './setting.ts'
+import { Line, type Sending } from './line.ts'
+import { boundOf, type Kind, kindOf, type Setting, stays } from './setting.ts'
 
 export type Result = {
   readonly boundMs: number
@@ -30,10 +30,11 @@ const SOURCE = 'source'
 const nameOf = (at: number): string => `p${at}`
 
 /** What one who asks wants of one who serves, in the order of asking. */
-type Queue = { readonly from: Peer; readonly wants: Set<number> }
+type Queue = { readonly from: Peer; readonly wants: Set<number>; sending: boolean }
 
 type Peer = {
   readonly name: string
+  readonly kind: Kind
   readonly line: Line
   /** Those who ask here, by name and in the order of their turns. */
   readonly queues: Queue[]
@@ -42,6 +43,10 @@ type Peer = {
   readonly download: Download | undefined
   news: number[]
   doneMs: number
+  /** It has come and has not left. */
+  here: boolean
+  /** It has come and neither left nor frozen. */
+  alive: boolean
 }
 
 export function simulate(setting: Setting, seed: number): Result {
@@ -58,28 +63,32 @@ class Simulation {
   /** Peers that download from the source, by their key there. */
   readonly #receivers: Peer[]
   readonly #keys: Map<Peer, number>
+  /** Whom each asks. */
+  readonly #graph: Map<Peer, Set<Peer>>
   #left: number
 
   constructor(setting: Setting, seed: number) {
-    const { peers, chunks, degree } = setting
+    const { peers, chunks, source } = setting
     this.#setting = setting
     this.#world = new World(seed)
-    this.#left = peers
     const all = Array.from({ length: chunks }, (_, index) => index)
-    this.#source = this.#peer(SOURCE, setting.source.upMbit, undefined)
-    this.#peers = Array.from({ length: peers }, (_, at) =>
-      this.#peer(
-        nameOf(at),
-        setting.upMbit,
-        startDownload(this.#image(), all, this.#world.random(nameOf(at)), 0),
-      ),
-    )
+    this.#source = this.#peer(SOURCE, { ...kindOf(setting, 0), ...source, joinMs: 0 }, undefined)
+    this.#source.here = this.#source.alive = true
+    this.#peers = Array.from({ length: peers }, (_, at) => {
+      const [name, kind] = [nameOf(at), kindOf(setting, at)]
+      return this.#peer(
+        name,
+        kind,
+        startDownload(this.#image(), all, this.#world.random(name), kind.joinMs, name),
+      )
+    })
+    this.#left = this.#peers.filter(({ kind }) => stays(kind)).length
     this.#byName = new Map([this.#source, ...this.#peers].map((peer) => [peer.name, peer]))
     this.#seeding = startSuperSeeding(setting, all, this.#world.random('seeding'), 0)
     this.#receivers = this.#peers.slice(0, SERVED_CHANNELS_MAX)
     this.#keys = new Map(this.#receivers.map((peer, key) => [peer, key]))
-    for (const [peer, others] of this.#graph(degree)) for (const other of others) this.#connect(peer, other)
-    this.#receivers.forEach((peer, key) => this.#greet(peer, key))
+    this.#graph = this.#draw()
+    for (const peer of this.#peers) this.#live(peer)
     this.#beat()
   }
 
@@ -87,15 +96,19 @@ class Simulation {
     const boundMs = boundOf(this.#setting)
     const untilMs = boundMs * PATIENCE
     while (this.#left > 0 && this.#world.nowMs < untilMs) this.#world.run(this.#world.nowMs + 1_000)
-    const times = this.#peers.map(({ doneMs }) => doneMs).sort((a, b) => a - b)
+    const times = this.#peers.flatMap(({ doneMs, kind }) => (stays(kind) ? doneMs : [])).sort((a, b) => a - b)
     let came = 0
-    for (const { download } of this.#peers) came += download?.meter.frames ?? 0
+    let twice = 0
+    for (const { download } of this.#peers) {
+      came += download?.meter.frames ?? 0
+      twice += (download?.meter.duplicateBytes ?? 0) / this.#setting.chunkBytes
+    }
     return {
       boundMs,
       lastMs: times.at(-1) as number,
       medianMs: times[Math.floor(times.length / 2)] as number,
       egress: this.#source.line.sent / this.#setting.chunks,
-      duplicates: 1 - (this.#peers.length * this.#setting.chunks) / came,
+      duplicates: twice / came,
       events: this.#world.steps,
     }
   }
@@ -107,16 +120,58 @@ class Simulation {
     return { bytes: chunks * chunkBytes, chunkBytes }
   }
 
-  #peer(name: string, upMbit: number, download: Download | undefined): Peer {
-    const { chunkBytes, downMbit, delayMs } = this.#setting
-    const ms = { up: chunkBytes / (upMbit * MBIT), down: chunkBytes / (downMbit * MBIT), delay: delayMs }
-    const line: Line = new Line(this.#world, ms, () => this.#takeTurn(peer))
-    const peer: Peer = { name, line, queues: [], queueOf: new Map(), download, news: [], doneMs: Infinity }
+  #peer(name: string, kind: Kind, download: Download | undefined): Peer {
+    const { chunkBytes, delayMs, queueMs, parts } = this.#setting
+    const ms = {
+      up: chunkBytes / (kind.upMbit * MBIT),
+      down: chunkBytes / (kind.downMbit * MBIT),
+      delay: delayMs + queueMs,
+    }
+    const line: Line = new Line(this.#world, ms, parts, () => this.#takeTurn(peer))
+    const peer: Peer = {
+      name,
+      kind,
+      line,
+      queues: [],
+      queueOf: new Map(),
+      download,
+      news: [],
+      doneMs: Infinity,
+      here: false,
+      alive: false,
+    }
     return peer
   }
 
+  #live(peer: Peer): void {
+    const { joinMs, leaveMs, freezeMs } = peer.kind
+    this.#world.after(joinMs, () => {
+      peer.here = peer.alive = true
+      const others = this.#graph.get(peer) as Set<Peer>
+      for (const other of others)
+        if (other.here) {
+          this.#connect(peer, other)
+          this.#connect(other, peer)
+        }
+      const key = this.#keys.get(peer)
+      if (key !== undefined) this.#greet(peer, key)
+    })
+    if (freezeMs < Infinity) this.#world.after(freezeMs, () => (peer.alive = false))
+    if (leaveMs < Infinity) this.#world.after(leaveMs, () => this.#leave(peer))
+  }
+
+  #leave(peer: Peer): void {
+    peer.here = peer.alive = false
+    const key = this.#keys.get(peer)
+    this.#later(1, () => {
+      for (const other of this.#peers) this.#step(other, { kind: 'lost', peer: peer.name })
+      if (key !== undefined) this.#seed({ kind: 'gone', key })
+    })
+  }
+
   /** Everyone knows `degree` others, as far as there are so many: the next ones on circles that the dice laid out. */
-  #graph(degree: number): Map<Peer, Set<Peer>> {
+  #draw(): Map<Peer, Set<Peer>> {
+    const { degree } = this.#setting
     const known = new Map(this.#peers.map((peer) => [peer, new Set<Peer>()]))
     const most = Math.min(degree, this.#peers.length - 1)
     const dice = this.#world.random('graph')
@@ -131,13 +186,20 @@ class Simulation {
     return known
   }
 
-  /** `peer` may ask `other`. */
+  /** `peer` asks `other`, who says what it holds. */
   #connect(peer: Peer, other: Peer): void {
-    const queue = { from: peer, wants: new Set<number>() }
+    if (other.queueOf.has(peer.name)) return
+    const queue = { from: peer, wants: new Set<number>(), sending: false }
     other.queues.push(queue)
     other.queueOf.set(peer.name, queue)
     const rttMs = 2 * this.#setting.delayMs
-    this.#later(2, () => this.#step(peer, { kind: 'source', peer: other.name, near: false, rttMs }))
+    this.#later(2, () => {
+      this.#step(peer, { kind: 'source', peer: other.name, near: false, rttMs })
+      const { download } = other
+      if (download === undefined) return
+      const indexes = [...download.state.keys()].filter((index) => download.state[index] === HERE)
+      this.#step(peer, { kind: 'have-more', peer: other.name, indexes })
+    })
   }
 
   #greet(peer: Peer, key: number): void {
@@ -160,15 +222,13 @@ class Simulation {
 
   /** After so many ways from peer to peer. */
   #later(ways: number, run: () => void): void {
-    this.#world.after(ways * this.#setting.delayMs, run)
+    const { delayMs, queueMs } = this.#setting
+    this.#world.after(ways * (delayMs + queueMs), run)
   }
 
   #seed(event: SeedingEvent): void {
     for (const effect of stepSeeding(this.#seeding, event, this.#world.nowMs)) {
-      const indexes =
-        effect.kind === 'show'
-          ? effect.indexes
-          : Array.from({ length: this.#setting.chunks }, (_, index) => index)
+      const { indexes } = effect
       const peer = this.#receivers[effect.key] as Peer
       this.#later(1, () => this.#step(peer, { kind: 'have-more', peer: SOURCE, indexes }))
     }
@@ -176,7 +236,7 @@ class Simulation {
 
   #step(peer: Peer, event: Event): void {
     const { download } = peer
-    if (download === undefined || peer.doneMs < Infinity) return
+    if (download === undefined || !peer.alive || peer.doneMs < Infinity) return
     for (const effect of step(download, event, this.#world.nowMs)) this.#perform(peer, effect)
   }
 
@@ -191,17 +251,19 @@ class Simulation {
         return void this.#world.after(1, () => this.#stored(peer, effect.index, effect.bytes))
       case 'complete':
         peer.doneMs = this.#world.nowMs
-        this.#left--
+        if (stays(peer.kind)) this.#left--
+        return
+      case 'drop':
         return
       case 'ban':
-      case 'drop':
       case 'starved':
         throw new Error(`${peer.name} at ${this.#world.nowMs} ms: ${JSON.stringify(effect)}`)
     }
   }
 
   #asked(peer: Peer, other: Peer, { kind, indexes }: Extract<Effect, { kind: 'want' | 'cancel' }>): void {
-    const { wants } = other.queueOf.get(peer.name) as Queue
+    const wants = other.queueOf.get(peer.name)?.wants
+    if (wants === undefined || !other.alive) return
     for (const index of indexes)
       if (kind === 'want') wants.add(index)
       else wants.delete(index)
@@ -210,28 +272,32 @@ class Simulation {
     other.line.wake()
   }
 
-  /** The next chunk of the next who wants one. */
-  #takeTurn(peer: Peer): { to: Line; arrived: () => void } | undefined {
+  /** The next chunk of the next who wants one and to whom none is under way. */
+  #takeTurn(peer: Peer): Sending | undefined {
     const { queues, name } = peer
+    if (!peer.alive) return undefined
     for (let tried = 0; tried < queues.length; tried++) {
       const queue = queues.shift() as Queue
       queues.push(queue)
       const { from, wants } = queue
-      for (const index of wants) {
-        wants.delete(index)
-        const bytes = this.#setting.chunkBytes
-        return {
-          to: from.line,
-          arrived: () => {
-            this.#step(from, { kind: 'piece', peer: name, index, bytes })
-          },
-        }
+      const [index] = wants
+      if (index === undefined || queue.sending) continue
+      wants.delete(index)
+      queue.sending = this.#setting.parts > 1
+      const bytes = this.#setting.chunkBytes
+      return {
+        to: from.line,
+        sent: () => (queue.sending = false),
+        arrived: () => {
+          if (peer.alive) this.#step(from, { kind: 'piece', peer: name, index, bytes })
+        },
       }
     }
     return undefined
   }
 
   #stored(peer: Peer, index: number, bytes: number): void {
+    if (!peer.alive) return
     const isFirst = peer.news.length === 0
     peer.news.push(index)
     this.#step(peer, { kind: 'stored', index, bytes })
@@ -242,6 +308,7 @@ class Simulation {
   #tell(peer: Peer): void {
     const indexes = peer.news
     peer.news = []
+    if (!peer.alive) return
     this.#later(1, () => {
       for (const { from } of peer.queues) this.#step(from, { kind: 'have-more', peer: peer.name, indexes })
       const key = this.#keys.get(peer)

@@ -7,7 +7,7 @@
  * Ethernet, IP and TCP leave. Time runs from the order to download to the last sync, dials included.
  */
 import { copyFile, mkdtemp, rm, truncate } from 'node:fs/promises'
-import { availableParallelism, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fluidBound } from '../../simulator/swarm/fluid-bound.ts'
 import { type Lab, openLab } from '../lab/lab.ts'
@@ -16,7 +16,7 @@ import { download, type Measured, type Member, writeRandom } from './swarm/stage
 
 const MIB = 1024 ** 2
 const GOODPUT = 0.945
-const SCALE = 1 / 4
+const SCALE = 1 / 2
 const PATIENCE = 10
 /** Of the image, what a partial holder has from another one. */
 const HELD = 0.7
@@ -149,7 +149,7 @@ function rowsOf(each: Case, measured: Measured, boundMs: number, mib: number): R
     row({
       ...about,
       metric: 'cpu_share',
-      value: cpuSeconds / ((ms.at(-1) as number) / 1_000) / availableParallelism(),
+      value: measured.cpuShare,
     }),
   ]
 }

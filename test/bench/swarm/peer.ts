@@ -56,6 +56,18 @@ const counted: ChunkStore = {
       done(outcome)
     }),
 }
+/** Says so once this peer is connected to as many: those of one mesh are, before one asks another for anything. */
+function meet(others: number): void {
+  let met = false
+  const look = (): void => {
+    if (met || transport.connected().length < others) return
+    met = true
+    cpu = cpuMeter()
+    say({ connected: others })
+  }
+  transport.watch(look)
+  look()
+}
 let sites: Orders['peers'] = {}
 const swarm = openSwarm({
   transport,
@@ -66,7 +78,7 @@ const swarm = openSwarm({
   dice: Math.random,
   siteOf: (peer) => sites[peer]?.site,
 })
-const cpu = cpuMeter()
+let cpu = cpuMeter()
 say({ peer: transport.self, addresses: transport.addresses(), image: image ?? '' })
 
 const lines = createInterface(process.stdin)
@@ -75,7 +87,7 @@ lines.on('line', (line) => {
   sites = peers
   const others = Object.entries(peers).filter(([peer]) => peer !== transport.self)
   transport.allow(new Map(others.map(([peer, { addresses }]) => [peer, [...addresses]])))
-  if (wanted === undefined) return
+  if (wanted === undefined) return meet(others.length)
   const startedMs = performance.now()
   swarm.download({
     image: wanted,

@@ -1,7 +1,9 @@
 /** A swarm of processes in the lab: peers in sites, files that some of them hold, and the figures of one download by many. */
 import { randomFillSync } from 'node:crypto'
 import { mkdir, open, rm } from 'node:fs/promises'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { newPrivateKey } from '../../../protocols/libp2p/identity.ts'
 import type { Lab } from '../../lab/lab.ts'
 import { run } from '../../lab/namespaces.ts'
@@ -11,6 +13,8 @@ import type { Orders } from './peer.ts'
 const MIB = 1024 ** 2
 const PROGRAM = join(import.meta.dirname, 'peer.ts')
 const START_MS = 120_000
+/** What a peer does when it meets others (identify, DHT) is over. */
+const SETTLE_MS = 5_000
 
 export type Member = {
   readonly site: string
@@ -30,7 +34,10 @@ export type Measured = {
   /** Frames read to be served, by peer. */
   readonly served: ReadonlyMap<string, number>
   readonly duplicateBytes: number
+  /** Of the peers. */
   readonly cpuSeconds: number
+  /** Of all cores, everything that runs on them but what is nice counted: peers, links, the kernel. */
+  readonly cpuShare: number
 }
 
 /** Runs one download of the first member's image by all that download, within `patienceMs`. */
@@ -58,9 +65,13 @@ export async function download(
     const holders = hellos.filter((_, at) => !(members[at] as Member).downloads)
     const sources = holders.map((hello) => hello['peer'] as string)
     members.forEach((_, at) => tell(at, {}))
+    await Promise.all(children.map((child) => child.next(START_MS)))
+    await sleep(SETTLE_MS)
+    const share = cpuShare()
     const downloading = members.flatMap(({ downloads }, at) => (downloads ? at : []))
     for (const at of downloading) tell(at, { image: source['image'] as string, sources })
     const reports = await Promise.all(downloading.map((at) => (children[at] as Child).next(patienceMs)))
+    const cpu = share()
     const ends: Said[] = []
     for (const child of children) ends.push(await child.end())
     return {
@@ -71,6 +82,7 @@ export async function download(
       ),
       duplicateBytes: reports.reduce((sum, said) => sum + (said['duplicateBytes'] as number), 0),
       cpuSeconds: ends.reduce((sum, said) => sum + (said['cpu'] as number), 0),
+      cpuShare: cpu,
     }
   } finally {
     for (const child of children) child.kill()
@@ -91,6 +103,21 @@ async function start(lab: Lab, member: Member, folder: string): Promise<{ child:
   const args = [PROGRAM, folder, key, lab.address(site, name), ...(file === undefined ? [] : [file])]
   const child = new Child(command, [...prefix, ...args])
   return { child, hello: await child.next(START_MS) }
+}
+
+function cpuShare(): () => number {
+  const taken = (): { busy: number; all: number } => {
+    const times = cpus().map((each) => each.times)
+    const sum = (of: (time: (typeof times)[number]) => number): number =>
+      times.reduce((total, time) => total + of(time), 0)
+    const busy = sum(({ user, sys, irq }) => user + sys + irq)
+    return { busy, all: busy + sum(({ nice, idle }) => nice + idle) }
+  }
+  const before = taken()
+  return () => {
+    const { busy, all } = taken()
+    return (busy - before.busy) / (all - before.all)
+  }
 }
 
 /** Random bytes, which no compression makes less. */

@@ -203,7 +203,8 @@ test('eight sources bring it eight times as fast, and hardly anything twice', (t
   }
   const one = run(1)
   const eight = run(8)
-  t.true(eight.ms < one.ms / 5, `${eight.ms} against ${one.ms}`)
+  // Dials and the manifest take 300 ms of either.
+  t.true(eight.ms - 300 < (one.ms - 300) / 6.9, `${eight.ms} against ${one.ms}`)
   t.true(eight.duplicates <= 0.05 * 160 * CHUNK, String(eight.duplicates))
 })
 
