@@ -38,9 +38,9 @@ export class Line {
 
   /** There may be something to send. */
   wake(): void {
-    const alone = this.#parts === 1
-    while (!alone || (this.#flows.length === 0 && !this.#busy)) {
-      const sending = this.#next()
+    for (;;) {
+      const waits = this.#parts === 1 && (this.#busy || this.#flows.length > 0)
+      const sending = waits ? undefined : this.#next()
       if (sending === undefined) break
       this.#flows.push({ sending, left: this.#parts })
       this.sent++
