@@ -27,3 +27,11 @@ export function giveBack({ buffer }: Uint8Array): void {
   if (!lent.delete(buffer) || spare.length >= SPARE_MAX) return
   spare.push(buffer as ArrayBuffer)
 }
+
+/**
+ * Gives memory back at once that nothing refers to any more, of whatever size: as above, but for buffers that a library has
+ * made. What is no larger than Node's pool may be the pool.
+ */
+export function free({ buffer }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength > Buffer.poolSize) buffer.transfer(0)
+}

@@ -6,6 +6,7 @@
  * names what a power cut could take away.
  */
 import { join } from 'node:path'
+import { free } from '../../protocols/buffers.ts'
 import type { ChunkId } from '../../protocols/ids.ts'
 import { failed, ok, type Done, type Outcome } from '../../protocols/outcome.ts'
 import { isRawChunk, unpack } from '../images/chunk-content.ts'
@@ -273,6 +274,7 @@ class SegmentedChunkStore implements FileChunkStore {
     if (this.#unpacking < UNPACKING_MAX) this.#unpacking++
     else await new Promise<void>((resolve) => this.#waitToUnpack.push(resolve))
     const content = await unpack(id, frame, chunkBytes)
+    if (content !== undefined) free(content)
     // The next one takes our place.
     const next = this.#waitToUnpack.shift()
     if (next === undefined) this.#unpacking--

@@ -1,6 +1,7 @@
 /** Images out of the chunk store: as a raw file, or only read to see that every chunk is what it should be. */
 import type { FileHandle } from 'node:fs/promises'
 import { failureOf, GodwitError } from '../../protocols/errors.ts'
+import { free, giveBack } from '../../protocols/buffers.ts'
 import type { ChunkId } from '../../protocols/ids.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import { asked } from '../images/asked.ts'
@@ -41,6 +42,7 @@ export async function materialise(
       await eachChunk(manifest, { signal, onProgress }, async (id, index) => {
         const content = await contentOf(manifest, chunks, id, index)
         await writeAt(file, content, index * manifest.chunkBytes)
+        free(content)
       })
     })
     return ok(undefined)
@@ -70,7 +72,7 @@ export async function verifyImage(
     await eachChunk(manifest, watching, async (id, index) => {
       verified.chunks++
       try {
-        await contentOf(manifest, chunks, id, index)
+        free(await contentOf(manifest, chunks, id, index))
       } catch (error) {
         const { code } = failureOf(error)
         if (code === 'CHUNK_MISSING') verified.missing++
@@ -110,6 +112,7 @@ async function contentOf(
 ): Promise<Uint8Array> {
   const frame = await asked<Uint8Array>((done) => chunks.read(id, done))
   const content = await unpack(id, frame, chunkLength(manifest, index))
+  giveBack(frame)
   if (content === undefined) throw new GodwitError({ code: 'CHUNK_CORRUPT', chunk: id, from: 'the disk' })
   return content
 }

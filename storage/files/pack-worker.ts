@@ -13,6 +13,7 @@ import type { Pressed, StoredChunk } from '../images/block-work.ts'
 import { chunkIdOf, contentOf, pack } from '../images/chunk-content.ts'
 import { encodeDelta } from '../images/delta.ts'
 import { fingerprintsOf } from '../images/fingerprint.ts'
+import { free } from '../../protocols/buffers.ts'
 import { CHUNK_FRAME_SLACK } from '../../protocols/limits.ts'
 import { HASH_BYTES } from '../images/manifest.ts'
 
@@ -106,14 +107,6 @@ const TASKS: Tasks = {
   seal: ({ id, content }) => (chunkIdOf(content) === id ? [Uint8Array.from(pack(content))] : []),
   press: ({ literals, level, dictionary }) =>
     Uint8Array.from(encodeDelta([literals], level, dictionary.map(contentOf))),
-}
-
-/**
- * Gives memory back at once that nothing refers to any more. V8 counts what buffers hold, and marks its whole heap for every
- * few dozen MiB of them: a quarter of the CPU of an import. What is no larger than Node's pool may be the pool.
- */
-function free({ buffer }: Uint8Array): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength > Buffer.poolSize) buffer.transfer(0)
 }
 
 function contentsOf({ chunks, from }: Scan): Uint8Array[] {
