@@ -34,6 +34,7 @@ import { type Neighbour, neighboursOf } from './neighbours.ts'
 import { Observation } from './observation.ts'
 import { describeDamage, describeHalt } from './opening.ts'
 import { Presenting } from './presenting.ts'
+import { Publishing } from './publishing.ts'
 import { Pulling } from './pulling.ts'
 import { Registering } from './registering.ts'
 import { readsOnlyWhile } from './refusing.ts'
@@ -240,6 +241,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
   })
   const pull = keeping.using(pulling.pull)
   const housekeeping = new Housekeeping(ports, keeping.collecting, pull, counts)
+  const publishing = new Publishing(ports, config.torrentListen, (image) => keeping.use(image))
   const told = new InHand()
   const doubt: Doubt = new Doubt(ports.store, {
     applied: (group) => agreement[group].appliedIndex,
@@ -366,6 +368,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     keeping,
     pull,
     download: pulling.download,
+    publishing,
     counts,
     removals,
     startedMs: clock.nowMs(),
@@ -449,6 +452,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
         observation.stop()
         housekeeping.stop()
         listing?.stop()
+        publishing.stop()
         pulling.stop()
         following.stop()
         electing.stop()
@@ -477,6 +481,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
       entrusting.start()
       housekeeping.start()
       listing?.start()
+      publishing.start()
       mind()
       const untilMs = clock.nowMs() + READY_MS
       const look = (): void => {

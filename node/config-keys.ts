@@ -158,6 +158,14 @@ export const CONFIG_KEYS = [
     otherwise: "its site's own",
   },
   {
+    key: 'torrent.listen',
+    env: 'GODWIT_TORRENT_LISTEN',
+    flag: 'torrent-listen',
+    kind: 'text',
+    summary: 'address:port on which published images are served to BitTorrent clients, or off',
+    otherwise: 'off: image publish has to name one',
+  },
+  {
     key: 'driver',
     env: 'GODWIT_DRIVER',
     flag: 'driver',

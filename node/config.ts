@@ -11,6 +11,7 @@ import { failureOf } from '../protocols/errors.ts'
 import { PLAIN } from '../storage/files/frame-keys.ts'
 import { LABELS_MAX, NAME_LENGTH_MAX } from '../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../protocols/outcome.ts'
+import { parseListen } from '../migration/torrent/gateway.ts'
 import {
   CONFIG_KEYS,
   type ConfigKey,
@@ -40,6 +41,8 @@ export type Config = {
   readonly store: { readonly keyFiles: readonly string[] }
   readonly labels: Readonly<Record<string, string>>
   readonly raft: { readonly vote: boolean; readonly uplink: string }
+  /** `address:port`, or `off`. */
+  readonly torrent: { readonly listen: string }
   readonly driver: 'auto' | 'kvm' | 'tcg' | 'none'
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' }
 }
@@ -105,6 +108,10 @@ const SCHEMAS = {
     .refine((labels) => Object.keys(labels).length <= LABELS_MAX, `at most ${LABELS_MAX} labels`),
   'raft.vote': z.boolean(),
   'raft.uplink': label,
+  'torrent.listen': z
+    .string()
+    .max(256)
+    .refine((text) => text === 'off' || parseListen(text) !== undefined, 'must be address:port, or off'),
   driver: z.enum(['auto', 'kvm', 'tcg', 'none']),
   'log.level': z.enum(['debug', 'info', 'warn', 'error']),
 } as const satisfies Record<Key, z.ZodType>
@@ -140,6 +147,7 @@ const fileSchema = z.preprocess(
         uplink: optional(SCHEMAS['raft.uplink']),
       }),
     ),
+    torrent: optional(z.strictObject({ listen: optional(SCHEMAS['torrent.listen']) })),
     driver: optional(SCHEMAS.driver),
     log: optional(z.strictObject({ level: optional(SCHEMAS['log.level']) })),
   }),
@@ -310,6 +318,7 @@ function complete(values: ReadonlyMap<Key, unknown>, env: Environment, machine: 
       vote: value('raft.vote', () => true),
       uplink: value('raft.uplink', () => ''),
     },
+    torrent: { listen: value('torrent.listen', () => 'off') },
     driver: value('driver', () => 'auto'),
     log: { level: value('log.level', () => 'info') },
   }

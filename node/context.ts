@@ -2,6 +2,7 @@
 import type { Broadcast } from '../protocols/broadcast.ts'
 import type { Clock, Dice } from '../protocols/clock.ts'
 import type { Directory } from '../protocols/directory.ts'
+import type { Gateway } from '../migration/torrent/gateway.ts'
 import type { Transport } from '../protocols/transport.ts'
 import type { Blocks } from '../migration/second-level/bases.ts'
 import type { ChunkStore, ManifestStore } from '../storage/images/chunk-store.ts'
@@ -24,6 +25,7 @@ import type { Pull } from './moving/around.ts'
 import type { Moves } from './moving/moves.ts'
 import type { Pulling } from './pulling.ts'
 import type { Observation } from './observation.ts'
+import type { Publishing } from './publishing.ts'
 import type { Removals } from './removal.ts'
 import type { SnapshotFiles } from './snapshot-files.ts'
 import type { Vms } from './reconcile/vms.ts'
@@ -48,6 +50,7 @@ export type Ports = {
   readonly hypervisor: Hypervisor
   readonly disks: Disks
   readonly images: ImageFiles
+  readonly gateway: Gateway
   readonly snapshots: SnapshotFiles
   readonly host: HostFacts
   readonly door: Door
@@ -64,6 +67,8 @@ export type NodeConfig = {
   readonly capacity: { readonly cpus: number; readonly memoryMiB: number; readonly diskBytes: number }
   /** Whether this peer may vote, and what fails with it when a line fails; empty: its site's. */
   readonly raft: { readonly noVote: boolean; readonly uplink: string }
+  /** Where images are published when nothing else is said; empty: nowhere. */
+  readonly torrentListen: string
   /** Address of the status endpoint, for people; empty when it is off. */
   readonly http: string
 }
@@ -86,6 +91,7 @@ export type Context = {
   readonly pull: Pull
   /** One image, and from whom. */
   readonly download: Pulling['download']
+  readonly publishing: Publishing
   readonly counts: Counts
   readonly removals: Removals
   readonly startedMs: number

@@ -13,6 +13,7 @@ import { peersOfSite, refusesVms, siteNamed, specText } from './catalog/mesh.ts'
 import { hostsForPlacement, requestOf, type SiteVm, specOf } from './catalog/site.ts'
 import type { Context } from './context.ts'
 import { groupHandlers, withCurrent } from './groups.ts'
+import { publishHandlers } from './image-publish.ts'
 import { imageHandlers } from './images.ts'
 import { keepingHandlers } from './keeping/handlers.ts'
 import { vouchParams } from './keeping/vouching.ts'
@@ -92,6 +93,7 @@ export function handlers(context: () => Context, ready: () => boolean): Record<s
     ...vmHandlers(context),
     ...imageHandlers(context),
     ...keepingHandlers(context),
+    ...publishHandlers(context),
     ...tokenHandlers(context),
     ...groupHandlers(context),
     ...leavingHandlers(context),

@@ -2,14 +2,15 @@
 import { newUlid } from '../protocols/ids.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { chunkCount, type Manifest } from '../storage/images/manifest.ts'
+import type { Fetched } from '../migration/torrent/gateway.ts'
 import type { SiteImage } from './catalog/site.ts'
 import type { Context } from './context.ts'
 import { IMAGE_NAME, imagesNamed } from './image-find.ts'
-import { imageLocations } from './image-locations.ts'
-import { planPull } from './image-plan.ts'
+import { fetchOutside } from './image-outside.ts'
 import { pullImage } from './image-pull.ts'
 import { heldOf } from './keeping/held.ts'
 import type { Params } from './operations.ts'
+import type { PublishedNow } from './publishing.ts'
 import { agreedAge } from './show.ts'
 import type { ImageView, JobView } from './views.ts'
 
@@ -32,8 +33,6 @@ export function imageHandlers(context: () => Context): Record<string, unknown> {
         context().ports.images.export(manifest, path, end),
       ),
     'image.pull': (params: Params<'image.pull'>, done: Done<unknown>) => pullImage(context(), params, done),
-    'image.plan': (params: Params<'image.plan'>, done: Done<unknown>) => planPull(context(), params, done),
-    'image.locations': imageLocations(context),
     'image.find': ({ name }: Params<'image.show'>, done: Done<unknown>) =>
       done(ok(imagesNamed(context().agreement.site.state.images, name).slice(0, FOUND_MAX))),
     'image.verify': ({ name }: Params<'image.verify'>, done: Done<unknown>) =>
@@ -55,49 +54,49 @@ export function findImage({ agreement }: Context, typed: string): Outcome<SiteIm
   })
 }
 
-function importImage(
-  context: Context,
-  { name, path, format }: Params<'image.import'>,
-  done: Done<unknown>,
-): void {
+function importImage(context: Context, params: Params<'image.import'>, done: Done<unknown>): void {
   const { agreement, jobs, ports } = context
+  const { name, path, format } = params
   if (!IMAGE_NAME.test(name))
     return done(failed({ code: 'USAGE', why: `${name} is no name for an image: use a-z, 0-9 and -` }))
   if (agreement.site.state.images[name] !== undefined)
     return done(failed({ code: 'NAME_TAKEN', what: 'image', name }))
   const job = newUlid(ports.clock.wallMs(), ports.dice)
   let cancelled = false
-  const work = ports.images.import(
-    path,
-    format,
-    (doneBytes, totalBytes) => jobs.progress(job, { phase: 'importing', doneBytes, totalBytes }),
-    (outcome) => {
-      if (!outcome.ok) {
-        const failure = cancelled
-          ? { code: 'MOVE_CANCELLED' as const, vm: name, why: 'cancelled by the operator' }
-          : outcome.failure
-        return jobs.end(job, failure)
-      }
-      const { manifest, dataBytes, newBytes } = outcome.value
-      jobs.progress(job, { phase: 'naming', logicalBytes: manifest.bytes, dedupBytes: newBytes })
-      const command = {
-        kind: 'image-name' as const,
-        name,
-        image: manifest.image,
-        bytes: manifest.bytes,
-        dataBytes,
-      }
-      agreement.proposeSite(command, (named) => {
-        if (!named.ok) return jobs.end(job, named.failure)
-        ports.directory.provide(manifest.image)
-        jobs.end(job, undefined, { result: { image: manifest.image, name } })
-      })
-    },
-  )
+  const arrived: Done<Fetched> = (outcome) => {
+    if (!outcome.ok) {
+      const failure = cancelled
+        ? { code: 'MOVE_CANCELLED' as const, vm: name, why: 'cancelled by the operator' }
+        : outcome.failure
+      return jobs.end(job, failure)
+    }
+    const { manifest, dataBytes, newBytes } = outcome.value
+    jobs.progress(job, { phase: 'naming', logicalBytes: manifest.bytes, dedupBytes: newBytes })
+    const command = {
+      kind: 'image-name' as const,
+      name,
+      image: manifest.image,
+      bytes: manifest.bytes,
+      dataBytes,
+    }
+    agreement.proposeSite(command, (named) => {
+      if (!named.ok) return jobs.end(job, named.failure)
+      ports.directory.provide(manifest.image)
+      jobs.end(job, undefined, { result: { image: manifest.image, name } })
+    })
+  }
   jobs.begin(job, 'image-import', name, () => {
     cancelled = true
     work.cancel()
   })
+  const work =
+    fetchOutside(context, params, job, arrived) ??
+    ports.images.import(
+      path,
+      format,
+      (doneBytes, totalBytes) => jobs.progress(job, { phase: 'importing', doneBytes, totalBytes }),
+      arrived,
+    )
   done(ok({ job }))
 }
 
@@ -124,13 +123,16 @@ function verifyImage(context: Context, name: string, done: Done<unknown>): void 
   )
 }
 
+/** What a job tells besides the image. */
+type Results = Readonly<Record<string, string>>
+
 /** A job on an image whose manifest is here; what is missing of it is pulled first. */
-function withManifest(
+export function withManifest(
   context: Context,
   typed: string,
   kind: JobView['kind'],
   done: Done<unknown>,
-  work: (manifest: Manifest, end: Done<unknown>, job: string) => void,
+  work: (manifest: Manifest, end: Done<Results | void>, job: string) => void,
 ): void {
   const { jobs, ports } = context
   const found = findImage(context, typed)
@@ -138,9 +140,13 @@ function withManifest(
   const { image, bytes, name } = found.value
   const job = newUlid(ports.clock.wallMs(), ports.dice)
   const use = context.keeping.use(image)
-  const end: Done<unknown> = (outcome) => {
+  const end: Done<Results | void> = (outcome) => {
     use.release()
-    jobs.end(job, outcome.ok ? undefined : outcome.failure, outcome.ok ? { result: { image, name } } : {})
+    jobs.end(
+      job,
+      outcome.ok ? undefined : outcome.failure,
+      outcome.ok ? { result: { image, name, ...outcome.value } } : {},
+    )
   }
   const pull = context.pull(
     [{ image, bytes }],
@@ -170,6 +176,15 @@ function withManifest(
 const NOTHING = { missing: 0, bytes: 0 }
 
 function showImages(context: Context, images: readonly SiteImage[], done: Done<ImageView[]>): void {
+  context.publishing.list((published) => showEach(context, images, published.ok ? published.value : [], done))
+}
+
+function showEach(
+  context: Context,
+  images: readonly SiteImage[],
+  published: readonly PublishedNow[],
+  done: Done<ImageView[]>,
+): void {
   const { agreement, ports } = context
   const agreed = agreedAge(context, 'site')
   const references = context.keeping.references()
@@ -183,22 +198,25 @@ function showImages(context: Context, images: readonly SiteImage[], done: Done<I
     const { name, bytes, dataBytes } = image
     const pinned = context.keeping.pins.has(image.image)
     const kept = references.get(image.image) ?? []
-    const site = context.config.identity.siteName
-    const view = { id: image.image, name, site, bytes, dataBytes, usedBy, pinned, kept, ...agreed }
+    const mine = published.filter((each) => each.image === image.image).map(publishedView)
+    const view = { id: image.image, name, bytes, dataBytes, usedBy, pinned, kept, published: mine, ...agreed }
     ports.manifests.get(image.image, (manifest) => {
       if (!manifest.ok) {
-        views.push({ ...view, chunks: 0, missing: 0, heldBytes: 0, share: 0 })
+        views.push({ ...view, chunks: 0, missing: 0, heldBytes: 0 })
         return next(index + 1)
       }
       heldOf(manifest.value, ports.chunks, (held) => {
         // Of one that the disk has changed nothing is known.
         const { missing, bytes: heldBytes } = held.ok ? held.value : NOTHING
-        const chunks = held.ok ? chunkCount(manifest.value) : 0
-        const share = chunks === 0 ? 0 : (chunks - missing) / chunks
-        views.push({ ...view, chunks, missing, heldBytes, share })
+        views.push({ ...view, chunks: held.ok ? chunkCount(manifest.value) : 0, missing, heldBytes })
         next(index + 1)
       })
     })
   }
   next(0)
+}
+
+const publishedView = (now: PublishedNow): ImageView['published'][number] => {
+  const { address, infoHash, peers, private: isPrivate, trackers, uploadedBytes } = now
+  return { infoHash, address, trackers: [...trackers], private: isPrivate, peers, uploadedBytes }
 }

@@ -4,16 +4,14 @@
  * into `params`. Where the answer is made (here, at a group's leader, at a VM's host) is the peer's business.
  */
 import { z } from 'zod'
-import { NAME_LENGTH_MAX, SOURCES_MAX } from '../protocols/limits.ts'
+import { NAME_LENGTH_MAX, SOURCES_MAX, TORRENT_PEERS_NAMED_MAX, TRACKERS_MAX } from '../protocols/limits.ts'
 import {
   groupView,
   healthView,
   imageView,
   jobView,
-  locationView,
   peerView,
   pinView,
-  planView,
   pruneItem,
   removalView,
   siteView,
@@ -38,12 +36,6 @@ const named = z.strictObject({ name: z.string().min(1).max(256) })
 /** `mesh`, `site/NAME`, or `site` for the own one. */
 const group = z.string().min(1).max(96).default('mesh')
 const job = z.object({ job: z.string() })
-
-const sources = z
-  .array(z.string().min(1).max(256))
-  .max(SOURCES_MAX)
-  .default([])
-  .describe('the only peers to fetch it from; none: whoever has it')
 
 const rows = {
   status: { changes: false, params: nothing, answer: statusView, path: '/v1/status' },
@@ -87,17 +79,41 @@ const rows = {
   'image.import': {
     changes: true,
     params: named.extend({
-      path: z.string().min(1).max(4096),
+      path: z.string().min(1).max(8_192).describe('a file, a device, an NBD export, a magnet link or a URL'),
       format: z.enum(['auto', 'raw', 'qcow2']).default('auto'),
+      file: z.string().max(4096).default('').describe('of a torrent with more than one'),
+      peers: z.array(z.string().max(64)).max(TORRENT_PEERS_NAMED_MAX).default([]),
+      dht: z.boolean().default(false),
+      checksum: z
+        .string()
+        .regex(/^(|sha256:[0-9a-fA-F]{64}|sha512:[0-9a-fA-F]{128})$/, 'must be sha256:HEX or sha512:HEX')
+        .default(''),
     }),
     answer: job,
   },
-  'image.locations': { changes: false, params: named, answer: z.array(locationView) },
-  'image.plan': { changes: false, params: named.extend({ from: sources }), answer: planView },
+  'image.publish': {
+    changes: true,
+    params: named.extend({
+      path: z.string().min(1).max(4096).describe('where the .torrent is written'),
+      listen: z.string().max(64).default('').describe('ADDRESS:PORT; empty: torrent.listen'),
+      trackers: z.array(z.string().max(1_024)).max(TRACKERS_MAX).default([]),
+      private: z.boolean().default(false),
+    }),
+    answer: job,
+  },
+  'image.unpublish': {
+    changes: true,
+    params: named,
+    answer: z.object({ id: z.string(), name: z.string() }),
+  },
   'image.pull': {
     changes: true,
     params: named.extend({
-      from: sources,
+      from: z
+        .array(z.string().min(1).max(256))
+        .max(SOURCES_MAX)
+        .default([])
+        .describe('the only peers to fetch it from; none: whoever has it'),
       as: z.string().max(NAME_LENGTH_MAX).default('').describe('what to call it at this site'),
     }),
     answer: job,

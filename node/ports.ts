@@ -15,6 +15,7 @@ import { openNetwork } from '../protocols/libp2p/node.ts'
 import { failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { openBlockLists } from '../storage/files/block-list-store.ts'
 import { blockWork } from '../storage/files/block-work.ts'
+import { openGateway } from '../migration/gateway/gateway.ts'
 import { openChunkStore } from '../storage/files/chunk-store.ts'
 import { readFrameKeys } from '../storage/files/frame-keys.ts'
 import { openManifestStore } from '../storage/files/manifest-store.ts'
@@ -88,6 +89,13 @@ async function openAll(
   await rm(folder('scratch'), { recursive: true, force: true })
   await mkdir(folder('scratch'), { recursive: true })
   const reader = qemuImageReader(folder('scratch'))
+  const images = imageFiles(reader, { chunks, manifests }, lists)
+  const gateway = await openGateway(folder('gateway'), {
+    chunks,
+    manifests,
+    importFile: (...file) => images.import(...file),
+  })
+  closers.push(() => gateway.close())
   const hypervisor = await openHypervisor({ folder: folder('machines'), driver: config.driver, note })
   closers.push(() => hypervisor.close())
   const disks = await openDisks({ folder: folder('disks'), chunks, manifests })
@@ -125,7 +133,8 @@ async function openAll(
     hypervisor,
     disks,
     snapshots: snapshotFiles(),
-    images: imageFiles(reader, { chunks, manifests }, lists),
+    images,
+    gateway,
     host: procFacts({ folder: config.dataDir }),
     vitals: vitalsOf(),
     secrets,

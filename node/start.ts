@@ -27,6 +27,7 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
         memoryMiB: config.capacity.memoryMiB,
         diskBytes: config.capacity.diskGiB * GIB,
       },
+      torrentListen: config.torrent.listen === 'off' ? '' : config.torrent.listen,
       http: config.http.listen === 'off' ? '' : `http://${config.http.listen}`,
     },
     ports,

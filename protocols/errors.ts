@@ -78,6 +78,10 @@ export type Failure =
   | { code: 'CHUNK_CORRUPT'; chunk: string; from: string }
   | { code: 'NOT_HELD'; image: string; peer: string }
   | { code: 'NO_SOURCE'; image: string; missing: number }
+  /** `wanted` is empty when no file was named; `more` are not listed. */
+  | { code: 'FILE_UNCHOSEN'; source: string; wanted: string; choices: string[]; more: number }
+  | { code: 'SOURCE_SILENT'; source: string; what: 'metadata' | 'data'; afterMs: number; peers: number }
+  | { code: 'SOURCE_REFUSED'; source: string; why: string }
 
 export type Code = Failure['code']
 
@@ -101,6 +105,8 @@ function span(ms: number): string {
   if (ms < 120_000) return `${Math.round(ms / 100) / 10} s`
   return ms < 7_200_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`
 }
+/** A magnet link is long, and its first part says which it is. */
+const brief = (source: string): string => (source.length > 100 ? `${source.slice(0, 97)}...` : source)
 const at = (place: Place): string => `${place.file}:${place.line}:${place.column}: ${place.key}`
 
 const KEY_FILE_WHY: Readonly<Record<string, string>> = {
@@ -355,6 +361,21 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     exit: 4,
     say: (f) => `nobody in sight holds ${f.missing} chunks of image ${f.image}`,
   },
+  FILE_UNCHOSEN: {
+    retry: false,
+    exit: 2,
+    say: (f) =>
+      `${brief(f.source)} ${f.wanted === '' ? 'has more than one file' : `has no file ${f.wanted}`}: ` +
+      `${f.choices.join(', ')}${f.more > 0 ? `, and ${f.more} more` : ''}`,
+    next: () => 'say which: --file PATH',
+  },
+  SOURCE_SILENT: {
+    retry: true,
+    exit: 5,
+    say: (f) => `no ${f.what} of ${brief(f.source)} in ${span(f.afterMs)}, with ${f.peers} peers connected`,
+    next: () => 'add --peer ADDRESS:PORT, or --dht; what is here already is not fetched again',
+  },
+  SOURCE_REFUSED: { retry: true, exit: 1, say: (f) => `${brief(f.source)}: ${f.why}` },
 }
 
 const ruleOf = (failure: Failure): Rule<Code> => RULES[failure.code] as unknown as Rule<Code>

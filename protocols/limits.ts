@@ -330,11 +330,6 @@ assert(HOLDINGS_CHUNKS_MAX + HOLDINGS_QUESTION_CHUNKS < HOLDINGS_CHUNKS_AT_ONCE)
 export const HOLDINGS_IN_HAND_MAX = 8
 /** A peer that says nothing about its holdings for this long is shown as silent: a slow round trip and the look-ups. */
 export const HOLDINGS_MS = 2_000
-/** Peers that are asked where an image is, or what it would cost to bring it: those of the site first. */
-export const LOCATED_PEERS_MAX = 256
-export const PLANNED_PEERS_MAX = 64
-/** Images of which it is remembered who held what, for when a peer is silent. */
-export const LOCATED_IMAGES_KEPT = 16
 /** Peers asked for a digest at a time: those of the own site, and some of the nearest others, two of a site. */
 export const NEIGHBOURS_MAX = 24
 export const NEIGHBOUR_SITES_MAX = 4
@@ -369,6 +364,48 @@ export const SERVE_AHEAD_BYTES_MAX = 1024 * 1024
 export const SERVE_READS_MAX = 16
 /** News of chunks gained is gathered this long before it is told: a message per chunk would cost as much as requests. */
 export const HAVE_MORE_MS = 50
+
+// The gateway: BitTorrent and HTTP, strangers all ------------------------------------------------------------------
+
+/** A .torrent: the hashes of TORRENT_PIECES_MAX pieces, and as much again for names. */
+export const TORRENT_BYTES_MAX = 16 * 1024 * 1024
+/** What bittorrent-protocol's bitfields grow to: no more than this can be told of a peer. */
+export const TORRENT_PIECES_MAX = 400_000
+/** One block is the least that is asked for at once; a whole piece is kept in memory until its hash is known. */
+export const TORRENT_PIECE_BYTES_MIN = 16 * 1024
+export const TORRENT_PIECE_BYTES_MAX = 64 * 1024 * 1024
+/** Pieces of what is published, at most, while they can be made larger: 16 GiB in 256 KiB, and a .torrent of 1.3 MiB. */
+export const TORRENT_PIECES_WANTED = 64 * 1024
+assert(IMAGE_BYTES_MAX / TORRENT_PIECE_BYTES_MAX <= TORRENT_PIECES_MAX)
+export const TORRENT_FILES_MAX = 10_000
+export const TRACKERS_MAX = 32
+/** Peers that an operator or a magnet link names. */
+export const TORRENT_PEERS_NAMED_MAX = 64
+/** Nobody has told what is in the torrent for this long: a magnet link that leads nowhere. */
+export const TORRENT_METADATA_MS = 60_000
+/** Nothing new has come for this long: nobody in sight has what is missing. What is here stays, for the next time. */
+export const OUTSIDE_SILENCE_MS = 10 * 60_000
+/** Of an image from outside, asked for and not stored yet: a tenth of a second at 5 Gbit/s. Two pieces where these are larger. */
+export const OUTSIDE_WINDOW_BYTES = 64 * 1024 * 1024
+/** Imports from outside at once: each is a thread with a window of its own. */
+export const OUTSIDE_IMPORTS_MAX = 4
+/** Connections of one import, and of one published address. */
+export const TORRENT_PEERS_MAX = 48
+/** An image that cannot be published just now, its address mostly, is tried again. */
+export const REPUBLISH_MS = 60_000
+/** Images that a peer publishes. */
+export const PUBLICATIONS_MAX = 256
+/** A message of a BitTorrent peer: its bitfield of TORRENT_PIECES_MAX, or a block of 128 KiB, and room to grow. */
+export const TORRENT_MESSAGE_BYTES_MAX = 256 * 1024
+assert(TORRENT_PIECES_MAX / 8 < TORRENT_MESSAGE_BYTES_MAX)
+/** Bytes that a BitTorrent peer asked for and has not taken yet: beyond, its further requests wait. */
+export const TORRENT_UNSENT_BYTES_MAX = 1024 * 1024
+/** Requests of one BitTorrent peer that wait: what other clients ask for at once is 500 at most. */
+export const TORRENT_REQUESTS_MAX = 2_048
+/** Chunks that a published image keeps unpacked, for requests of 16 KiB each. */
+export const TORRENT_CACHE_BYTES = 32 * 1024 * 1024
+/** A thread of the gateway that has not answered for this long hangs, and is ended: its loop is fed by strangers. */
+export const GATEWAY_SILENCE_MS = 20_000
 
 // Blocks of chunks that nobody near holds whole --------------------------------------------------------------------
 

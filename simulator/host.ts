@@ -24,6 +24,7 @@ import { SimJournal } from './journal.ts'
 import type { Life } from './life.ts'
 import type { SimNetwork, SimPeer } from './network.ts'
 import { SimStore } from './store.ts'
+import { nothingOutside } from './outside.ts'
 import type { World } from './world.ts'
 
 /** A small file, written and synced. */
@@ -95,6 +96,7 @@ export class SimHost {
         labels: {},
         raft: { noVote: this.terms.noVote ?? false, uplink: this.terms.uplink ?? '' },
         capacity: { cpus, memoryMiB, diskBytes },
+        torrentListen: '',
         http: '',
       },
       this.#ports(),
@@ -246,6 +248,7 @@ export class SimHost {
       hypervisor: this.hypervisor,
       disks: this.disks,
       images: this.#imageFiles(),
+      gateway: nothingOutside(this.#world),
       snapshots: {
         save: (path, bytes, done) => {
           this.snapshots.set(path, bytes)

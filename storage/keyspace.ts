@@ -32,6 +32,7 @@ export const KEYSPACE = {
     what: 'VMs whose grant came with a folder that was replaced, until it is confirmed',
   },
   pin: { prefix: 'pin/', what: 'images that an operator has pinned on this peer' },
+  publication: { prefix: 'publication/', what: 'images published for BitTorrent clients, by info hash' },
   peer: { prefix: 'peer/', what: 'last known addresses of peers, so that a boot needs nobody' },
 } as const
 

@@ -2,7 +2,7 @@
 import { codec } from '../protocols/codec.ts'
 import { epoch } from '../protocols/epoch.ts'
 import { imageId, name, peerId, siteId, ulid, vmId } from '../protocols/ids.ts'
-import { DISKS_MAX, IMAGE_BYTES_MAX, SPEC_BYTES_MAX } from '../protocols/limits.ts'
+import { DISKS_MAX, IMAGE_BYTES_MAX, SPEC_BYTES_MAX, TRACKERS_MAX } from '../protocols/limits.ts'
 import { boolean, integer, list, type Of, oneOf, optional, record, text } from '../protocols/shape.ts'
 import { key } from './keyspace.ts'
 import type { Op, Store } from './store.ts'
@@ -81,6 +81,18 @@ export const pinsIn = (store: Pick<Store, 'recovered'>): Pin[] =>
 /** `peer/<id>`: where a peer was last known to listen, so that a boot needs nobody. */
 const knownPeerShape = record({ id: peerId, addresses: list(text(256), 16) })
 export const knownPeer = codec('known peer', knownPeerShape)
+
+/** `publication/<info hash>`: an image that is served to BitTorrent clients whenever this peer runs. Its .torrent is a file. */
+const publicationShape = record({
+  image: imageId,
+  infoHash: text(40),
+  /** `ADDRESS:PORT`. */
+  listen: text(64),
+  trackers: list(text(1_024), TRACKERS_MAX),
+  private: boolean,
+})
+export type Publication = Of<typeof publicationShape>
+export const publication = codec('publication', publicationShape)
 
 /** Where a folder's binding stands: which binding, how often it was made anew, and how often it was raised. */
 const POSITION = { id: ulid, incarnation: integer(1, 2 ** 40), counter: integer(1, 2 ** 52) }

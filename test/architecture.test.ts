@@ -33,7 +33,7 @@ const OWNERS: readonly [name: string, files: RegExp][] = [
 
 /** Folders named after what they speak to: a package, a file system, a program, a person, a browser. */
 const ADAPTERS =
-  /^(protocols\/libp2p|storage\/(level|hypercore|files)|migration\/webtorrent|node\/(qemu|cli|status|control|proc))\//
+  /^(protocols\/libp2p|storage\/(level|hypercore|files)|migration\/(gateway|webtorrent)|node\/(qemu|cli|status|control|proc))\//
 
 /** Files outside those folders that touch the machine or wait, each with its reason. All others are cores and ports. */
 const SHELLS: Readonly<Record<string, string>> = {

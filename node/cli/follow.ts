@@ -122,4 +122,5 @@ const DONE: Readonly<Record<JobView['kind'], string>> = {
   'image-export': 'exported',
   'image-verify': 'verified',
   'image-pull': 'pulled',
+  'image-publish': 'published',
 }

@@ -1,7 +1,8 @@
 /** Images: immutable disks that VMs start from. */
 import { resolve } from 'node:path'
 import type { Command } from '../command.ts'
-import { IMAGE_LOCATIONS, IMAGE_PULL } from './image-pull.ts'
+import { IMAGE_PULL } from './image-pull.ts'
+import { IMAGE_PUBLISH } from './image-torrent.ts'
 import { DETACH, JOB_TIMEOUT, start } from './job.ts'
 
 const IMAGE = { name: 'image', summary: 'name or id of the image', complete: 'image' } as const
@@ -9,15 +10,17 @@ const IMAGE = { name: 'image', summary: 'name or id of the image', complete: 'im
 export const IMAGE_COMMANDS: readonly Command[] = [
   {
     name: 'image import',
-    summary: 'Take a disk image from a file, a block device or an NBD export',
+    summary: 'Take a disk image from a file, a device, an NBD export, a torrent or a web server',
     about:
       'It is read by the peer, on its machine. Holes and zeros cost nothing, chunks that are here already little. ' +
-      'A device that is mounted, or a disk that a guest writes to, is refused.',
+      'A device that is mounted, or a disk that a guest writes to, is refused. From outside (a magnet link, a .torrent, an ' +
+      'http or https URL of one or of an image) it comes straight into the chunk store; what was interrupted goes on when the ' +
+      'same command is given again.',
     arguments: [
       { name: 'name', summary: 'what to call it at this site' },
       {
         name: 'path',
-        summary: 'raw or qcow2 file, block device, or nbd+unix:///NAME?socket=/PATH',
+        summary: 'file, block device, nbd+unix:///NAME?socket=/PATH, magnet link, .torrent, or URL',
         complete: 'path',
       },
     ],
@@ -28,10 +31,16 @@ export const IMAGE_COMMANDS: readonly Command[] = [
         choices: ['auto', 'raw', 'qcow2'],
         otherwise: 'auto',
       },
+      { flags: '--file <file>', summary: 'path or number of the file in a torrent that has more than one' },
+      { flags: '--peer <address:port>', summary: 'a BitTorrent client to ask', repeat: true },
+      { flags: '--dht', summary: 'ask the public DHT for BitTorrent clients' },
+      { flags: '--checksum <sum>', summary: 'sha256:HEX or sha512:HEX of the file from outside' },
       DETACH,
     ],
     examples: [
       ['image import debian-12 ./debian-12.qcow2', 'a cloud image'],
+      ['image import debian-12 https://example.org/debian-12.qcow2', 'goes on where it was cut off'],
+      ['image import debian-12 ./debian-12.torrent --peer 192.0.2.7:6881', 'from a BitTorrent client'],
       ['image import data ./data.raw --detach', 'without waiting; prints the id of the job'],
       ["image import old 'nbd+unix:///?socket=/run/old.sock'", 'what an NBD server exports'],
     ],
@@ -41,10 +50,14 @@ export const IMAGE_COMMANDS: readonly Command[] = [
         name: session.word('name'),
         path: located(session.io.cwd, session.word('path')),
         format: session.text('format') ?? 'auto',
+        file: session.text('file') ?? '',
+        peers: session.list('peer'),
+        dht: session.has('dht'),
+        checksum: session.text('checksum') ?? '',
       }),
   },
   IMAGE_PULL,
-  IMAGE_LOCATIONS,
+  ...IMAGE_PUBLISH,
   {
     name: 'image list',
     aliases: ['ls'],
@@ -90,4 +103,4 @@ export const IMAGE_COMMANDS: readonly Command[] = [
 
 /** The peer runs in another folder; a URI is the same in all. */
 const located = (cwd: string, typed: string): string =>
-  typed.startsWith('nbd+unix:') ? typed : resolve(cwd, typed)
+  /^(nbd\+unix:|magnet:|https?:\/\/)/i.test(typed) ? typed : resolve(cwd, typed)

@@ -1,7 +1,6 @@
 /** One end of webtorrent over plain TCP on loopback, every way of finding peers off, pieces of 256 KiB. */
 import { open, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-// @ts-expect-error It ships no types; what is used of it is typed below.
 import WebTorrent from 'webtorrent'
 import { cpuMeter, say, untilTold } from '../child.ts'
 

@@ -120,8 +120,7 @@ const imageView: ImageView = {
   pinned: true,
   kept: ['vm web', 'pin'],
   heldBytes: 300 * 1024 ** 2,
-  share: 1,
-  site: 'harbour',
+  published: [],
   ageMs: 0,
   stale: false,
 }
@@ -278,6 +277,8 @@ const REPLIES: Replies = {
   'vm.plan': [{ vm: 'db', operation: 'start', why: 'wanted running, is stopped' }],
   'image.list': [imageView],
   'image.show': imageView,
+  'image.publish': { job: jobView.id },
+  'image.unpublish': { id: 'ab'.repeat(32), name: 'debian-12' },
   'image.import': { job: jobView.id },
   'image.export': { job: jobView.id },
   'image.verify': { job: jobView.id },

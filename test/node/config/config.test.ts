@@ -43,6 +43,7 @@ test('defaults work', async (t) => {
     bulkListen: ['/ip4/0.0.0.0/tcp/4712'],
     mdns: true,
     raft: { vote: true, uplink: '' },
+    torrent: { listen: 'off' },
     http: { listen: '127.0.0.1:4780' },
     capacity: { cpus: 4, memoryMiB: 8_000, diskGiB: 100 },
     store: { keyFiles: [] },
