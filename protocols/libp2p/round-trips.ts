@@ -75,6 +75,8 @@ async function pingOnce(connection: Connection): Promise<number> {
   const stream = await connection.newStream(PING, { signal, runOnLimitedConnection: true })
   try {
     const answered = Promise.withResolvers<void>()
+    // Nobody waits for it when the stream is gone before anything was sent.
+    answered.promise.catch(() => {})
     let heard = 0
     stream.addEventListener('message', ({ data }) => {
       heard += data.byteLength
