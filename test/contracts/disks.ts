@@ -149,7 +149,7 @@ export function contract(name: string, open: (t: ExecutionContext) => Promise<Op
     t.false(disks.has(vm))
     const kept = disks.kept()
     t.deepEqual(
-      kept.map(({ name: _, ...rest }) => rest),
+      kept.map(({ vm, atMs, bases, content }) => ({ vm, atMs, bases, content })),
       [0, 1].map((atMs) => ({ vm, atMs, bases: [image], content: [image] })),
     )
     t.is(new Set(kept.map((copy) => copy.name)).size, 2)
