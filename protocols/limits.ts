@@ -308,7 +308,21 @@ assert(IN_FLIGHT_BYTES_MAX * 2 <= DOWNLOAD_BYTES_MAX)
 export const DOWNLOADS_MAX = 4
 /** One part of a manifest or of a list of chunks: a tenth of a second on a 20 Mbit/s link. */
 export const SWARM_PART_BYTES = 256 * 1024
-/** An encoded manifest on the wire: 2 TiB of disk in 256 KiB chunks, which both ends hold in memory. */
+/**
+ * Hashes of a manifest that are sent, checked and kept together: 2 MiB, 16 GiB of an image, so what a cut takes is a second of a
+ * 20 Mbit/s link, and a group is all that either end holds of a manifest.
+ */
+export const MANIFEST_GROUP_CHUNKS = 64 * 1024
+export const MANIFEST_GROUPS_MAX = IMAGE_CHUNKS_MAX / MANIFEST_GROUP_CHUNKS
+/** A hash for each chunk, and 8 bytes for each run: every other chunk of zeros makes the most of those, and half the hashes. */
+export const MANIFEST_GROUP_BYTES_MAX = MANIFEST_GROUP_CHUNKS * 32 + 16
+/** Groups asked of one source and not yet here: one on its way, one behind it. */
+export const MANIFEST_GROUPS_AHEAD = 2
+/** Sources that bring groups of one manifest at once. */
+export const MANIFEST_SOURCES_MAX = 4
+/** Manifests received in part that are kept for the next try: their groups are not fetched twice. 128 MiB each for a terabyte. */
+export const MANIFEST_DRAFTS_KEPT = 8
+/** A manifest as one stream, to or from a peer that knows no groups: 2 TiB of disk in 256 KiB chunks, the most such a peer takes. */
 export const MANIFEST_BYTES_MAX = 320 * 1024 * 1024
 /** Chunks that a downloader names to a source without the manifest: 16 GiB of image in a 2 MiB list. */
 export const LISTED_CHUNKS_MAX = 64 * 1024

@@ -55,7 +55,8 @@ export class SimChannel implements Channel {
     this.#connection.carry(this.#end, bytes, true, () => {
       this.#other().#hear(copy)
     })
-    this.#full = this.#inFlight >= WINDOW_BYTES
+    // Once full it stays so until it drains, however little is on its way when the next frame comes.
+    this.#full ||= this.#inFlight >= WINDOW_BYTES
     return !this.#full
   }
 

@@ -14,6 +14,7 @@ import type {
   ManifestDraft,
   ManifestStore,
   Packed,
+  Receiving,
   Scrub,
   Scrubbed,
 } from '../storage/images/chunk-store.ts'
@@ -28,7 +29,14 @@ import {
   sizeFault,
   verifyManifest,
 } from '../storage/images/manifest.ts'
-import type { DiskSize } from '../storage/images/merkle.ts'
+import {
+  type DiskSize,
+  GROUP_CHUNKS,
+  groupChunks,
+  groupCount,
+  isGroup,
+  type Tree,
+} from '../storage/images/merkle.ts'
 import type { Random } from './random.ts'
 import type { World } from './world.ts'
 
@@ -220,10 +228,18 @@ export class SimManifestStore extends SimDisk implements ManifestStore {
   readonly #held: Map<ImageId, Manifest>
   /** Removed for all who ask, and not off the disk yet. */
   readonly #leaving = new Set<ImageId>()
+  /** What came of manifests that are not whole yet. */
+  readonly #drafts: Map<ImageId, { readonly tree: Tree; readonly hashes: Buffer }>
 
-  constructor(world: World, name: string, found: ReadonlyMap<ImageId, Manifest> = new Map()) {
+  constructor(
+    world: World,
+    name: string,
+    found: ReadonlyMap<ImageId, Manifest> = new Map(),
+    drafts: ReadonlyMap<ImageId, { readonly tree: Tree; readonly hashes: Buffer }> = new Map(),
+  ) {
     super(world, 'manifests', name)
     this.#held = new Map(found)
+    this.#drafts = new Map(drafts)
   }
 
   list(): ImageId[] {
@@ -266,17 +282,49 @@ export class SimManifestStore extends SimDisk implements ManifestStore {
       const hashes = Buffer.alloc(chunkCount(size) * HASH_BYTES)
       return {
         set: (index, some) => hashes.set(some, index * HASH_BYTES),
-        finish: (finished) =>
-          this.answer(SYNC_MS, finished, () => {
-            const manifest = buildManifest(size.bytes, size.chunkBytes, hashes)
-            if (image !== undefined && manifest.image !== image)
-              throw invalidImage(image, 'its Merkle root is another')
-            this.refuseWhenFull()
-            this.#held.set(manifest.image, manifest)
-            return manifest
-          }),
+        finish: (finished) => this.#finish(size, image, hashes, finished),
         drop: () => {},
       }
+    })
+  }
+
+  receive(tree: Tree, done: Done<Receiving>): void {
+    this.answer(CHUNK_MS, done, () => {
+      const { image } = tree
+      const hashes = this.#drafts.get(image)?.hashes ?? Buffer.alloc(chunkCount(tree) * HASH_BYTES)
+      const missing: number[] = []
+      for (let group = 0; group < groupCount(tree); group++) {
+        const first = group * GROUP_CHUNKS
+        const held = hashes.subarray(first * HASH_BYTES, (first + groupChunks(tree, group)) * HASH_BYTES)
+        if (!isGroup(tree, group, held)) missing.push(group)
+      }
+      return {
+        draft: {
+          set: (index, some) => {
+            hashes.set(some, index * HASH_BYTES)
+            this.#drafts.set(image, { tree, hashes })
+          },
+          finish: (finished) => this.#finish(tree, image, hashes, finished),
+          drop: () => {},
+        },
+        missing,
+      }
+    })
+  }
+
+  pending(image: ImageId, done: Done<Tree | undefined>): void {
+    this.answer(CHUNK_MS, done, () => this.#drafts.get(image)?.tree)
+  }
+
+  #finish(size: DiskSize, image: ImageId | undefined, hashes: Buffer, done: Done<Manifest>): void {
+    this.answer(SYNC_MS, done, () => {
+      const manifest = buildManifest(size.bytes, size.chunkBytes, hashes)
+      if (image !== undefined && manifest.image !== image)
+        throw invalidImage(image, 'its Merkle root is another')
+      this.refuseWhenFull()
+      this.#held.set(manifest.image, manifest)
+      this.#drafts.delete(manifest.image)
+      return manifest
     })
   }
 
@@ -298,6 +346,6 @@ export class SimManifestStore extends SimDisk implements ManifestStore {
   /** The same disk, in the next life of its host: what was done is durable here. */
   reopen(): SimManifestStore {
     this.dead = true
-    return new SimManifestStore(this.world, this.name, this.#held)
+    return new SimManifestStore(this.world, this.name, this.#held, this.#drafts)
   }
 }

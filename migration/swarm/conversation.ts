@@ -12,9 +12,26 @@ import type { Channel } from '../../protocols/transport.ts'
 import { HASH_BYTES } from '../../storage/images/manifest.ts'
 import { Outbox } from './outbox.ts'
 
+export type ManifestHeard =
+  | {
+      readonly kind: 'tree'
+      readonly bytes: number
+      readonly chunkBytes: number
+      readonly tops: Uint8Array
+    }
+  /** A part of a group, of which more is to come. */
+  | { readonly kind: 'group-part' }
+  | { readonly kind: 'group'; readonly group: number; readonly encoded: Uint8Array }
+  /** Of all of it in one stream, in order. */
+  | {
+      readonly kind: 'manifest-part'
+      readonly total: number
+      readonly at: number
+      readonly data: Uint8Array
+    }
+
 export type Heard =
-  | { readonly kind: 'manifest-part' }
-  | { readonly kind: 'manifest'; readonly encoded: Uint8Array }
+  | ManifestHeard
   /** It never saw the manifest: `list` names chunks to it. */
   | { readonly kind: 'unknown' }
   | {
@@ -44,7 +61,9 @@ export class Conversation {
   /** Of the channel's indexes: the image's, and back; undefined while they are the same. */
   #listed: readonly number[] | undefined
   #places: Map<number, number> | undefined
-  #manifest: { total: number; bytes: number; parts: Uint8Array[] } | undefined
+  /** Bytes of the manifest as a stream that came. */
+  #manifestBytes = 0
+  #group: { group: number; total: number; bytes: number; parts: Uint8Array[] } | undefined
   #piece: { index: number; total: number; bytes: number; parts: Uint8Array[] } | undefined
 
   constructor(channel: Channel, hear: (heard: Heard) => void) {
@@ -68,12 +87,20 @@ export class Conversation {
     })
   }
 
-  hello(image: ImageId, manifest: boolean, blocks: boolean): void {
-    this.#outbox.send(encode({ kind: 'hello', image, manifest, gains: true, ...(blocks && { blocks }) }))
+  /** `group`: of the manifest, this one first; undefined: nothing of it. `blocks`: this peer speaks of blocks. */
+  hello(image: ImageId, blocks: boolean, group?: number): void {
+    const manifest = group !== undefined
+    const more = { ...(manifest && { group }), ...(blocks && { blocks }) }
+    this.#outbox.send(encode({ kind: 'hello', image, manifest, gains: true, ...more }))
   }
 
   ask(request: BlockRequest): void {
     this.#outbox.send(encode(request))
+  }
+
+  /** Asks for more groups of a manifest. */
+  groups(groups: readonly number[]): void {
+    this.#outbox.send(encode({ kind: 'groups', groups: [...groups] }))
   }
 
   /** Names chunks to a source without the manifest: their indexes in the image, and their hashes in the same order. */
@@ -126,8 +153,17 @@ export class Conversation {
       case 'unknown':
       case 'peers':
         return said
+      case 'tree':
+        return said
+      case 'group':
+        return this.#groupPart(said)
       case 'manifest':
-        return this.#manifestPart(said.total, said.at, said.data)
+        if (said.at !== this.#manifestBytes || said.at + said.data.length > said.total)
+          return this.#refuse('a manifest out of order')
+        this.#manifestBytes += said.data.length
+        // Asked for again, it comes again.
+        if (this.#manifestBytes === said.total) this.#manifestBytes = 0
+        return { kind: 'manifest-part', total: said.total, at: said.at, data: said.data }
       case 'have': {
         const { total, from, count, gains = false } = said
         if (from + count > total) return this.#refuse('a section past its end')
@@ -159,15 +195,17 @@ export class Conversation {
     }
   }
 
-  #manifestPart(total: number, at: number, data: Uint8Array): Heard | undefined {
-    const manifest = (this.#manifest ??= { total, bytes: 0, parts: [] })
-    if (manifest.total !== total || manifest.bytes !== at || at + data.length > total)
-      return this.#refuse('a manifest out of order')
-    manifest.parts.push(data)
-    manifest.bytes += data.length
-    if (manifest.bytes < total) return { kind: 'manifest-part' }
-    this.#manifest = undefined
-    return { kind: 'manifest', encoded: Buffer.concat(manifest.parts) }
+  #groupPart({ group, total, at, data }: Extract<Message, { kind: 'group' }>): Heard | undefined {
+    if (at === 0) this.#group = { group, total, bytes: 0, parts: [] }
+    const whole = this.#group
+    if (whole === undefined || whole.group !== group || whole.total !== total || whole.bytes !== at)
+      return this.#refuse('a group out of order')
+    whole.parts.push(data)
+    whole.bytes += data.length
+    if (whole.bytes < total) return { kind: 'group-part' }
+    this.#group = undefined
+    if (whole.bytes > total) return this.#refuse('a group past its end')
+    return { kind: 'group', group, encoded: Buffer.concat(whole.parts) }
   }
 
   #piecePart({ index, at, total, data }: Piece): Heard | undefined {

@@ -25,7 +25,6 @@ import { chunkCount, chunkLength, type Manifest, readableChunkAt } from '../../s
 import type { Hold } from '../../storage/images/holds.ts'
 import { sampleOf } from '../holdings/asking.ts'
 import { Digest } from '../holdings/digest.ts'
-import { decodeManifest } from '../../storage/images/manifest-form.ts'
 import { BlockFetch } from './block-fetch.ts'
 import type { Heard } from './conversation.ts'
 import { type Download, HERE, NEEDED, startDownload } from './holdings.ts'
@@ -86,7 +85,13 @@ export class Job {
       opened: (link) => this.#greet(link),
       heard: (link, heard) => this.#heard(link, heard),
     })
-    this.#search = new ManifestSearch(image, this.#links, ports.blocks !== undefined)
+    this.#search = new ManifestSearch(image, this.#links, ports.manifests, {
+      hello: (link, group) => this.#hello(link, group),
+      found: (manifest) => this.#check(manifest),
+      bad: (link, why) => this.#ban(link, why),
+      useless: (link) => this.#lost(link),
+      failed: (failure) => this.#finish(failed(failure)),
+    })
     this.#digest = new Digest({
       transport: ports.transport,
       clock: ports.clock,
@@ -97,7 +102,7 @@ export class Job {
       if (this.#phase === 'ended') return
       if (outcome.ok) this.#check(outcome.value)
       // Not held is the usual reason; whatever it is, sources may have it.
-      else this.#look()
+      else this.#search.resume(() => this.#look())
     })
     this.#beat()
   }
@@ -110,6 +115,7 @@ export class Job {
     else for (const peer of request.sources) this.#only?.add(peer)
     this.#requests.add(request)
     for (const peer of request.sources) this.hint(peer)
+    if (this.#manifest !== undefined) this.#answerEarly(this.#manifest)
     return {
       cancel: () => {
         if (!this.#requests.delete(request)) return
@@ -186,8 +192,9 @@ export class Job {
 
   /** Calls sources, from now on. */
   #look(): void {
+    if (this.#phase === 'ended') return
     const nowMs = this.#ports.clock.nowMs()
-    this.#search.heard(nowMs)
+    this.#search.begin(nowMs)
     this.#links.connect(nowMs)
     // Those that were named may do, and each says who else asks for it: a walk through the DHT costs more than that.
     if (this.#links.known) this.#findAtMs = nowMs + FIND_SOURCES_MS_MIN
@@ -248,26 +255,19 @@ export class Job {
     const nowMs = this.#ports.clock.nowMs()
     if (this.#manifest === undefined) return this.#search.greet(link, nowMs)
     link.helloMs = nowMs
-    link.conversation?.hello(this.#image, false, this.#ports.blocks !== undefined)
+    this.#hello(link)
   }
 
-  #manifestCame(link: Link, encoded: Uint8Array): void {
-    if (this.#phase !== 'looking') return
-    const manifest = decoded(encoded)
-    if (manifest === undefined || manifest.image !== this.#image)
-      return this.#ban(link, 'a manifest that is not what its name says')
-    this.#phase = 'checking'
-    this.#ports.manifests.put(manifest, (outcome) => {
-      if (this.#phase === 'ended') return
-      if (outcome.ok) this.#check(manifest)
-      else this.#finish(outcome)
-    })
+  #hello(link: Link, group?: number): void {
+    link.conversation?.hello(this.#image, this.#ports.blocks !== undefined, group)
   }
 
   /** Finds out what is missing, and fetches it. */
   #check(manifest: Manifest): void {
     this.#phase = 'checking'
     this.#manifest = manifest
+    this.#answerEarly(manifest)
+    if (this.#requests.size === 0) return this.#end()
     missingOf(manifest, this.#ports.chunks, (outcome) => {
       if (this.#phase === 'ended') return
       if (!outcome.ok) return this.#finish(outcome)
@@ -284,6 +284,25 @@ export class Job {
       for (const { link, heard } of this.#early.splice(0)) this.#heard(link, heard)
       this.#look()
     })
+  }
+
+  /** Some want no more than the manifest. */
+  #answerEarly(manifest: Manifest): void {
+    const report: Report = {
+      logicalBytes: manifest.bytes,
+      dedupBytes: 0,
+      compressedBytes: 0,
+      wireBytes: this.#links.wireBytes(),
+      duplicateBytes: 0,
+      matchedBytes: 0,
+      sources: 0,
+      links: this.#links.byPeer(),
+    }
+    for (const request of this.#requests) {
+      if (request.only !== 'manifest') continue
+      this.#requests.delete(request)
+      this.#ports.clock.after(0, () => request.done(ok({ manifest, report })))
+    }
   }
 
   /** Names what is missing to a source without the manifest. */
@@ -315,11 +334,12 @@ export class Job {
   #heard(link: Link, heard: Heard): void {
     if (this.#phase === 'ended' || (link.conversation === undefined && heard.kind !== 'closed')) return
     switch (heard.kind) {
+      case 'tree':
+      case 'group':
+      case 'group-part':
       case 'manifest-part':
-        this.#search.heard(this.#ports.clock.nowMs())
+        if (this.#phase === 'looking') this.#search.heard(link, heard, this.#ports.clock.nowMs())
         return
-      case 'manifest':
-        return this.#manifestCame(link, heard.encoded)
       case 'unknown':
         link.unknown = true
         link.manifest = false
@@ -397,6 +417,7 @@ export class Job {
 
   #lost(link: Link): void {
     this.#links.hangUp(link)
+    this.#search.lost(link)
     this.#early = this.#early.filter((early) => early.link !== link)
     this.#blocks?.lost(link.peer)
     if (this.#phase === 'fetching') this.#step({ kind: 'lost', peer: link.peer })
@@ -535,6 +556,7 @@ export class Job {
     this.#blocks?.close()
     this.#hold.release()
     this.#digest.stop()
+    this.#search.stop()
     this.#links.close()
     this.#around.ended()
   }
@@ -551,13 +573,5 @@ export class Job {
     if (text === this.#shown) return
     this.#shown = text
     for (const { onProgress } of this.#requests) onProgress(progress)
-  }
-}
-
-function decoded(encoded: Uint8Array): Manifest | undefined {
-  try {
-    return decodeManifest(encoded)
-  } catch {
-    return undefined
   }
 }

@@ -135,10 +135,12 @@ export class Server {
         // Before all else: from then on it asks.
         if (said.blocks === true && this.#blocks !== undefined)
           session.outbox.send(encode({ kind: 'blocks' }))
-        if (!session.hello(said.image, said.manifest, said.gains === true))
+        if (!session.hello(said.image, said.manifest, said.gains === true, said.group))
           return this.#mistake(session, 'another image')
         this.#introduce(session, said.image)
         return this.#met(session.channel.peer, said.image, true)
+      case 'groups':
+        return session.groups(said.groups) ? undefined : this.#mistake(session, 'groups out of turn')
       case 'list':
         if (this.#sessions.filter((other) => other !== session && other.lists).length >= SERVED_LISTS_MAX) {
           session.outbox.send(encode({ kind: 'bye', why: 'too many lists' }))

@@ -3,6 +3,8 @@ import type { ChunkId, ImageId } from '../../protocols/ids.ts'
 import {
   CHUNK_BYTES,
   HAVE_SECTION_CHUNKS,
+  MANIFEST_BYTES_MAX,
+  MANIFEST_GROUPS_AHEAD,
   SERVE_AHEAD_BYTES_MAX,
   SWARM_PART_BYTES,
 } from '../../protocols/limits.ts'
@@ -11,7 +13,8 @@ import { encode, gather } from '../../protocols/swarm/messages.ts'
 import type { Channel } from '../../protocols/transport.ts'
 import { chunkCount, HASH_BYTES, type Manifest, readableChunkAt } from '../../storage/images/manifest.ts'
 import type { Hold } from '../../storage/images/holds.ts'
-import { encodeManifest, formBytes } from '../../storage/images/manifest-form.ts'
+import { encodeGroup, encodeManifest, formBytes } from '../../storage/images/manifest-form.ts'
+import { groupCount } from '../../storage/images/merkle.ts'
 import { Outbox } from './outbox.ts'
 import type { SwarmPorts } from './swarm.ts'
 
@@ -37,6 +40,8 @@ export class Session {
   image: ImageId | undefined
   #manifest: Manifest | undefined
   #manifestWanted = false
+  /** Groups of the manifest asked for and not yet sent. */
+  #groupsWanted = 0
   #chunks: Chunks | undefined
   /** Places of the ids in a list that the downloader sent. */
   #listed: Map<ChunkId, number> | undefined
@@ -66,8 +71,8 @@ export class Session {
     this.#hold.release()
   }
 
-  /** False when this channel is about another image. */
-  hello(image: ImageId, manifestWanted: boolean, gains: boolean): boolean {
+  /** False when this channel is about another image. `group`: the first that is wanted of the manifest; undefined: all of it. */
+  hello(image: ImageId, manifestWanted: boolean, gains: boolean, group: number | undefined): boolean {
     if (this.image !== undefined && this.image !== image) return false
     const first = this.image === undefined
     this.image = image
@@ -75,23 +80,35 @@ export class Session {
     // Asked for while it is being sent, it is being sent.
     if (this.#manifestWanted && manifestWanted) return true
     this.#manifestWanted = manifestWanted
-    if (this.#manifest !== undefined) this.#sendManifest(this.#manifest)
+    if (this.#manifest !== undefined) this.#sendManifest(this.#manifest, group)
     else
       this.#ports.manifests.get(image, (outcome) => {
         if (this.closed) return
-        if (!outcome.ok) {
+        const isLong =
+          outcome.ok && group === undefined && formBytes(outcome.value.hashes.runs) > MANIFEST_BYTES_MAX
+        if (!outcome.ok || (manifestWanted && isLong)) {
           this.#manifestWanted = false
           return this.outbox.send(encode({ kind: 'unknown' }))
         }
         const manifest = outcome.value
         this.#manifest = manifest
-        this.#sendManifest(manifest)
+        this.#sendManifest(manifest, group)
         if (!first && this.#chunks !== undefined) return
         this.#serve(
           { count: chunkCount(manifest), idAt: (index) => readableChunkAt(manifest, index) },
           manifest,
         )
       })
+    return true
+  }
+
+  /** More groups of the manifest; false when that is not for this channel to ask. */
+  groups(groups: readonly number[]): boolean {
+    const manifest = this.#manifest
+    if (manifest === undefined || this.#groupsWanted + groups.length > MANIFEST_GROUPS_AHEAD) return false
+    if (groups.some((group) => group >= groupCount(manifest))) return false
+    this.#groupsWanted += groups.length
+    for (const group of groups) this.outbox.stream(this.#groupFrames(manifest, group))
     return true
   }
 
@@ -149,16 +166,41 @@ export class Session {
     while (this.#news.length > 0) yield this.#news.splice(0, most)
   }
 
-  #sendManifest(manifest: Manifest): void {
+  #sendManifest(manifest: Manifest, group: number | undefined): void {
     if (!this.#manifestWanted) return
-    this.outbox.stream(this.#manifestFrames(manifest))
+    if (group === undefined) return this.outbox.stream(this.#manifestFrames(manifest))
+    this.#manifestWanted = false
+    const { bytes, chunkBytes, hashes } = manifest
+    this.outbox.send(encode({ kind: 'tree', bytes, chunkBytes, tops: hashes.tops }))
+    // Of an image that it knows by its name only, it cannot tell how many there are.
+    if (group < groupCount(manifest)) this.groups([group])
   }
 
   *#manifestFrames(manifest: Manifest): Generator<Uint8Array> {
     const total = formBytes(manifest.hashes.runs)
-    for (const { at, data } of gather(encodeManifest(manifest), SWARM_PART_BYTES))
-      yield encode({ kind: 'manifest', total, at, data })
+    yield* this.#sound(function* () {
+      for (const { at, data } of gather(encodeManifest(manifest), SWARM_PART_BYTES))
+        yield encode({ kind: 'manifest', total, at, data })
+    })
     this.#manifestWanted = false
+  }
+
+  *#groupFrames(manifest: Manifest, group: number): Generator<Uint8Array> {
+    yield* this.#sound(function* () {
+      const { total, pieces } = encodeGroup(manifest, group)
+      for (const { at, data } of gather(pieces, SWARM_PART_BYTES))
+        yield encode({ kind: 'group', group, total, at, data })
+    })
+    this.#groupsWanted--
+  }
+
+  /** What the disk has changed is somebody else's to send. */
+  *#sound(frames: () => Generator<Uint8Array>): Generator<Uint8Array> {
+    try {
+      yield* frames()
+    } catch {
+      yield encode({ kind: 'bye', why: 'the manifest is damaged here' })
+    }
   }
 
   #serve(chunks: Chunks, manifest?: Manifest): void {

@@ -43,6 +43,8 @@ export type DownloadRequest = {
   readonly sources: readonly PeerId[]
   /** Nobody but `sources` is asked, as long as all that ask for this image want it so. */
   readonly exclusive?: boolean
+  /** Ends when the manifest is here: no chunk is asked for, and nothing is said to be here. */
+  readonly only?: 'manifest'
   /** Whether a peer is on this site: its chunks are taken before those of others. */
   readonly near: (peer: PeerId) => boolean
   /** A few times a second while something changes, and at the end. */

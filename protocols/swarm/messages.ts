@@ -3,7 +3,9 @@
  *
  *   downloader                               source
  *   hello {image, manifest?}   ────────▶
- *                              ◀────────     manifest {total, at, data} …         when asked for and held
+ *                              ◀────────     tree {bytes, chunkBytes, tops}       when the manifest is asked for and held
+ *                              ◀────────     group {group, total, at, data} …
+ *   groups {groups} …          ────────▶                                          those that follow
  *                              ◀────────     have {total, from, count, …} …       what it holds; then have-more
  *                              ◀────────     peers {peers}                        who else asks for it
  *   want {indexes} …           ────────▶
@@ -13,6 +15,11 @@
  * A source that holds all of an image and shows it piece by piece (migration/swarm/super-seeding.ts) says `gains` in a map
  * that is empty, to a downloader that said it too. That one answers with a map of what it needs not, and with `have-more`
  * for what it gains, from anyone.
+ *
+ * A manifest goes by groups of hashes. With the tree, which its name proves, each group proves itself; so they come in any
+ * order and from several sources, and what came before a cut is not asked for again. `hello` names the first one. A downloader
+ * that names none is of the first version, and gets all of it as one stream: manifest {total, at, data}; a source of that version
+ * sends it so whatever was named.
  *
  * A source that never saw the manifest answers `unknown`. It may still hold chunks, from other images: the downloader
  * names those it lacks with `list`, and from then on an index on this channel is a place in that list. 32 bytes a
@@ -26,13 +33,18 @@ import { GodwitError } from '../errors.ts'
 import { imageId } from '../ids.ts'
 import {
   CHUNK_BYTES_MAX,
+  CHUNK_BYTES_MIN,
   CHUNK_FRAME_SLACK,
   FRAME_BYTES_MAX,
   HAVE_SECTION_CHUNKS,
+  IMAGE_BYTES_MAX,
   IMAGE_CHUNKS_MAX,
   INDEXES_MAX,
   LISTED_CHUNKS_MAX,
   MANIFEST_BYTES_MAX,
+  MANIFEST_GROUP_BYTES_MAX,
+  MANIFEST_GROUPS_AHEAD,
+  MANIFEST_GROUPS_MAX,
   SOURCES_MAX,
   SWARM_PART_BYTES,
 } from '../limits.ts'
@@ -43,6 +55,7 @@ export const PROTOCOL = '/godwit/swarm/1'
 
 const index = integer(0, IMAGE_CHUNKS_MAX - 1)
 const indexes = list(index, INDEXES_MAX)
+const group = integer(0, MANIFEST_GROUPS_MAX - 1)
 const LIST_BYTES_MAX = LISTED_CHUNKS_MAX * 32
 const FRAME_MAX = CHUNK_BYTES_MAX + CHUNK_FRAME_SLACK
 
@@ -50,20 +63,36 @@ const shape = tagged({
   ...BLOCK_SHAPES,
   /**
    * Downloader → source: first, and again to ask for the manifest later. `gains`: it can say what it gains. `blocks`: it
-   * speaks of blocks (block-messages.ts).
+   * speaks of blocks (block-messages.ts). `group`: it takes the manifest by groups, this one first.
    */
   hello: record({
     image: imageId,
     manifest: boolean,
     gains: optional(boolean),
     blocks: optional(boolean),
+    group: optional(group),
   }),
   /** Source → downloader: the manifest is not held here; name chunks. */
   unknown: record({}),
-  /** Source → downloader: bytes [at, at + data) of the encoded manifest, in order. */
+  /** Source → downloader of the first version: bytes [at, at + data) of the manifest as a stream, in order. */
   manifest: record({
     total: integer(1, MANIFEST_BYTES_MAX),
     at: integer(0, MANIFEST_BYTES_MAX),
+    data: bytes(SWARM_PART_BYTES, 1),
+  }),
+  /** Source → downloader: size and tops of the manifest (storage/images/merkle.ts). */
+  tree: record({
+    bytes: integer(1, IMAGE_BYTES_MAX),
+    chunkBytes: integer(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX),
+    tops: bytes(MANIFEST_GROUPS_MAX * 32, 32),
+  }),
+  /** Downloader → source, after the tree: groups to send too. */
+  groups: record({ groups: list(group, MANIFEST_GROUPS_AHEAD) }),
+  /** Source → downloader: bytes [at, at + data) of a group's runs (storage/images/manifest-form.ts), in order. */
+  group: record({
+    group,
+    total: integer(1, MANIFEST_GROUP_BYTES_MAX),
+    at: integer(0, MANIFEST_GROUP_BYTES_MAX),
     data: bytes(SWARM_PART_BYTES, 1),
   }),
   /** Downloader → source: bytes [at, at + data) of the ids of chunks, 32 bytes each, in order. */

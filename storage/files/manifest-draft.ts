@@ -18,6 +18,7 @@ import {
   leavesOf,
   nodeOver,
   PART_BYTES,
+  type Tree,
 } from '../images/merkle.ts'
 import { RunCount } from '../images/runs.ts'
 import { fileFailure, syncFolder } from './durable.ts'
@@ -51,11 +52,6 @@ export class DraftFile {
     }
   }
 
-  /** The top over what is here of a group. */
-  async topOf(group: number): Promise<Uint8Array> {
-    return nodeOver(leavesOf(await this.#group(group)))
-  }
-
   /**
    * Makes the tree, and puts the file at `pathOf(image)`.
    *
@@ -66,7 +62,7 @@ export class DraftFile {
     const runs = new RunCount()
     const tops: Uint8Array[] = []
     for (let group = 0; group < groupCount(this.size); group++) {
-      const hashes = await this.#group(group)
+      const hashes = await this.group(group)
       runs.add(hashes)
       const leaves = leavesOf(hashes)
       tops.push(nodeOver(leaves))
@@ -95,8 +91,14 @@ export class DraftFile {
     await unlink(this.path)
   }
 
-  /** What is past the end of a file that was cut is zeros. */
-  async #group(group: number): Promise<Buffer> {
+  /** Notes what is known before the hashes are: an unfinished file says what it will be. */
+  root({ image, tops }: Tree): void {
+    this.#write(tops, placesOf(this.size).tops)
+    this.#write(encodeHead({ size: this.size, image, tops, runs: { runs: 0, content: 0 } }), 0)
+  }
+
+  /** The hashes of a group, as far as they are here. */
+  group(group: number): Promise<Buffer> {
     const bytes = groupChunks(this.size, group) * HASH_BYTES
     return readAt(this.#file, bytes, placesOf(this.size).hashes + group * GROUP_CHUNKS * HASH_BYTES)
   }

@@ -2,13 +2,14 @@
  * Manifests in files, one each, named by its image: what a name says is checked as they are read, a page at a time
  * (manifest-file.ts). Files of version 1 (manifest-form.ts) are read too: small ones into memory, others are written anew.
  */
-import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { failureOf, GodwitError } from '../../protocols/errors.ts'
 import type { ImageId } from '../../protocols/ids.ts'
+import { MANIFEST_DRAFTS_KEPT } from '../../protocols/limits.ts'
 import { failed, ok, type Done, type Outcome } from '../../protocols/outcome.ts'
-import type { ManifestDraft, ManifestStore } from '../images/chunk-store.ts'
+import type { ManifestDraft, ManifestStore, Receiving } from '../images/chunk-store.ts'
 import {
   buildManifest,
   groupOf,
@@ -18,12 +19,22 @@ import {
   sizeFault,
 } from '../images/manifest.ts'
 import { decodeHead, HEAD_BYTES, RunsDecoder } from '../images/manifest-form.ts'
-import { chunkCount, type DiskSize, groupCount, GROUP_CHUNKS, HASH_BYTES } from '../images/merkle.ts'
+import {
+  chunkCount,
+  type DiskSize,
+  GROUP_CHUNKS,
+  groupCount,
+  HASH_BYTES,
+  isGroup,
+  type Tree,
+} from '../images/merkle.ts'
 import { fileFailure, PARTIAL, syncFolder } from './durable.ts'
 import { type DraftFile, openDraft } from './manifest-draft.ts'
 import { FileHashes, type ManifestHead, readAt, readHead } from './manifest-file.ts'
 import { PageCache } from './page-cache.ts'
 
+/** What came of a manifest so far. */
+const DRAFT = '.draft'
 const FILE = /^([0-9a-f]{64})\.manifest$/
 /** Manifests that are found open: 2 KiB each of a terabyte. More are opened anew. */
 const OPENED_MAX = 64
@@ -43,6 +54,7 @@ export async function openManifestStore(folder: string): Promise<Outcome<Manifes
       if (image !== undefined) images.add(image)
       else if (name.endsWith(PARTIAL)) await unlink(join(folder, name))
     }
+    await forgetDrafts(folder)
     return ok(new FileManifestStore(folder, images))
   } catch (error) {
     return failed(fileFailure(error, folder))
@@ -122,6 +134,62 @@ class FileManifestStore implements ManifestStore {
     })
   }
 
+  receive(tree: Tree, done: Done<Receiving>): void {
+    this.#answer(done, async () => {
+      const { image } = tree
+      const { draft, missing } = await this.#received(tree)
+      return {
+        draft: {
+          set: (index, hashes) => draft.set(index, hashes),
+          finish: (finished) => this.#answer(finished, () => this.#finish(draft, image)),
+          drop: () => void draft.close().catch(() => {}),
+        },
+        missing,
+      }
+    })
+  }
+
+  pending(image: ImageId, done: Done<Tree | undefined>): void {
+    this.#answer(done, async () => {
+      try {
+        const file = await open(this.#draftOf(image), 'r')
+        try {
+          const head = await readHead(file)
+          return 'image' in head && head.image === image
+            ? { ...head.size, image, tops: head.tops }
+            : undefined
+        } finally {
+          await file.close()
+        }
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+        throw error
+      }
+    })
+  }
+
+  async #received(tree: Tree): Promise<{ draft: DraftFile; missing: number[] }> {
+    const { bytes, chunkBytes } = tree
+    const path = this.#draftOf(tree.image)
+    const missing = Array.from({ length: groupCount(tree) }, (_, group) => group)
+    try {
+      const draft = await openDraft(path, { bytes, chunkBytes }, false)
+      const still: number[] = []
+      for (const group of missing) if (!isGroup(tree, group, await draft.group(group))) still.push(group)
+      return { draft, missing: still }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    }
+    await forgetDrafts(this.#folder)
+    const draft = await openDraft(path, { bytes, chunkBytes }, true)
+    draft.root(tree)
+    return { draft, missing }
+  }
+
+  #draftOf(image: ImageId): string {
+    return join(this.#folder, `${image}${DRAFT}`)
+  }
+
   #pathOf(image: ImageId): string {
     return join(this.#folder, `${image}.manifest`)
   }
@@ -137,7 +205,9 @@ class FileManifestStore implements ManifestStore {
     try {
       head = await draft.finish(image, (named) => this.#pathOf(named))
     } catch (error) {
-      await draft.remove().catch(() => {})
+      // What was received is worth keeping for a disk with more room.
+      const keeps = draft.path.endsWith(DRAFT) && failureOf(error).code !== 'IMAGE_INVALID'
+      await (keeps ? draft.close() : draft.remove()).catch(() => {})
       throw error
     }
     // Whoever has this image open reads from the new file from now on.
@@ -217,6 +287,17 @@ class FileManifestStore implements ManifestStore {
     const tell = async (): Promise<void> => done(await outcomeOf(this.#folder, run))
     void tell()
   }
+}
+
+/** The oldest go when there are more than are worth their room. */
+async function forgetDrafts(folder: string): Promise<void> {
+  const drafts: { path: string; mtimeMs: number }[] = []
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name)
+    if (name.endsWith(DRAFT)) drafts.push({ path, mtimeMs: (await stat(path)).mtimeMs })
+  }
+  const oldest = drafts.sort((one, other) => other.mtimeMs - one.mtimeMs)
+  for (const { path } of oldest.slice(MANIFEST_DRAFTS_KEPT)) await unlink(path)
 }
 
 async function readRuns(

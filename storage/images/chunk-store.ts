@@ -9,7 +9,7 @@ import type { Done } from '../../protocols/outcome.ts'
 import type { ChunkNames } from './chunk-names.ts'
 import type { Hold } from './holds.ts'
 import type { Manifest } from './manifest.ts'
-import type { DiskSize } from './merkle.ts'
+import type { DiskSize, Tree } from './merkle.ts'
 
 export type ChunkStore = {
   /** Whether each of `ids` is held, in their order. */
@@ -91,7 +91,14 @@ export type ManifestStore = {
   walk(image: ImageId, take: (part: Uint8Array) => void, done: Done<void>): void
   /** A manifest whose hashes come one by one. It must become that of `image` where that is given: else IMAGE_INVALID. */
   begin(size: DiskSize, image: ImageId | undefined, done: Done<ManifestDraft>): void
+  /** The manifest of a tree, whose groups the caller checks; what an earlier try received of it is there, in this life or before. */
+  receive(tree: Tree, done: Done<Receiving>): void
+  /** The tree of a manifest that was received in part. */
+  pending(image: ImageId, done: Done<Tree | undefined>): void
 }
+
+/** `missing`: groups that are not here. To drop it leaves what came for the next try. */
+export type Receiving = { readonly draft: ManifestDraft; readonly missing: readonly number[] }
 
 /** A manifest in the making, of which nothing is held in memory. Who has one finishes or drops it. */
 export type ManifestDraft = {

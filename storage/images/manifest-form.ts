@@ -7,9 +7,11 @@
  * Runs are as long as they can be, so an image has one form. A group of a manifest (merkle.ts) goes as runs of its own. Neither
  * side holds more than a piece of it.
  */
-import { buildManifest, type Hashes, invalidImage, type Manifest, sizeFault } from './manifest.ts'
-import { chunkCount, type DiskSize, HASH_BYTES, PART_CHUNKS } from './merkle.ts'
-import { isZeros, type Runs } from './runs.ts'
+import { type Hashes, invalidImage, type Manifest, sizeFault } from './manifest.ts'
+import { chunkCount, type DiskSize, GROUP_CHUNKS, groupChunks, HASH_BYTES, PART_CHUNKS } from './merkle.ts'
+import { isZeros, RunCount, type Runs } from './runs.ts'
+
+type Parts = Pick<Hashes, 'part'>
 
 const MAGIC = 0x47574d46
 const VERSION = 1
@@ -31,7 +33,7 @@ export function* encodeManifest(manifest: Manifest): Generator<Uint8Array> {
 }
 
 /** Throws as `Hashes.part` does. */
-function* encodeRuns(hashes: Hashes, chunks: number): Generator<Uint8Array> {
+function* encodeRuns(hashes: Parts, chunks: number): Generator<Uint8Array> {
   for (let at = 0; at < chunks;) {
     const content = endOfRun(hashes, at, chunks, true)
     const end = endOfRun(hashes, content, chunks, false)
@@ -50,7 +52,7 @@ function* encodeRuns(hashes: Hashes, chunks: number): Generator<Uint8Array> {
 }
 
 /** The first chunk from `from` on that is not of zeros (`zeros`), or that is. */
-function endOfRun(hashes: Hashes, from: number, chunks: number, zeros: boolean): number {
+function endOfRun(hashes: Parts, from: number, chunks: number, zeros: boolean): number {
   let at = from
   while (at < chunks) {
     const part = hashes.part(Math.floor(at / PART_CHUNKS))
@@ -129,15 +131,28 @@ export function decodeHead(bytes: Buffer): DiskSize {
   return fault === undefined ? size : refuse(fault)
 }
 
-/** All of it, in memory. @throws GodwitError IMAGE_INVALID, and nothing else, whatever the bytes are */
-export function decodeManifest(encoded: Uint8Array): Manifest {
-  const bytes = Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length)
-  const size = decodeHead(bytes)
-  const hashes = Buffer.alloc(chunkCount(size) * HASH_BYTES)
-  const decoder = new RunsDecoder(chunkCount(size), (index, some) => some.copy(hashes, index * HASH_BYTES))
-  decoder.push(bytes.subarray(HEAD_BYTES))
+// Groups -----------------------------------------------------------------------------------------------------------
+
+/** The runs of one group: how long they are, and they in small pieces. Throws as `Hashes.part` does. */
+export function encodeGroup(
+  manifest: Manifest,
+  group: number,
+): { readonly total: number; readonly pieces: Iterable<Uint8Array> } {
+  const first = (group * GROUP_CHUNKS) / PART_CHUNKS
+  const chunks = groupChunks(manifest, group)
+  const part = (at: number): Buffer => manifest.hashes.part(first + at)
+  const runs = new RunCount()
+  for (let at = 0; at * PART_CHUNKS < chunks; at++) runs.add(part(at))
+  return { total: formBytes(runs) - HEAD_BYTES, pieces: encodeRuns({ part }, chunks) }
+}
+
+/** The hashes of a group of `chunks` chunks. @throws GodwitError IMAGE_INVALID, and nothing else, whatever the bytes are */
+export function decodeGroup(encoded: Uint8Array, chunks: number): Buffer {
+  const hashes = Buffer.alloc(chunks * HASH_BYTES)
+  const decoder = new RunsDecoder(chunks, (index, some) => some.copy(hashes, index * HASH_BYTES))
+  decoder.push(encoded)
   decoder.end()
-  return buildManifest(size.bytes, size.chunkBytes, hashes)
+  return hashes
 }
 
 const refuse = (why: string): never => {

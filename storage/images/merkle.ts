@@ -11,8 +11,10 @@
  * Numbers are big-endian. Size and chunk size fix the shape of the tree, so no other tree has the same name. 256 is a power of
  * two: folding groups first makes the same nodes as folding level by level.
  */
+import assert from 'node:assert/strict'
 import { hash } from 'node:crypto'
 import type { ImageId } from '../../protocols/ids.ts'
+import { MANIFEST_GROUP_CHUNKS } from '../../protocols/limits.ts'
 
 export const HASH_BYTES = 32
 /**
@@ -23,7 +25,8 @@ export const PART_CHUNKS = 256
 export const PART_BYTES = PART_CHUNKS * HASH_BYTES
 const GROUP_PARTS = 256
 /** Chunks under one top: 2 MiB of hashes, 16 GiB of an image; the tops of a terabyte are 2 KiB. */
-export const GROUP_CHUNKS = GROUP_PARTS * PART_CHUNKS
+export const GROUP_CHUNKS = MANIFEST_GROUP_CHUNKS
+assert(GROUP_CHUNKS === GROUP_PARTS * PART_CHUNKS)
 
 /** What fixes the shape of a tree. */
 export type DiskSize = {
@@ -31,6 +34,13 @@ export type DiskSize = {
   readonly bytes: number
   /** A power of two in CHUNK_BYTES_MIN..CHUNK_BYTES_MAX. */
   readonly chunkBytes: number
+}
+
+/** Who holds the tops of an image can check a group of its hashes. */
+export type Tree = DiskSize & {
+  readonly image: ImageId
+  /** Of all groups, 32 bytes each. */
+  readonly tops: Uint8Array
 }
 
 export const chunkCount = ({ bytes, chunkBytes }: DiskSize): number => Math.ceil(bytes / chunkBytes)
@@ -72,6 +82,16 @@ export function imageOf({ bytes, chunkBytes }: DiskSize, tops: Uint8Array): Imag
   head.writeUInt32BE(chunkBytes, 14)
   head.writeBigUInt64BE(BigInt(bytes), 18)
   return Buffer.from(digest(2, head, nodeOver(tops))).toString('hex')
+}
+
+/** Whether a tree is that of its image. Its size is taken for sound. */
+export const isTree = (tree: Tree): boolean =>
+  tree.tops.length === groupCount(tree) * HASH_BYTES && imageOf(tree, tree.tops) === tree.image
+
+/** Whether these are the hashes of a group. */
+export function isGroup({ tops }: Tree, group: number, hashes: Uint8Array): boolean {
+  const top = tops.subarray(group * HASH_BYTES, (group + 1) * HASH_BYTES)
+  return Buffer.compare(top, nodeOver(leavesOf(hashes))) === 0
 }
 
 const digest = (domain: number, ...parts: Uint8Array[]): Uint8Array =>

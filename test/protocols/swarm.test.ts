@@ -9,6 +9,9 @@ import { decode, encode, type Message, type Piece, PIECE_BYTES_MAX } from '../..
 const FRAMES: (Message | Piece)[] = [
   { kind: 'hello', image: 'ab'.repeat(32), manifest: true },
   { kind: 'unknown' },
+  { kind: 'tree', bytes: 2 ** 40, chunkBytes: 2 ** 18, tops: new Uint8Array(64).fill(9) },
+  { kind: 'groups', groups: [1, 63] },
+  { kind: 'group', group: 63, total: 70, at: 64, data: Uint8Array.of(1, 2, 3) },
   { kind: 'manifest', total: 70, at: 64, data: Uint8Array.of(1, 2, 3) },
   { kind: 'list', total: 64, at: 0, data: new Uint8Array(32).fill(7) },
   { kind: 'have', total: 4096, from: 0, count: 4096, form: 'runs', data: Uint8Array.of(0, 0x80, 0x20) },
@@ -25,6 +28,7 @@ const folder = new URL('../fixtures/frames/', import.meta.url)
 
 /** Fields that came later have files of their own; without them a frame is what it was. */
 const LATER: [name: string, said: Message][] = [
+  ['hello-group', { kind: 'hello', image: 'ab'.repeat(32), manifest: true, gains: true, group: 1 }],
   ['hello-gains', { kind: 'hello', image: 'ab'.repeat(32), manifest: false, gains: true }],
   [
     'have-gains',

@@ -11,7 +11,16 @@ import {
   partsOf,
   verifyManifest,
 } from '../../storage/images/manifest.ts'
-import { decodeManifest, encodeManifest, formBytes } from '../../storage/images/manifest-form.ts'
+import {
+  decodeGroup,
+  decodeHead,
+  encodeGroup,
+  encodeManifest,
+  formBytes,
+  HEAD_BYTES,
+  RunsDecoder,
+} from '../../storage/images/manifest-form.ts'
+import { groupChunks } from '../../storage/images/merkle.ts'
 
 const KIB = 1024
 
@@ -27,6 +36,17 @@ const example = buildManifest(
   4 * KIB,
   hashesOf(Array.from({ length: 600 }, (_, i) => i % 7 < 3 && i < 500)),
 )
+/** All of a stream, in pieces of `pieceBytes`. */
+function decodeManifest(bytes: Buffer, pieceBytes = bytes.length): Manifest {
+  const size = decodeHead(bytes)
+  const hashes = Buffer.alloc(chunkCount(size) * 32)
+  const decoder = new RunsDecoder(chunkCount(size), (index, some) => some.copy(hashes, index * 32))
+  for (let at = HEAD_BYTES; at < bytes.length; at += pieceBytes)
+    decoder.push(bytes.subarray(at, at + pieceBytes))
+  decoder.end()
+  return buildManifest(size.bytes, size.chunkBytes, hashes)
+}
+
 const encoded = (manifest: Manifest): Buffer => Buffer.concat([...encodeManifest(manifest)])
 const golden = readFileSync(new URL('../fixtures/manifests/v1.hex', import.meta.url), 'utf8').trim()
 
@@ -43,10 +63,15 @@ testProp(
     fc.array(fc.boolean(), { minLength: 1, maxLength: 700 }),
     fc.integer({ min: 0, max: 4 * KIB - 1 }),
     fc.integer({ min: 12, max: 22 }),
+    fc.integer({ min: 1, max: 500 }),
   ],
-  (t, content, short, chunkBits) => {
+  (t, content, short, chunkBits, pieceBytes) => {
     const manifest = buildManifest(content.length * 2 ** chunkBits - short, 2 ** chunkBits, hashesOf(content))
-    t.deepEqual(decodeManifest(encoded(manifest)), manifest)
+    t.deepEqual(decodeManifest(encoded(manifest), pieceBytes), manifest)
+    const group = encodeGroup(manifest, 0)
+    const runs = Buffer.concat([...group.pieces])
+    t.is(runs.length, group.total)
+    t.deepEqual(decodeGroup(runs, groupChunks(manifest, 0)), Buffer.concat([...partsOf(manifest)]))
     t.is(verifyManifest(manifest), undefined)
     t.is(chunkCount(manifest), content.length)
     t.is(chunkLength(manifest, content.length - 1), 2 ** chunkBits - short)
