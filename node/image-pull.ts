@@ -35,7 +35,7 @@ export function pullImage(
 }
 
 /** What was typed after --from, as peers; those of the mesh only. */
-function sourcesOf(context: Context, from: readonly string[]): Outcome<PeerId[]> {
+export function sourcesOf(context: Context, from: readonly string[]): Outcome<PeerId[]> {
   const peers: PeerId[] = []
   for (const typed of from) {
     const found = findPeer(context, typed)
@@ -67,7 +67,7 @@ function begin(context: Context, found: FoundImage, called: string, sources: rea
   const pull = download(
     image,
     {
-      sources: sources.length > 0 ? sources : holders(context, found.site),
+      sources: sources.length > 0 ? sources : holdersOf(context, found.site),
       exclusive: sources.length > 0,
     },
     {
@@ -104,7 +104,7 @@ function begin(context: Context, found: FoundImage, called: string, sources: rea
 }
 
 /** Peers of the site whose catalog names it: likely to hold it, and asked first. */
-function holders({ agreement, ports }: Context, site: string): PeerId[] {
+export function holdersOf({ agreement, ports }: Context, site: string): PeerId[] {
   const { peers } = agreement.mesh.state
   const id = siteNamed(agreement.mesh.state, site)?.id
   const connected = new Set(ports.transport.connected())

@@ -6,6 +6,8 @@ import type { Fetched } from '../migration/torrent/gateway.ts'
 import type { SiteImage } from './catalog/site.ts'
 import type { Context } from './context.ts'
 import { IMAGE_NAME, imagesNamed } from './image-find.ts'
+import { imageLocations } from './image-locations.ts'
+import { planPull } from './image-plan.ts'
 import { fetchOutside } from './image-outside.ts'
 import { pullImage } from './image-pull.ts'
 import { heldOf } from './keeping/held.ts'
@@ -33,6 +35,8 @@ export function imageHandlers(context: () => Context): Record<string, unknown> {
         context().ports.images.export(manifest, path, end),
       ),
     'image.pull': (params: Params<'image.pull'>, done: Done<unknown>) => pullImage(context(), params, done),
+    'image.plan': (params: Params<'image.plan'>, done: Done<unknown>) => planPull(context(), params, done),
+    'image.locations': imageLocations(context),
     'image.find': ({ name }: Params<'image.show'>, done: Done<unknown>) =>
       done(ok(imagesNamed(context().agreement.site.state.images, name).slice(0, FOUND_MAX))),
     'image.verify': ({ name }: Params<'image.verify'>, done: Done<unknown>) =>
@@ -198,17 +202,21 @@ function showEach(
     const { name, bytes, dataBytes } = image
     const pinned = context.keeping.pins.has(image.image)
     const kept = references.get(image.image) ?? []
+    const site = context.config.identity.siteName
     const mine = published.filter((each) => each.image === image.image).map(publishedView)
-    const view = { id: image.image, name, bytes, dataBytes, usedBy, pinned, kept, published: mine, ...agreed }
+    const named = { id: image.image, name, site, bytes, dataBytes, usedBy }
+    const view = { ...named, pinned, kept, published: mine, ...agreed }
     ports.manifests.get(image.image, (manifest) => {
       if (!manifest.ok) {
-        views.push({ ...view, chunks: 0, missing: 0, heldBytes: 0 })
+        views.push({ ...view, chunks: 0, missing: 0, heldBytes: 0, share: 0 })
         return next(index + 1)
       }
       heldOf(manifest.value, ports.chunks, (held) => {
         // Of one that the disk has changed nothing is known.
         const { missing, bytes: heldBytes } = held.ok ? held.value : NOTHING
-        views.push({ ...view, chunks: held.ok ? chunkCount(manifest.value) : 0, missing, heldBytes })
+        const chunks = held.ok ? chunkCount(manifest.value) : 0
+        const share = chunks === 0 ? 0 : (chunks - missing) / chunks
+        views.push({ ...view, chunks, missing, heldBytes, share })
         next(index + 1)
       })
     })

@@ -10,8 +10,10 @@ import {
   healthView,
   imageView,
   jobView,
+  locationView,
   peerView,
   pinView,
+  planView,
   pruneItem,
   removalView,
   siteView,
@@ -36,6 +38,12 @@ const named = z.strictObject({ name: z.string().min(1).max(256) })
 /** `mesh`, `site/NAME`, or `site` for the own one. */
 const group = z.string().min(1).max(96).default('mesh')
 const job = z.object({ job: z.string() })
+
+const sources = z
+  .array(z.string().min(1).max(256))
+  .max(SOURCES_MAX)
+  .default([])
+  .describe('the only peers to fetch it from; none: whoever has it')
 
 const rows = {
   status: { changes: false, params: nothing, answer: statusView, path: '/v1/status' },
@@ -91,6 +99,8 @@ const rows = {
     }),
     answer: job,
   },
+  'image.locations': { changes: false, params: named, answer: z.array(locationView) },
+  'image.plan': { changes: false, params: named.extend({ from: sources }), answer: planView },
   'image.publish': {
     changes: true,
     params: named.extend({
@@ -109,11 +119,7 @@ const rows = {
   'image.pull': {
     changes: true,
     params: named.extend({
-      from: z
-        .array(z.string().min(1).max(256))
-        .max(SOURCES_MAX)
-        .default([])
-        .describe('the only peers to fetch it from; none: whoever has it'),
+      from: sources,
       as: z.string().max(NAME_LENGTH_MAX).default('').describe('what to call it at this site'),
     }),
     answer: job,

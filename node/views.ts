@@ -102,6 +102,8 @@ export const imageView = z.object({
   heldBytes: z
     .number()
     .describe('what it takes of this peer’s store; what images share is counted with each'),
+  share: z.number().describe('0..1 of its chunks, zeros counted, that are here'),
+  site: z.string().describe('whose catalog names it'),
   published: z
     .array(
       z.object({
@@ -136,6 +138,55 @@ export const pruneItem = z.object({
   bytes: z.number().describe('of the store; what images share is counted with each'),
   drops: z.boolean(),
   why: z.string(),
+})
+
+/** What one peer holds of an image. */
+export const locationView = z.object({
+  peer: z.string(),
+  peerId: z.string(),
+  site: z.string(),
+  self: z.boolean(),
+  near: z.boolean().describe('of the site of the peer that was asked'),
+  holds: z
+    .enum(['all', 'part', 'nothing', 'unknown'])
+    .describe('unknown: it never said, or neither it nor the peer that was asked knows the manifest'),
+  chunks: z.number().describe('of the image, zeros aside; an estimate when it never saw its manifest'),
+  of: z.number().describe('chunks of the image that are not zeros; 0 while nobody that answers knows'),
+  share: z.number().describe('0..1'),
+  storedBytes: z.number().describe('what those take in its store, and on a wire'),
+  manifest: z.boolean().describe('it knows the image; else it holds chunks of it from others'),
+  why: z.string().describe('why it has not said so now; empty when it has'),
+  rttMs: z.number().nullable(),
+  ageMs: age,
+  stale,
+})
+
+/** What bringing an image here would cost. */
+export const planView = z.object({
+  id: z.string(),
+  name: z.string(),
+  site: z.string().describe('whose catalog names it; empty when none in sight does'),
+  bytes: z.number().describe('size of the disk'),
+  chunks: z.number().describe('that have to be fetched, each content once'),
+  contentBytes: z.number().describe('of those chunks'),
+  storedBytes: z.number().describe('what they take as frames, as far as somebody in sight holds them'),
+  wireBytes: z.number().describe('all that would cross, both ways'),
+  nowhere: z.number().describe('chunks that nobody in sight holds: it cannot be completed while there are'),
+  manifestBytes: z.number().describe('what was fetched to say this; it stays, and is not in wireBytes'),
+  links: z.array(
+    z.object({
+      site: z.string(),
+      near: z.boolean(),
+      peers: z.number(),
+      chunks: z.number(),
+      wireBytes: z.number().describe('expected, when sites that hold the same bring equal parts of it'),
+      wireBytesMin: z.number().describe('what only this site holds'),
+      wireBytesMax: z.number().describe('all that this site holds and no peer here does'),
+    }),
+  ),
+  silent: z.array(z.string()).describe('peers that did not answer'),
+  unable: z.array(z.string()).describe('peers of a version that cannot say what they hold'),
+  ageMs: age,
 })
 
 export const jobView = z.object({
@@ -296,6 +347,8 @@ export type VmView = z.infer<typeof vmView>
 export type ImageView = z.infer<typeof imageView>
 export type PinView = z.infer<typeof pinView>
 export type PruneItem = z.infer<typeof pruneItem>
+export type LocationView = z.infer<typeof locationView>
+export type PlanView = z.infer<typeof planView>
 export type JobView = z.infer<typeof jobView>
 export type GroupView = z.infer<typeof groupView>
 export type HealthView = z.infer<typeof healthView>

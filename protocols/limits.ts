@@ -344,6 +344,11 @@ assert(HOLDINGS_CHUNKS_MAX + HOLDINGS_QUESTION_CHUNKS < HOLDINGS_CHUNKS_AT_ONCE)
 export const HOLDINGS_IN_HAND_MAX = 8
 /** A peer that says nothing about its holdings for this long is shown as silent: a slow round trip and the look-ups. */
 export const HOLDINGS_MS = 2_000
+/** Peers that are asked where an image is, or what it would cost to bring it: those of the site first. */
+export const LOCATED_PEERS_MAX = 256
+export const PLANNED_PEERS_MAX = 64
+/** Images of which it is remembered who held what, for when a peer is silent. */
+export const LOCATED_IMAGES_KEPT = 16
 /** Peers asked for a digest at a time: those of the own site, and some of the nearest others, two of a site. */
 export const NEIGHBOURS_MAX = 24
 export const NEIGHBOUR_SITES_MAX = 4

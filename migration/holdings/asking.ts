@@ -72,8 +72,14 @@ export function sampleOf(
     const place = step === 1 ? at : Math.floor((at + dice()) * step)
     taken.push(indexes[Math.min(place, indexes.length - 1)] as number)
   }
-  const sample = Buffer.from(taken.map((index) => idAt(index) ?? '').join(''), 'hex')
-  return { sample, indexes: taken }
+  const named = taken.flatMap((index) => {
+    const id = idAt(index)
+    return id === undefined ? [] : [{ index, id }]
+  })
+  return {
+    sample: Buffer.from(named.map(({ id }) => id).join(''), 'hex'),
+    indexes: named.map(({ index }) => index),
+  }
 }
 
 const wrong = { code: 'FRAME_INVALID', at: 'holdings-answer', expected: 'what was asked for' } as const

@@ -112,6 +112,7 @@ export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] =
   [4, 'no quorum, or a precondition does not hold'],
   [5, 'timeout; a job goes on'],
   [6, 'no peer answers on the control socket'],
+  [7, 'partial: some of what was asked for is not there; the answer says what'],
   [8, 'not found'],
   [130, 'interrupted'],
 ]

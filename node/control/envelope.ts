@@ -53,6 +53,8 @@ export const KINDS: { readonly [M in Method]: string } = {
   'image.list': 'image',
   'image.show': 'image',
   'image.import': 'job-started',
+  'image.locations': 'image-location',
+  'image.plan': 'image-plan',
   'image.publish': 'job-started',
   'image.unpublish': 'image-unpublished',
   'image.pull': 'job-started',

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import type { ImageView, JobView } from '../../node/views.ts'
+import type { ImageView, JobView, LocationView } from '../../node/views.ts'
 import { buildGuestImage } from '../guest/guest.ts'
 import { itemOf, Mesh, must, type Peer } from './support.ts'
 
@@ -44,6 +44,39 @@ test.serial('what a peer of the site holds comes from there, and --from asks nob
   const job = itemOf<JobView>(must(await pull(heron, 'disk', '--from', 'mast')))
   t.is(job.sources, 1)
   t.true(job.wireBytes > 24 * MIB, String(job.wireBytes))
+})
+
+test.serial('locations say who holds how much, and who does not answer', async (t) => {
+  const where = async (image: string): Promise<{ code: number; items: LocationView[] }> => {
+    const ran = await mesh.godwit(heron as Peer, ['image', 'locations', image, '-o', 'json'])
+    return { code: ran.code, items: (JSON.parse(ran.out) as { items: LocationView[] }).items }
+  }
+  const all = await where('disk')
+  t.is(all.code, 0)
+  t.deepEqual(
+    all.items.map(({ peer, site, near, holds, share, manifest }) => [
+      peer,
+      site,
+      near,
+      holds,
+      share,
+      manifest,
+    ]),
+    [
+      ['heron', 'harbour', true, 'all', 1, true],
+      ['crane', 'harbour', true, 'all', 1, true],
+      ['mast', 'hill', false, 'all', 1, true],
+    ],
+  )
+  const [own, ...others] = all.items
+  for (const other of others) t.is(other.storedBytes, own?.storedBytes ?? 0)
+  await mesh.kill(mast as Peer)
+  const some = await where('disk')
+  t.is(some.code, 7)
+  const last = some.items.at(-1)
+  t.like(last, { peer: 'mast', holds: 'all' })
+  t.true((last?.ageMs ?? 0) > 0 && last?.why !== '')
+  await mesh.up(mast as Peer)
 })
 
 test.serial('what nobody names is not found, and a name that is taken is refused', async (t) => {

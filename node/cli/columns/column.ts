@@ -32,6 +32,12 @@ export const age = {
   text: ({ ageMs, stale }: { ageMs: number; stale?: boolean }) =>
     stale === true && ageMs === 0 ? 'never' : ageMs > 0 ? humanAge(ageMs) : 'now',
 }
+export const rtt = {
+  key: 'rtt',
+  right: true,
+  value: ({ rttMs }: { rttMs: number | null }) => rttMs,
+  text: ({ rttMs }: { rttMs: number | null }) => (rttMs === null ? '-' : `${rttMs.toFixed(1)} ms`),
+}
 export const memory = {
   key: 'memory',
   right: true,

@@ -4,12 +4,13 @@
  */
 import type { View } from './column.ts'
 import { GROUPS } from './groups.ts'
+import { IMAGES } from './images.ts'
 import { PEERS } from './peers.ts'
 import { VMS } from './vms.ts'
 import { WORK } from './work.ts'
 
 /** By kind, as in an envelope. */
-export const VIEWS: Readonly<Record<string, View>> = { ...VMS, ...PEERS, ...GROUPS, ...WORK }
+export const VIEWS: Readonly<Record<string, View>> = { ...VMS, ...PEERS, ...GROUPS, ...WORK, ...IMAGES }
 
 /** What tells an item of a list from the others. */
 export const identity = (view: View, item: unknown): string =>

@@ -2,7 +2,7 @@
 import type { Replacement } from '../../binding/replacing.ts'
 import type { PeerView, RemovalView, SiteView, TokenView } from '../../views.ts'
 import { humanBytes, humanShare, humanTime } from '../human.ts'
-import { age, list, mark, memory, MIB, type View, view } from './column.ts'
+import { age, list, mark, rtt, memory, MIB, type View, view } from './column.ts'
 
 const peer: View<PeerView> = {
   name: ({ name, site }) => `${site}/${name}`,
@@ -10,12 +10,7 @@ const peer: View<PeerView> = {
     { key: 'name', value: (v) => v.name, text: (v) => (v.self ? `${v.name}*` : v.name) },
     { key: 'site', value: (v) => v.site },
     { key: 'state', value: (v) => v.state },
-    {
-      key: 'rtt',
-      right: true,
-      value: (v) => v.rttMs,
-      text: (v) => (v.rttMs === null ? '-' : `${v.rttMs.toFixed(1)} ms`),
-    },
+    rtt,
     { key: 'cpu', right: true, value: (v) => v.cpuLoad, text: (v) => mark(humanShare(v.cpuLoad), v) },
     { key: 'mem', right: true, value: (v) => v.memoryUsed, text: (v) => mark(humanShare(v.memoryUsed), v) },
     { key: 'vms', right: true, value: (v) => v.vms, text: (v) => mark(String(v.vms), v) },

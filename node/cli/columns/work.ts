@@ -1,7 +1,7 @@
-/** How jobs, images and what is about this program alone look as a table. */
-import type { ImageView, JobView, PinView, PruneItem } from '../../views.ts'
+/** How jobs and what is about this program alone look as a table. */
+import type { JobView } from '../../views.ts'
 import { humanBytes, humanSeconds, humanShare, humanTime } from '../human.ts'
-import { age, list, type View, view } from './column.ts'
+import { age, type View, view } from './column.ts'
 
 const job: View<JobView> = {
   name: ({ id }) => id,
@@ -77,64 +77,6 @@ const job: View<JobView> = {
 /** By kind, as in an envelope. */
 export const WORK: Readonly<Record<string, View>> = {
   job: view(job),
-  image: view<ImageView>({
-    name: ({ name }) => name,
-    columns: [
-      { key: 'name', value: (v) => v.name },
-      { key: 'id', value: (v) => v.id, text: (v) => v.id.slice(0, 12) },
-      { key: 'size', right: true, value: (v) => v.bytes, text: (v) => humanBytes(v.bytes) },
-      { key: 'data', right: true, value: (v) => v.dataBytes, text: (v) => humanBytes(v.dataBytes) },
-      {
-        key: 'here',
-        right: true,
-        value: (v) => v.chunks - v.missing,
-        text: (v) =>
-          v.missing === 0 && v.chunks > 0
-            ? 'all'
-            : humanShare((v.chunks - v.missing) / Math.max(1, v.chunks)),
-      },
-      { key: 'held', right: true, value: (v) => v.heldBytes, text: (v) => humanBytes(v.heldBytes) },
-      { key: 'pinned', value: (v) => v.pinned, text: (v) => (v.pinned ? 'yes' : 'no') },
-      { key: 'used-by', value: (v) => list(v.usedBy) },
-      age,
-      { key: 'chunks', wide: true, right: true, value: (v) => v.chunks },
-      { key: 'missing', wide: true, right: true, value: (v) => v.missing },
-      { key: 'kept-for', wide: true, value: (v) => list(v.kept) },
-      {
-        key: 'published',
-        wide: true,
-        value: (v) => list(v.published.map(({ address, infoHash }) => `${infoHash}@${address}`)),
-      },
-    ],
-  }),
-  'image-pin': view<PinView>({
-    name: ({ name, image }) => name || image,
-    columns: [
-      { key: 'image', value: (v) => v.name || v.image },
-      { key: 'peer', value: (v) => v.peer },
-      { key: 'pinned', value: (v) => v.pinned, text: (v) => (v.pinned ? 'yes' : 'no') },
-      { key: 'chunks', right: true, value: (v) => v.chunks },
-      { key: 'missing', right: true, value: (v) => v.missing },
-    ],
-  }),
-  'prune-item': view<PruneItem>({
-    name: ({ name, id }) => name || id,
-    columns: [
-      { key: 'kind', value: (v) => v.kind },
-      { key: 'name', value: (v) => v.name || v.id.slice(0, 12) },
-      { key: 'bytes', right: true, value: (v) => v.bytes, text: (v) => humanBytes(v.bytes) },
-      { key: 'goes', value: (v) => v.drops, text: (v) => (v.drops ? 'goes' : 'stays') },
-      { key: 'why', value: (v) => v.why },
-      { key: 'id', wide: true, value: (v) => v.id },
-    ],
-  }),
-  'image-unpublished': view<{ id: string; name: string }>({
-    name: ({ name }) => name,
-    columns: [
-      { key: 'name', value: (v) => v.name },
-      { key: 'id', value: (v) => v.id },
-    ],
-  }),
   'job-started': view<{ job: string }>({
     name: ({ job }) => job,
     columns: [{ key: 'job', value: (v) => v.job }],

@@ -1,7 +1,7 @@
 /** Images: immutable disks that VMs start from. */
 import { resolve } from 'node:path'
 import type { Command } from '../command.ts'
-import { IMAGE_PULL } from './image-pull.ts'
+import { IMAGE_LOCATIONS, IMAGE_PULL } from './image-pull.ts'
 import { IMAGE_PUBLISH } from './image-torrent.ts'
 import { DETACH, JOB_TIMEOUT, start } from './job.ts'
 
@@ -57,6 +57,7 @@ export const IMAGE_COMMANDS: readonly Command[] = [
       }),
   },
   IMAGE_PULL,
+  IMAGE_LOCATIONS,
   ...IMAGE_PUBLISH,
   {
     name: 'image list',

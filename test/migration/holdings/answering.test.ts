@@ -105,7 +105,7 @@ test('a sample of few is all of them, one of many is spread over them', (t) => {
   t.deepEqual(few.indexes, [3, 5, 9])
   t.is(few.sample.length, 96)
   const many = sampleOf(
-    () => undefined,
+    () => 'ab'.repeat(32),
     range(0, 10_000),
     () => 0.999,
   ).indexes

@@ -37,13 +37,18 @@ export type Image = { readonly manifest: Manifest; readonly frames: ReadonlyMap<
 
 const made = new Map<string, { id: ChunkId; frame: Uint8Array }>()
 
-/** Chunk `n` of a kind of content: incompressible, and the same in every image that has it. */
+/** From this number on the content of a chunk compresses, each to another part of it. */
+export const COMPRESSIBLE = 1_000_000
+
+/** Chunk `n` of a kind of content: incompressible below COMPRESSIBLE, and the same in every image that has it. */
 function chunkOf(n: number, chunkBytes: number): { id: ChunkId; frame: Uint8Array } {
   const key = `${n} ${chunkBytes}`
   let chunk = made.get(key)
   if (chunk === undefined) {
     const content = Buffer.alloc(chunkBytes)
-    for (let at = 0; at < chunkBytes; at += 32) hash('sha256', `${n} ${at}`, 'buffer').copy(content, at)
+    const filled =
+      n < COMPRESSIBLE ? chunkBytes : Math.ceil(chunkBytes * (0.05 + ((n * 0.618_034) % 1) * 0.9))
+    for (let at = 0; at + 32 <= filled; at += 32) hash('sha256', `${n} ${at}`, 'buffer').copy(content, at)
     chunk = { id: hash('sha256', content), frame: pack(content) }
     made.set(key, chunk)
   }

@@ -57,7 +57,7 @@ test('tables look like this', async (t) => {
     ],
     [
       ['image', 'show', 'debian-12'],
-      'name:       debian-12\nid:         abababababab\nsize:       4 GiB\ndata:       900 MiB\nhere:       all\nheld:       300 MiB\npinned:     yes\nused by:    web,db\nage:        now\nchunks:     3600\nmissing:    0\nkept for:   vm web,pin\npublished:  -\n',
+      'name:       debian-12\nid:         abababababab\nsize:       4 GiB\ndata:       900 MiB\nhere:       all\nheld:       300 MiB\npinned:     yes\nused by:    web,db\nage:        now\nchunks:     3600\nmissing:    0\nsite:       harbour\nkept for:   vm web,pin\npublished:  -\n',
     ],
     [['vm', 'plan'], 'VM   OPERATION   WHY\ndb   start       wanted running, is stopped\n'],
     [['vm', 'logs', 'web'], 'boot\ntick 1\n'],

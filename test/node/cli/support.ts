@@ -120,6 +120,8 @@ const imageView: ImageView = {
   pinned: true,
   kept: ['vm web', 'pin'],
   heldBytes: 300 * 1024 ** 2,
+  share: 1,
+  site: 'harbour',
   published: [],
   ageMs: 0,
   stale: false,
