@@ -58,8 +58,6 @@ import {
 const WRITTEN_OFF_MS = 1_000
 /** Chunks that wait to be asked for together, of which there are no more than an eighth of what is on its way. */
 const TOGETHER_MAX = 16
-/** With no more sources than these, a queue at one is no loss. */
-const ALONE_SOURCES = 2
 
 export type Event =
   /** `rttMs`: of its first answer. */
@@ -348,7 +346,7 @@ function fill(download: Download, source: Source, nowMs: number, effects: Effect
   const lent = lend(download, source)
   if (lent.length > 0) effects.push({ kind: 'lend', peer: source.peer, indexes: lent })
   const frameBytes = frameBytesOf(download)
-  const budget = budgetOf(source, frameBytes, download.sources.length <= ALONE_SOURCES)
+  const budget = budgetOf(source, frameBytes)
   const inMemory = Math.floor((DOWNLOAD_BYTES_MAX - download.writingBytes) / frameBytes) - download.asked
   const room = Math.min(budget - source.asked.size, inMemory)
   // While much is on its way some are asked for together: a message for each chunk is a tenth of a fast link's CPU.

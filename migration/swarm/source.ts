@@ -1,8 +1,9 @@
 /**
  * One source of a download, as the picker sees it: what it holds, what it owes, how fast it is.
  *
- * Its budget is more than its measured bandwidth-delay product, in BBR's manner: a source is asked for what its link holds
- * and some, so the product grows each round trip until the link is full, and then stays.
+ * Its budget is its measured bandwidth-delay product, twice, in BBR's manner: a source is asked for what its link holds and
+ * as much again, so the product doubles each round trip until the link is full, and then stays. Less would let TCP's
+ * window fall back between two chunks.
  */
 import type { PeerId } from '../../protocols/ids.ts'
 import {
@@ -95,17 +96,13 @@ export function hashOf(peer: PeerId): number {
   return hash
 }
 
-/**
- * Chunks of about `frameBytes` that may be asked of it at once, those already asked included. `alone`: there are hardly
- * any others. Among others a quarter more than the product is enough to grow by: what waits in a queue here for long might
- * have come from there.
- */
-export function budgetOf(source: Source, frameBytes: number, alone: boolean): number {
+/** Chunks of about `frameBytes` that may be asked of it at once, those already asked included. */
+export function budgetOf(source: Source, frameBytes: number): number {
   if (source.probation) return 1
-  const product = (alone ? 2 : 1.25) * source.speed * source.rttMs + frameBytes
+  const product = 2 * source.speed * source.rttMs + frameBytes
   // A slow source's queue is a wait for what another might bring sooner: the least is no more than it brings in LEAST_MS.
   const least = source.speed === 0 ? IN_FLIGHT_BYTES_MIN : Math.min(LEAST_BYTES, LEAST_MS * source.speed)
-  const bytes = Math.min(IN_FLIGHT_BYTES_MAX, Math.max(alone ? 2 * frameBytes : frameBytes, least, product))
+  const bytes = Math.min(IN_FLIGHT_BYTES_MAX, Math.max(2 * frameBytes, least, product))
   return Math.min(REQUESTS_PER_SOURCE_MAX, Math.max(1, Math.floor(bytes / frameBytes)))
 }
 

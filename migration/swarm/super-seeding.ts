@@ -7,7 +7,7 @@
  *     └── it left, or is silent, and nobody else has it ──┘
  *
  * A receiver says what it needs not have, and what it gains from anyone. It is shown a fresh chunk for each one that it
- * gained, so the quickest are shown most; how many are open is its bandwidth-delay product and a quarter. What some
+ * gained, so the quickest are shown most; how many are open is twice its bandwidth-delay product. What some
  * receiver already held is not fresh: others find it there. One that is alone is shown what it gains in a second; what it has
  * not asked for of that when a second one comes is fresh again.
  *
@@ -169,7 +169,7 @@ function show(seeding: SuperSeeding, receiver: Receiver, nowMs: number): Effect[
 
 function roomOf({ receivers, chunkBytes, opened }: SuperSeeding, receiver: Receiver, nowMs: number): number {
   const { pace, delayMs, open, joinedMs, gained } = receiver
-  const product = delayMs === Infinity ? 0 : Math.ceil(1.25 * pace.perMs * delayMs)
+  const product = delayMs === Infinity ? 0 : Math.ceil(2 * pace.perMs * delayMs)
   // One each until it is here: chunks that are sent side by side are all of use late.
   const few = gained === 0 && receivers.size > 2 ? 1 : OPEN_MIN
   const least = opened < OPEN_ALL ? few : 0

@@ -24,6 +24,8 @@ type Run = {
 
 export type Bench = (options: {
   readonly quick: boolean
+  /** Only cases whose name begins so; benchmarks of one case take no notice. */
+  readonly only?: string | undefined
   readonly say: (line: string) => void
 }) => Promise<Run>
 

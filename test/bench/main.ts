@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- NAME [--json] [--quick]`, `npm run bench -- list`. Progress goes to standard error; with `--json` the
+ * `npm run bench -- NAME [--json] [--quick] [--case BEGINNING]`, `npm run bench -- list`. Progress goes to standard error; with `--json` the
  * last line of standard output is one object. Exit 0: the figures are there; 2: usage; 3: the run could not be made.
  */
 import { execFileSync } from 'node:child_process'
@@ -64,7 +64,11 @@ const started = performance.now()
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { json: { type: 'boolean', default: false }, quick: { type: 'boolean', default: false } },
+    options: {
+      json: { type: 'boolean', default: false },
+      quick: { type: 'boolean', default: false },
+      case: { type: 'string' },
+    },
   })
   const [name = ''] = positionals
   if (name === 'list') {
@@ -75,14 +79,14 @@ async function main(): Promise<number> {
   const found = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined
   if (found === undefined || positionals.length !== 1) {
     process.stderr.write(
-      `usage: bench NAME [--json] [--quick], or bench list; NAME is ${Object.keys(BENCHES).join(' | ')}\n`,
+      `usage: bench NAME [--json] [--quick] [--case BEGINNING], or bench list; NAME is ${Object.keys(BENCHES).join(' | ')}\n`,
     )
     return 2
   }
   const say = (line: string): void =>
     void process.stderr.write(`${seconds().toFixed(1).padStart(6)} s  ${line}\n`)
   const bench = await found.load()
-  const run = await bench({ quick: values.quick, say })
+  const run = await bench({ quick: values.quick, only: values.case, say })
   const note = values.quick ? `quick run, not to be quoted; ${run.note}` : run.note
   if (values.json) {
     const { rows } = run

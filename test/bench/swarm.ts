@@ -2,9 +2,10 @@
  * One image to many peers at once, real processes in network namespaces over slow links (test/lab): time of the last and
  * of the median over the fluid bound T* (simulator/swarm/fluid-bound.ts), and what the source sent over one copy W.
  *
- * Rates are a quarter of the named ones: a link in user space costs a third of a core at 50 Mbit/s, and each byte crosses two of
- * them. Ratios do not depend on it while the bandwidth-delay product is some chunks. T* counts 0.945 of a rate: that is what
- * Ethernet, IP and TCP leave. Time runs from the order to download to the last sync, dials included.
+ * Rates are half of the named ones: at the whole, links in user space and nine peers take more than two cores have. Ratios do
+ * not depend on it while the bandwidth-delay product is some chunks. T* counts 0.945 of a rate: that is what Ethernet, IP
+ * and TCP leave. Time runs from the order to download to the last sync; connections between peers are there before, as
+ * they are in a mesh, channels for chunks are not.
  */
 import { copyFile, mkdtemp, rm, truncate } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -18,6 +19,9 @@ const MIB = 1024 ** 2
 const GOODPUT = 0.945
 const SCALE = 1 / 2
 const PATIENCE = 10
+/** What a server's disk of 1 GiB takes in the store; and half of that where four cases are run. */
+const IMAGE_MIB = 231
+const PART_MIB = 128
 /** Of the image, what a partial holder has from another one. */
 const HELD = 0.7
 
@@ -44,20 +48,23 @@ const EQUAL: Case = {
 const SLOW: Case = { ...EQUAL, name: '16x20/20@80ms', rttMs: 80, peers: 16, source: 20, up: 20, down: 20 }
 const UNEQUAL: Case = { ...EQUAL, name: '8x10/50@40ms', up: 10 }
 
-export const swarm: Bench = (options) => cases(options.quick ? [EQUAL] : [EQUAL, SLOW, UNEQUAL], options)
+export const swarm: Bench = (options) =>
+  cases(options.quick ? [EQUAL] : [EQUAL, SLOW, UNEQUAL], IMAGE_MIB, options)
 
 export const partial: Bench = (options) =>
   cases(
     [0, 1, 2, 4]
       .slice(0, options.quick ? 2 : 4)
       .map((holders) => ({ ...UNEQUAL, name: `${UNEQUAL.name}, ${holders} partial`, holders })),
+    PART_MIB,
     options,
   )
 
 type Options = Parameters<Bench>[0]
 
-async function cases(all: readonly Case[], { quick, say }: Options): ReturnType<Bench> {
-  const mib = quick ? 16 : 128
+async function cases(all: readonly Case[], full: number, options: Options): ReturnType<Bench> {
+  const { quick, only = '', say } = options
+  const mib = quick ? 16 : full
   return inFolder(async (folder) => {
     const file = join(folder, 'image.raw')
     const part = join(folder, 'part.raw')
@@ -67,6 +74,7 @@ async function cases(all: readonly Case[], { quick, say }: Options): ReturnType<
     const rows: Row[] = []
     let link = ''
     for (const each of all) {
+      if (!each.name.startsWith(only)) continue
       const members = membersOf(each, file, part)
       const lab = await openLinks(members, each.rttMs, each.down * SCALE)
       if ('impossible' in lab) return { rows, note: lab.note, impossible: true as const }
@@ -123,6 +131,7 @@ function boundOf({ peers, source, up, down, holders }: Case, mib: number): numbe
 function rowsOf(each: Case, measured: Measured, boundMs: number, mib: number): Row[] {
   const { ms, copyBytes, served, cpuSeconds, duplicateBytes } = measured
   const about = { case: each.name, unit: 'ratio', better: 'lower' } as const
+  const claim = claimant(measured.cpuShare)
   const isPartial = each.name.includes('partial')
   // Where the peers' uplinks bind, the bound itself needs more than one copy of the source.
   const sendsOnce = each.up >= each.source && !isPartial
@@ -130,18 +139,18 @@ function rowsOf(each: Case, measured: Measured, boundMs: number, mib: number): R
     row({
       ...about,
       metric: 'last_over_tstar',
-      value: (ms.at(-1) as number) / boundMs,
+      ...claim((ms.at(-1) as number) / boundMs),
       ...(isPartial ? { must: 1.15, aim: 1.1 } : { must: 1.25, aim: 1.1 }),
     }),
     row({
       ...about,
       metric: 'median_over_tstar',
-      value: (ms[Math.floor(ms.length / 2)] as number) / boundMs,
+      ...claim((ms[Math.floor(ms.length / 2)] as number) / boundMs),
     }),
     row({
       ...about,
       metric: 'egress_over_w',
-      value: (served.get('origin/source') as number) / copyBytes,
+      ...claim((served.get('origin/source') as number) / copyBytes),
       ...(sendsOnce && { must: 1.1, aim: 1.03 }),
     }),
     row({ ...about, metric: 'duplicates_over_w', value: duplicateBytes / copyBytes / each.peers }),
@@ -154,9 +163,22 @@ function rowsOf(each: Case, measured: Measured, boundMs: number, mib: number): R
   ]
 }
 
+/** With so little CPU left, that is what was measured, and not the swarm. */
+const CPU_SHARE_MAX = 0.85
+
+const claimant =
+  (cpuShare: number) =>
+  (value: number): { value: number | null; why?: string } =>
+    cpuShare <= CPU_SHARE_MAX
+      ? { value }
+      : {
+          value: null,
+          why: `${value.toPrecision(4)}, but ${Math.round(cpuShare * 100)} % of the CPU was taken`,
+        }
+
 /** Three sites of four peers, the source elsewhere: what came over each site's uplink, headers and all, over one copy. */
 export const swarmSites: Bench = async ({ quick, say }) => {
-  const mib = quick ? 16 : 128
+  const mib = Number(process.env['MIB'] ?? (quick ? 16 : 128))
   return inFolder(async (folder) => {
     const file = join(folder, 'image.raw')
     await writeRandom(file, mib)
@@ -177,7 +199,7 @@ export const swarmSites: Bench = async ({ quick, say }) => {
         row({
           case: site,
           metric: 'ingress_over_w',
-          value: (flows[site]?.in.bytes as number) / measured.copyBytes,
+          ...claimant(measured.cpuShare)((flows[site]?.in.bytes as number) / measured.copyBytes),
           unit: 'ratio',
           must: 1.1,
           aim: 1.03,
