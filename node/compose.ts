@@ -230,13 +230,14 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
       ...ports,
       transport,
       came: (image) => listing?.came(image),
+      room: (image, contentBytes, done) => keeping.roomFor(image, contentBytes, done),
       siteOf: (peer) => agreement.mesh.state.peers[peer]?.site,
       neighbours: () => neighboursOf(identity.site, neighbours()),
     },
     () => transport.connected().toSorted((a, b) => Number(near(b)) - Number(near(a))),
     near,
   )
-  const keeping = new Keeping({ ...ports, transport }, asking, () => {
+  const keeping = new Keeping({ ...ports, transport }, config.quota, asking, () => {
     return { self: identity.peer, site: identity.site, agreement, jobs, moves, vms }
   })
   const pull = keeping.using(pulling.pull)

@@ -125,6 +125,15 @@ export const CONFIG_KEYS = [
     otherwise: 'the file system that dataDir is on',
   },
   {
+    key: 'store.quota',
+    env: 'GODWIT_STORE_QUOTA',
+    flag: 'store-quota',
+    kind: 'text',
+    summary:
+      'what images and kept copies of moved VMs may take: 200GiB, a part of the disk such as 80%, or off; 2 % of the disk stay free all the same',
+    otherwise: '80%',
+  },
+  {
     key: 'store.keyFiles',
     env: 'GODWIT_STORE_KEY_FILES',
     flag: 'store-key-file',

@@ -8,6 +8,7 @@ import { availableParallelism, hostname, totalmem } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { z } from 'zod'
 import { failureOf } from '../protocols/errors.ts'
+import { parseQuota } from './keeping/room.ts'
 import { PLAIN } from '../storage/files/frame-keys.ts'
 import { LABELS_MAX, NAME_LENGTH_MAX } from '../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../protocols/outcome.ts'
@@ -38,7 +39,7 @@ export type Config = {
   /** `address:port`, or `off`. */
   readonly http: { readonly listen: string }
   readonly capacity: { readonly cpus: number; readonly memoryMiB: number; readonly diskGiB: number }
-  readonly store: { readonly keyFiles: readonly string[] }
+  readonly store: { readonly quota: string; readonly keyFiles: readonly string[] }
   readonly labels: Readonly<Record<string, string>>
   readonly raft: { readonly vote: boolean; readonly uplink: string }
   /** `address:port`, or `off`. */
@@ -100,6 +101,10 @@ const SCHEMAS = {
     .int()
     .min(0)
     .max(1024 ** 2),
+  'store.quota': z
+    .string()
+    .max(32)
+    .refine((text) => parseQuota(text) !== undefined, 'must be a size (200GiB), a part (80%), or off'),
   'store.keyFiles': z
     .array(z.string().max(4_096).refine(isKeyFile, 'must be the absolute path of a file, or plain'))
     .max(KEY_FILES_MAX),
@@ -139,7 +144,12 @@ const fileSchema = z.preprocess(
         diskGiB: optional(SCHEMAS['capacity.diskGiB']),
       }),
     ),
-    store: optional(z.strictObject({ keyFiles: optional(SCHEMAS['store.keyFiles']) })),
+    store: optional(
+      z.strictObject({
+        quota: optional(SCHEMAS['store.quota']),
+        keyFiles: optional(SCHEMAS['store.keyFiles']),
+      }),
+    ),
     labels: optional(SCHEMAS.labels),
     raft: optional(
       z.strictObject({
@@ -312,7 +322,10 @@ function complete(values: ReadonlyMap<Key, unknown>, env: Environment, machine: 
       memoryMiB: value('capacity.memoryMiB', () => machine.memoryMiB),
       diskGiB: value('capacity.diskGiB', () => machine.diskGiB(dataDir)),
     },
-    store: { keyFiles: value('store.keyFiles', () => []) },
+    store: {
+      quota: value('store.quota', () => '80%'),
+      keyFiles: value('store.keyFiles', () => []),
+    },
     labels: value('labels', () => ({})),
     raft: {
       vote: value('raft.vote', () => true),

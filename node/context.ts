@@ -21,6 +21,7 @@ import type { Disks, Hypervisor } from './hypervisor.ts'
 import type { ImageFiles } from './image-files.ts'
 import type { Jobs } from './jobs.ts'
 import type { Keeping } from './keeping/keeping.ts'
+import type { Quota } from './keeping/room.ts'
 import type { Pull } from './moving/around.ts'
 import type { Moves } from './moving/moves.ts'
 import type { Pulling } from './pulling.ts'
@@ -65,6 +66,8 @@ export type NodeConfig = {
   readonly labels: Readonly<Record<string, string>>
   /** What of this host may be committed to VMs. */
   readonly capacity: { readonly cpus: number; readonly memoryMiB: number; readonly diskBytes: number }
+  /** What images may take; undefined: as much as the disk has. */
+  readonly quota?: Quota | undefined
   /** Whether this peer may vote, and what fails with it when a line fails; empty: its site's. */
   readonly raft: { readonly noVote: boolean; readonly uplink: string }
   /** Where images are published when nothing else is said; empty: nowhere. */

@@ -16,6 +16,7 @@ import { groupHandlers, withCurrent } from './groups.ts'
 import { publishHandlers } from './image-publish.ts'
 import { imageHandlers } from './images.ts'
 import { keepingHandlers } from './keeping/handlers.ts'
+import { placeRoomy, roomParams } from './keeping/roomy.ts'
 import { vouchParams } from './keeping/vouching.ts'
 import { leavingHandlers } from './leaving.ts'
 import { findPeer, findVm, type FoundVm, nameOfPeer } from './lookup.ts'
@@ -49,6 +50,7 @@ const groupParams = z.strictObject({ group: z.string().min(1).max(96) })
 const BETWEEN_PEERS: Readonly<Record<string, z.ZodType>> = {
   'move.reserve': reserveParams,
   'image.find': imageParams,
+  'image.room': roomParams,
   'image.vouch': vouchParams,
   'raft.read': groupParams,
   'peer.votes': peerParams,
@@ -311,17 +313,20 @@ function createVm(context: Context, params: Params<'vm.create'>, done: Done<unkn
   if (dependency !== undefined) refuse({ code: 'NOT_FOUND', what: 'vm', name: dependency })
   const text = JSON.stringify(spec)
   const sized = disks.map(({ image, bytes }) => ({ image, bytes }))
-  const placed = place(requestOf({ name: spec.name, spec: text, disks: sized }), hostsInSight(context))
-  if (!placed.ok)
-    return done(failed({ code: 'NO_HOST', vm: spec.name, reasons: placed.reasons.slice(0, 64) }))
-  const vm = `${config.identity.site}-${newUlid(ports.clock.wallMs(), ports.dice)}`
-  const told = { id: vm, name: spec.name, host: nameOfPeer(context, placed.host), epoch: '1.1' }
-  if (params.dryRun) return done(ok(told))
-  const wanted = params.start ? 'running' : 'stopped'
-  agreement.proposeSite(
-    { kind: 'vm-create', vm, name: spec.name, spec: text, disks: sized, host: placed.host, wanted },
-    (outcome) => done(outcome.ok ? ok(told) : outcome),
-  )
+  const images = disks.map(({ image, dataBytes }) => ({ image, dataBytes }))
+  const request = requestOf({ name: spec.name, spec: text, disks: sized })
+  placeRoomy(context, request, hostsInSight(context), { what: `vm ${spec.name}`, images }, (placed) => {
+    if (!placed.ok)
+      return done(failed({ code: 'NO_HOST', vm: spec.name, reasons: placed.reasons.slice(0, 64) }))
+    const vm = `${config.identity.site}-${newUlid(ports.clock.wallMs(), ports.dice)}`
+    const told = { id: vm, name: spec.name, host: nameOfPeer(context, placed.host), epoch: '1.1' }
+    if (params.dryRun) return done(ok(told))
+    const wanted = params.start ? 'running' : 'stopped'
+    agreement.proposeSite(
+      { kind: 'vm-create', vm, name: spec.name, spec: text, disks: sized, host: placed.host, wanted },
+      (outcome) => done(outcome.ok ? ok(told) : outcome),
+    )
+  })
 }
 
 /** Hosts of this site as a leader may use them now: who is out of sight takes nothing. */

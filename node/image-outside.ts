@@ -6,11 +6,12 @@ import { sourceKind } from '../migration/torrent/source.ts'
 import type { Context } from './context.ts'
 import type { Params } from './operations.ts'
 
-/** Undefined for what ordinary import reads. */
+/** `expects` is told how much is to come, as soon and as often as that is known. Undefined for what ordinary import reads. */
 export function fetchOutside(
   { jobs, ports }: Context,
   { path, format, file, peers, dht, checksum }: Params<'image.import'>,
   job: string,
+  expects: (contentBytes: number) => void,
   done: Done<Fetched>,
 ): { cancel(): void } | undefined {
   if (sourceKind(path) === 'host') return undefined
@@ -21,7 +22,10 @@ export function fetchOutside(
   }
   return ports.gateway.fetch(
     { source: path, format, file, peers, dht, checksum },
-    (figures) => jobs.progress(job, figures),
+    (figures) => {
+      if (figures.totalBytes > 0) expects(figures.totalBytes)
+      jobs.progress(job, figures)
+    },
     done,
   )
 }

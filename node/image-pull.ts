@@ -60,8 +60,14 @@ function begin(context: Context, found: FoundImage, called: string, sources: rea
   const { image } = found
   const job = newUlid(ports.clock.wallMs(), ports.dice)
   const use = context.keeping.use(image)
+  let stopped: Failure | undefined
+  const room = context.keeping.room.watch(`image ${called || image.slice(0, 12)}`, (failure) => {
+    stopped = failure
+    pull.cancel()
+  })
   const end: Jobs['end'] = (...terms) => {
     use.release()
+    room.release()
     jobs.end(...terms)
   }
   const pull = download(
@@ -71,7 +77,8 @@ function begin(context: Context, found: FoundImage, called: string, sources: rea
       exclusive: sources.length > 0,
     },
     {
-      onProgress: ({ doneBytes, totalBytes, dedupBytes, compressedBytes, wireBytes, sources: count }) =>
+      onProgress: ({ doneBytes, totalBytes, dedupBytes, compressedBytes, wireBytes, sources: count }) => {
+        room.look()
         jobs.progress(job, {
           phase: 'pulling',
           doneBytes,
@@ -81,9 +88,10 @@ function begin(context: Context, found: FoundImage, called: string, sources: rea
           compressedBytes,
           wireBytes,
           sources: count,
-        }),
+        })
+      },
       done: (outcome) => {
-        if (!outcome.ok) return end(job, outcome.failure)
+        if (!outcome.ok) return end(job, stopped ?? outcome.failure)
         const { manifest, report } = outcome.value
         jobs.progress(job, { phase: 'naming', ...figures(report) })
         const named: Done<unknown> = (last) =>

@@ -1,4 +1,5 @@
 /** Images as operators see them: names agreed on by the site, chunks that are here or can be had, jobs that move them. */
+import type { Failure } from '../protocols/errors.ts'
 import { newUlid } from '../protocols/ids.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { chunkCount, type Manifest } from '../storage/images/manifest.ts'
@@ -66,14 +67,16 @@ function importImage(context: Context, params: Params<'image.import'>, done: Don
   if (agreement.site.state.images[name] !== undefined)
     return done(failed({ code: 'NAME_TAKEN', what: 'image', name }))
   const job = newUlid(ports.clock.wallMs(), ports.dice)
-  let cancelled = false
+  /** Why it was stopped from here. */
+  let stopped: Failure | undefined
+  const stop = (failure: Failure): void => {
+    stopped ??= failure
+    work.cancel()
+  }
+  const room = context.keeping.room.watch(`import of ${name}`, stop)
   const arrived: Done<Fetched> = (outcome) => {
-    if (!outcome.ok) {
-      const failure = cancelled
-        ? { code: 'MOVE_CANCELLED' as const, vm: name, why: 'cancelled by the operator' }
-        : outcome.failure
-      return jobs.end(job, failure)
-    }
+    room.release()
+    if (!outcome.ok) return jobs.end(job, stopped ?? outcome.failure)
     const { manifest, dataBytes, newBytes } = outcome.value
     jobs.progress(job, { phase: 'naming', logicalBytes: manifest.bytes, dedupBytes: newBytes })
     const command = {
@@ -89,16 +92,18 @@ function importImage(context: Context, params: Params<'image.import'>, done: Don
       jobs.end(job, undefined, { result: { image: manifest.image, name } })
     })
   }
-  jobs.begin(job, 'image-import', name, () => {
-    cancelled = true
-    work.cancel()
-  })
+  jobs.begin(job, 'image-import', name, () =>
+    stop({ code: 'MOVE_CANCELLED', vm: name, why: 'cancelled by the operator' }),
+  )
   const work =
-    fetchOutside(context, params, job, arrived) ??
+    fetchOutside(context, params, job, (contentBytes) => room.expects(contentBytes), arrived) ??
     ports.images.import(
       path,
       format,
-      (doneBytes, totalBytes) => jobs.progress(job, { phase: 'importing', doneBytes, totalBytes }),
+      (doneBytes, totalBytes) => {
+        room.expects(totalBytes)
+        jobs.progress(job, { phase: 'importing', doneBytes, totalBytes })
+      },
       arrived,
     )
   done(ok({ job }))

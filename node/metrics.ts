@@ -132,6 +132,25 @@ const rows = {
     help: 'Frames received that no decoder takes.',
     labels: ['protocol'],
   },
+  godwit_images_used_bytes: {
+    type: 'gauge',
+    unit: 'bytes',
+    help: 'What images and kept copies of moved VMs take of this peer.',
+    labels: [],
+  },
+  godwit_images_kept_bytes: {
+    type: 'gauge',
+    unit: 'bytes',
+    help: 'What kept copies of moved VMs take of that.',
+    labels: [],
+  },
+  godwit_images_quota_bytes: {
+    type: 'gauge',
+    unit: 'bytes',
+    help: 'What images and kept copies may take; +Inf without a quota.',
+    labels: [],
+  },
+  godwit_images_pinned: { type: 'gauge', unit: '', help: 'Images that are pinned on this peer.', labels: [] },
   godwit_store_scrubbed_bytes_total: {
     type: 'counter',
     unit: 'bytes',
@@ -213,7 +232,7 @@ export function render(values: Partial<MetricValues>, done: Done<string>): void 
         for (const { value, ...rest } of typeof given === 'number'
           ? [{ value: given }]
           : given.slice(0, SERIES_MAX)) {
-          if (Number.isFinite(value)) set(rest, value)
+          if (!Number.isNaN(value)) set(rest, value)
         }
       }
       return registry.metrics()

@@ -10,6 +10,7 @@ import {
   healthView,
   imageView,
   jobView,
+  keptView,
   locationView,
   peerView,
   pinView,
@@ -131,6 +132,7 @@ const rows = {
     params: named.extend({ peer: z.string().min(1).max(256).optional(), undo: z.boolean().default(false) }),
     answer: pinView,
   },
+  'image.kept': { changes: false, params: nothing, answer: z.array(keptView) },
   'image.prune': {
     changes: true,
     params: z.strictObject({ dryRun: z.boolean().default(false), force: z.boolean().default(false) }),

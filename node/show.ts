@@ -294,6 +294,7 @@ export function showStatus(context: Context, ready: boolean): StatusView {
     vmsRunning: vms.filter(({ state }) => state === 'running').length,
     jobsRunning: showJobs(context).filter(({ state }) => state === 'running').length,
     cutOffFrom: [...new Set(peers.map(({ site }) => site))].filter((site) => !inSight.has(site)),
+    room: context.keeping.room.view(),
     http: config.http,
   }
 }

@@ -4,6 +4,7 @@ import { openPorts } from './ports.ts'
 import { composeNode } from './compose.ts'
 import type { Config } from './config.ts'
 import type { Peer } from './control/peer.ts'
+import { parseQuota, type Quota } from './keeping/room.ts'
 import type { Log } from './log.ts'
 import { describeDamage } from './opening.ts'
 import { VERSION } from './version.ts'
@@ -28,6 +29,7 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
         diskBytes: config.capacity.diskGiB * GIB,
       },
       torrentListen: config.torrent.listen === 'off' ? '' : config.torrent.listen,
+      quota: quotaOf(config),
       http: config.http.listen === 'off' ? '' : `http://${config.http.listen}`,
     },
     ports,
@@ -70,6 +72,11 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
       node.stop(() => void close().then(done, done))
     },
   }
+}
+
+function quotaOf({ store }: Config): Quota | undefined {
+  const quota = parseQuota(store.quota)
+  return quota === 'off' ? undefined : quota
 }
 
 /** By its own key, or by the label that other tools set on hosts: `no-vote`, whatever it says but `false`. */

@@ -130,6 +130,25 @@ export const pinView = z.object({
   missing: z.number().describe('chunks that the peer does not hold: a pin fetches nothing'),
 })
 
+/** A kept copy of a VM that has moved away. */
+export const keptView = z.object({
+  name: z.string(),
+  vm: z.string(),
+  since: z.string(),
+  bytes: z.number().describe('of its disks; what it is the same as lies in the chunk store besides'),
+  images: z.array(z.string()).describe('what its disks are the same as; empty when nobody knows'),
+  elsewhere: z.string().describe('a peer that holds all of that; empty: it stays, it may be the only copy'),
+})
+
+/** What images take of this peer, and may take. */
+const roomView = z.object({
+  usedBytes: z.number().describe('of the chunk store and of kept copies'),
+  keptBytes: z.number().describe('of kept copies of moved VMs alone'),
+  reservedBytes: z.number().describe('to come, of what is being brought here'),
+  quotaBytes: z.number().nullable().describe('null: none'),
+  diskFreeBytes: z.number(),
+})
+
 /** One thing that prune would take, or leave. */
 export const pruneItem = z.object({
   kind: z.enum(['image', 'chunks']).describe('chunks: what no image names then, the room that comes back'),
@@ -336,6 +355,7 @@ export const statusView = z.object({
   vmsRunning: z.number(),
   jobsRunning: z.number(),
   cutOffFrom: z.array(z.string()).describe('sites of which no peer is in sight'),
+  room: roomView,
   http: z.string().describe('address of the status endpoint; empty when it is off'),
   ageMs: age,
   stale: z.boolean().describe('true while a group of this peer has no leader in sight'),
@@ -346,6 +366,8 @@ export type SiteView = z.infer<typeof siteView>
 export type VmView = z.infer<typeof vmView>
 export type ImageView = z.infer<typeof imageView>
 export type PinView = z.infer<typeof pinView>
+export type KeptView = z.infer<typeof keptView>
+export type RoomView = z.infer<typeof roomView>
 export type PruneItem = z.infer<typeof pruneItem>
 export type LocationView = z.infer<typeof locationView>
 export type PlanView = z.infer<typeof planView>

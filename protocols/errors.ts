@@ -76,6 +76,15 @@ export type Failure =
   | { code: 'IMAGE_INVALID'; path: string; why: string }
   | { code: 'CHUNK_MISSING'; image: string; chunks: number }
   | { code: 'CHUNK_CORRUPT'; chunk: string; from: string }
+  /** `quotaBytes`: null where it is the disk that is short. */
+  | {
+      code: 'QUOTA'
+      what: string
+      neededBytes: number
+      freeBytes: number
+      usedBytes: number
+      quotaBytes: number | null
+    }
   | { code: 'NOT_HELD'; image: string; peer: string }
   | { code: 'NO_SOURCE'; image: string; missing: number }
   /** `wanted` is empty when no file was named; `more` are not listed. */
@@ -107,6 +116,13 @@ function span(ms: number): string {
 }
 /** A magnet link is long, and its first part says which it is. */
 const brief = (source: string): string => (source.length > 100 ? `${source.slice(0, 97)}...` : source)
+/** As people say it. What is no number stands for one, in docs/ERRORS.md. */
+function size(bytes: number): string {
+  if (!Number.isFinite(bytes)) return String(bytes)
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  const unit = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)))
+  return `${Math.round((bytes / 1024 ** unit) * 10) / 10} ${units[unit]}`
+}
 const at = (place: Place): string => `${place.file}:${place.line}:${place.column}: ${place.key}`
 
 const KEY_FILE_WHY: Readonly<Record<string, string>> = {
@@ -349,6 +365,16 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     retry: true,
     exit: 1,
     say: (f) => `chunk ${f.chunk} from ${f.from} is not what its name says`,
+  },
+  QUOTA: {
+    retry: true,
+    exit: 4,
+    say: (f) =>
+      `${f.what} takes about ${size(f.neededBytes)} of this peer's room for images, and ${size(f.freeBytes)} are free: ` +
+      (f.quotaBytes === null
+        ? `the disk is short; images and kept copies take ${size(f.usedBytes)} of it`
+        : `images and kept copies take ${size(f.usedBytes)} of a quota of ${size(f.quotaBytes)}`),
+    next: () => 'godwit image prune --dry-run; godwit image unpin IMAGE; or raise store.quota',
   },
   NOT_HELD: {
     retry: false,

@@ -336,6 +336,11 @@ export class SimHost {
       sentBytes: 0,
       bootMs: 0,
     }
-    return { sample: () => idle, power: () => 'mains', capacity: () => ({ cpus, memoryMiB, diskBytes }) }
+    return {
+      sample: () => idle,
+      disk: () => ({ totalBytes: diskBytes, freeBytes: Math.max(0, diskBytes - this.chunks.bytes()) }),
+      power: () => 'mains',
+      capacity: () => ({ cpus, memoryMiB, diskBytes }),
+    }
   }
 }

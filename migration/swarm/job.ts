@@ -30,7 +30,7 @@ import type { Heard } from './conversation.ts'
 import { type Download, HERE, NEEDED, startDownload } from './holdings.ts'
 import { KNOWN_MAX, type Link, Links } from './links.ts'
 import { ManifestSearch } from './manifest-search.ts'
-import { missingOf } from './missing.ts'
+import { type Missing, missingOf } from './missing.ts'
 import { type Effect, type Event, step } from './picker.ts'
 import { progressOf } from './progress.ts'
 import type { DownloadRequest, Progress, Report, SwarmPorts } from './swarm.ts'
@@ -55,6 +55,7 @@ export class Job {
   readonly #brought = new Set<PeerId>()
   /** What is found here, and what comes, stays here until the end. */
   readonly #hold: Hold
+  #room: { release(): void } | undefined
   #phase: 'looking' | 'checking' | 'fetching' | 'syncing' | 'ended' = 'looking'
   #manifest: Manifest | undefined
   #download: Download | undefined
@@ -271,19 +272,31 @@ export class Job {
     missingOf(manifest, this.#ports.chunks, (outcome) => {
       if (this.#phase === 'ended') return
       if (!outcome.ok) return this.#finish(outcome)
-      const { clock, dice, transport } = this.#ports
-      this.#download = startDownload(manifest, outcome.value, dice, clock.nowMs(), transport.self)
-      if (outcome.value.count === 0) return this.#sync()
-      this.#phase = 'fetching'
-      this.#blocks = this.#openBlocks(manifest)
-      for (const link of this.#links.open()) {
-        if (link.unknown) this.#inquire(link)
-        else if (link.helloMs === 0) this.#greet(link)
-      }
-      for (const peer of this.#fellows) this.#step({ kind: 'fellow', peer, begins: true })
-      for (const { link, heard } of this.#early.splice(0)) this.#heard(link, heard)
-      this.#look()
+      const { room } = this.#ports
+      const { value: missing } = outcome
+      if (missing.count === 0 || room === undefined) return this.#fetch(manifest, missing)
+      room(this.#image, missing.count * manifest.chunkBytes, (given) => {
+        if (!given.ok) return this.#finish(given)
+        this.#room = given.value
+        if (this.#phase === 'ended') return this.#room.release()
+        this.#fetch(manifest, missing)
+      })
     })
+  }
+
+  #fetch(manifest: Manifest, missing: Missing): void {
+    const { clock, dice, transport } = this.#ports
+    this.#download = startDownload(manifest, missing, dice, clock.nowMs(), transport.self)
+    if (missing.count === 0) return this.#sync()
+    this.#phase = 'fetching'
+    this.#blocks = this.#openBlocks(manifest)
+    for (const link of this.#links.open()) {
+      if (link.unknown) this.#inquire(link)
+      else if (link.helloMs === 0) this.#greet(link)
+    }
+    for (const peer of this.#fellows) this.#step({ kind: 'fellow', peer, begins: true })
+    for (const { link, heard } of this.#early.splice(0)) this.#heard(link, heard)
+    this.#look()
   }
 
   /** Some want no more than the manifest. */
@@ -555,6 +568,7 @@ export class Job {
     this.#phase = 'ended'
     this.#blocks?.close()
     this.#hold.release()
+    this.#room?.release()
     this.#digest.stop()
     this.#search.stop()
     this.#links.close()

@@ -29,6 +29,8 @@ export type SwarmPorts = {
   readonly dice: Dice
   /** What the second level needs; without it all chunks come and go whole. */
   readonly blocks?: Blocks
+  /** Asked once it is known how much content of an image is to come, before any does; given back when the download has ended. */
+  readonly room?: (image: ImageId, contentBytes: number, done: Done<{ release(): void }>) => void
   /** An image is here whole now. */
   readonly came?: (image: ImageId) => void
   /** Peers of one site bring a chunk to each other: a source of all of an image shows it to one of them. */

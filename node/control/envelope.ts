@@ -61,6 +61,7 @@ export const KINDS: { readonly [M in Method]: string } = {
   'image.export': 'job-started',
   'image.verify': 'job-started',
   'image.pin': 'image-pin',
+  'image.kept': 'kept-copy',
   'image.prune': 'prune-item',
   'job.list': 'job',
   'job.show': 'job',

@@ -5,6 +5,7 @@ import { chunkCount } from '../../storage/images/manifest.ts'
 import type { Context } from '../context.ts'
 import { findImage } from '../images.ts'
 import { heldOf } from './held.ts'
+import { answerRoom, type RoomParams } from './roomy.ts'
 import { findPeer } from '../lookup.ts'
 import type { Params } from '../operations.ts'
 import type { PinView } from '../views.ts'
@@ -18,8 +19,11 @@ export function keepingHandlers(context: () => Context): Record<string, unknown>
   return {
     'image.pin': (params: Params<'image.pin'>, done: Done<unknown>, hops: number) =>
       pin(context(), params, done, hops),
+    'image.kept': (_: unknown, done: Done<unknown>) => context().keeping.kept.list(done),
     'image.prune': (params: Params<'image.prune'>, done: Done<unknown>) =>
       context().keeping.pruning.prune(params, done),
+    /** Between peers: roomy.ts. */
+    'image.room': (params: RoomParams, done: Done<unknown>) => answerRoom(context(), params, done),
     /** Between peers: vouching.ts. */
     'image.vouch': ({ images }: { images: readonly ImageId[] }, done: Done<unknown>) =>
       context().keeping.vouching.answer(images, done),

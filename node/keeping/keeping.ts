@@ -2,7 +2,10 @@
  * What stays of images on this peer, and why: pins, what its VMs, moves and jobs refer to, kept copies; and what may go.
  * The parts: references.ts (the roots), pins.ts, vouching.ts (who else holds it), pruning.ts, collecting.ts.
  */
+import type { Failure } from '../../protocols/errors.ts'
 import type { ImageId, PeerId } from '../../protocols/ids.ts'
+import { FRAME_SHARE } from '../../protocols/limits.ts'
+import { type Done, failed } from '../../protocols/outcome.ts'
 import type { Agreement } from '../agreement.ts'
 import type { Asking } from '../asking.ts'
 import type { Ports } from '../context.ts'
@@ -12,9 +15,11 @@ import type { Pull } from '../moving/around.ts'
 import type { Moves } from '../moving/moves.ts'
 import type { Vms } from '../reconcile/vms.ts'
 import { Collecting } from './collecting.ts'
+import { KeptCopies } from './kept-copies.ts'
 import { Pins } from './pins.ts'
 import { type Known, Pruning } from './pruning.ts'
 import { precious, references } from './references.ts'
+import { type Quota, type Reservation, Room } from './room.ts'
 import { Vouching } from './vouching.ts'
 
 /** Complete once all parts of the peer are made. */
@@ -32,18 +37,23 @@ export class Keeping {
   readonly vouching: Vouching
   readonly collecting: Collecting
   readonly pruning: Pruning
+  readonly kept: KeptCopies
+  readonly room: Room
   readonly #around: () => Around
   readonly #ports: Ports
   /** Jobs that work on an image now, by image. */
   readonly #uses = new Map<ImageId, number>()
 
-  constructor(ports: Ports, asking: Pick<Asking, 'there'>, around: () => Around) {
+  constructor(ports: Ports, quota: Quota | undefined, asking: Pick<Asking, 'there'>, around: () => Around) {
     this.#ports = ports
     this.#around = around
     this.pins = new Pins(ports.store)
     this.vouching = new Vouching(ports, asking)
     this.collecting = new Collecting(ports.chunks, ports.manifests)
     this.pruning = new Pruning(ports, this.#known(), this.vouching, this.collecting)
+    this.kept = new KeptCopies(ports, this.#known(), this.vouching)
+    const disk = (): { totalBytes: number; freeBytes: number } => ports.host.disk()
+    this.room = new Room({ chunks: ports.chunks, disk, quota }, this.kept, this.collecting)
   }
 
   /** The image stays until `release` is called, at least. */
@@ -65,11 +75,31 @@ export class Keeping {
   using(pull: Pull): Pull {
     return (images, holders, onCost, done) => {
       const uses = images.map(({ image }) => this.use(image))
-      return pull(images, holders, onCost, (outcome) => {
-        done(outcome)
-        for (const use of uses) use.release()
+      let stopped: Failure | undefined
+      const room = this.room.watch(`image ${(images[0]?.image ?? '').slice(0, 12)}`, (failure) => {
+        stopped = failure
+        pulled.cancel()
       })
+      const pulled = pull(
+        images,
+        holders,
+        (cost) => {
+          room.look()
+          onCost(cost)
+        },
+        (outcome) => {
+          done(outcome.ok || stopped === undefined ? outcome : failed(stopped))
+          for (const use of [...uses, room]) use.release()
+        },
+      )
+      return pulled
     }
+  }
+
+  /** Room for what is missing here of an image: content, of which frames take a part. */
+  roomFor(image: ImageId, contentBytes: number, done: Done<Reservation>): void {
+    const name = this.#known().nameOf(image) || image.slice(0, 12)
+    this.room.want(`image ${name}`, contentBytes * FRAME_SHARE, done)
   }
 
   /** What refers to each image on this peer, in words. */

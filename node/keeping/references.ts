@@ -38,11 +38,13 @@ export function references(by: Referring): Map<ImageId, string[]> {
   for (const { name, images } of by.moves) for (const image of images) refer(image, `move of ${name}`)
   for (const { vm, disks } of by.promises) for (const { image } of disks) refer(image, `move of ${vm}`)
   for (const { vm, bases, content } of by.kept)
-    for (const image of [...bases, ...content]) refer(image, `kept copy of ${vm}`)
+    for (const image of [...bases, ...content]) refer(image, keptReference(vm))
   for (const { image } of by.pins) refer(image, 'pin')
   for (const image of by.uses) refer(image, 'in use')
   return found
 }
+
+export const keptReference = (vm: string): string => `kept copy of ${vm}`
 
 /** Images that the site would miss, were theirs the last copy. */
 export function precious(

@@ -225,13 +225,22 @@ class Shelf {
     const plain = `${vm}.${label.replaceAll(/[^A-Za-z0-9.:_-]/g, '_').slice(0, 100)}`
     let name = plain
     for (let again = 2; this.#kept.has(name); again++) name = `${plain}.${again}`
-    const terms = { atMs, content: [...content] }
-    await writeSidecar(join(this.#places.vms, vm), { version: 1, disks, kept: terms })
+    const terms = await this.#noted(vm, disks, { atMs, content: [...content] })
     await rename(join(this.#places.vms, vm), join(this.#places.kept, name))
     this.vms.delete(vm)
     this.#kept.set(name, { disks, terms })
     await syncFolder(this.#places.kept)
     await syncFolder(this.#places.vms)
+  }
+
+  /** What will be known of a copy that is set aside. On a full disk that is less: it is set aside all the same, and stays. */
+  async #noted(vm: VmId, disks: Prepared, kept: NonNullable<Sidecar['kept']>): Promise<KeepingTerms> {
+    try {
+      await writeSidecar(join(this.#places.vms, vm), { version: 1, disks, kept })
+      return kept
+    } catch {
+      return { ...kept, content: [] }
+    }
   }
 
   async remove(vm: VmId): Promise<void> {

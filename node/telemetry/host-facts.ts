@@ -3,6 +3,8 @@ import type { HostSample } from '../../protocols/telemetry/messages.ts'
 
 export type HostFacts = {
   sample(): HostSample
+  /** Of the file system that the data folder lies on; zeros when it cannot be told. */
+  disk(): { readonly totalBytes: number; readonly freeBytes: number }
   /** What it runs on now; a host that has no battery runs on mains. */
   power(): 'mains' | 'battery'
   /** What of this host may be promised to VMs, unless its operator says otherwise. Asked once, at start. */

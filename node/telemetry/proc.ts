@@ -70,6 +70,8 @@ export function procFacts({ folder, proc = '/proc', supplies = SUPPLIES }: Place
       }
     },
 
+    disk,
+
     power: () => (isDischarging(supplies) ? 'battery' : 'mains'),
 
     capacity(): Capacity {

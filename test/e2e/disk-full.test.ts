@@ -48,6 +48,8 @@ if (!mounted) {
   rmSync(mesh.folder, { recursive: true })
 }
 
+const large = join(mesh.folder, 'large.raw')
+
 test.before(async () => {
   crane = await mesh.peer('crane', 'harbour', { driver: 'tcg', folder: join(disk, 'crane') })
   await mesh.form(crane)
@@ -59,10 +61,19 @@ test.after.always(async () => {
   await mesh.close(() => until('the disk to be free', unmounted))
 })
 
-when('an import that does not fit fails with its reason; the peer and its VM live on', async (t) => {
-  const path = join(mesh.folder, 'large.raw')
-  writeFileSync(path, randomBytes(16 * MIB))
+when('an import for which there is no room is refused with what it needs and what there is', async (t) => {
+  writeFileSync(large, randomBytes(16 * MIB))
   fill(6 * MIB)
+  const ran = await mesh.godwit(crane, ['image', 'import', 'large', large, '-o', 'json'])
+  t.is(ran.code, 4, ran.err)
+  t.is(ran.error?.code, 'QUOTA', ran.err)
+  t.regex(ran.error?.message ?? '', /^import of large takes about 8 MiB of .* are free: the disk is short/)
+})
+
+when('an import that turns out not to fit fails with its reason; the peer and its VM live on', async (t) => {
+  const path = large
+  // Half of what it takes: content that does not compress takes twice what is reckoned.
+  fill(11 * MIB)
   const [pid] = await guestsOn(crane)
   const ran = await mesh.godwit(crane, ['image', 'import', 'large', path, '-o', 'json'])
   t.is(ran.code, 1, ran.err)

@@ -27,6 +27,15 @@ export const GROUPS: Readonly<Record<string, View>> = {
       { key: 'peers', value: (v) => v.peers, text: (v) => `${v.peersAlive} of ${v.peers} alive` },
       { key: 'vms', value: (v) => v.vms, text: (v) => `${v.vmsRunning} of ${v.vms} running` },
       { key: 'jobs', value: (v) => v.jobsRunning, text: (v) => `${v.jobsRunning} running` },
+      {
+        key: 'images',
+        value: (v) => v.room.usedBytes,
+        text: ({ room: { usedBytes, keptBytes, quotaBytes } }) => {
+          const kept = keptBytes > 0 ? `, ${humanBytes(keptBytes)} of it kept copies` : ''
+          const quota = quotaBytes === null ? 'no quota' : `a quota of ${humanBytes(quotaBytes)}`
+          return `${humanBytes(usedBytes)} of ${quota}${kept}`
+        },
+      },
       { key: 'cut-off-from', value: (v) => list(v.cutOffFrom), text: (v) => list(v.cutOffFrom) || 'nobody' },
       {
         key: 'groups',

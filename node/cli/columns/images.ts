@@ -1,6 +1,6 @@
 /** How images, where they are and what they would cost look as a table. */
-import type { ImageView, LocationView, PinView, PlanView, PruneItem } from '../../views.ts'
-import { humanBytes, humanShare } from '../human.ts'
+import type { ImageView, KeptView, LocationView, PinView, PlanView, PruneItem } from '../../views.ts'
+import { humanBytes, humanShare, humanTime } from '../human.ts'
 import { age, list, mark, rtt, type View, view } from './column.ts'
 
 /** By kind, as in an envelope. */
@@ -94,6 +94,21 @@ export const IMAGES: Readonly<Record<string, View>> = {
     columns: [
       { key: 'name', value: (v) => v.name },
       { key: 'id', value: (v) => v.id },
+    ],
+  }),
+  'kept-copy': view<KeptView>({
+    name: ({ name }) => name,
+    columns: [
+      { key: 'vm', value: (v) => v.vm },
+      { key: 'since', value: (v) => v.since, text: (v, nowMs) => humanTime(v.since, nowMs) },
+      { key: 'bytes', right: true, value: (v) => v.bytes, text: (v) => humanBytes(v.bytes) },
+      { key: 'elsewhere', value: (v) => v.elsewhere, text: (v) => v.elsewhere || 'not known: it stays' },
+      {
+        key: 'images',
+        value: (v) => list(v.images),
+        text: (v) => list(v.images.map((id) => id.slice(0, 12))),
+      },
+      { key: 'name', wide: true, value: (v) => v.name },
     ],
   }),
   'prune-item': view<PruneItem>({

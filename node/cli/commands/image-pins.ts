@@ -37,6 +37,17 @@ export const IMAGE_PIN_COMMANDS: readonly Command[] = [
     run: (session) => pin(session, true),
   },
   {
+    name: 'image kept',
+    summary: 'List the kept copies of VMs that have moved away from this peer',
+    about:
+      'They count in store.quota. When room is needed they go, the oldest first, but only while another peer holds what they ' +
+      'are the same as.',
+    examples: [['image kept', 'since when each is kept, what it takes, and who else has it']],
+    lists: true,
+    timeout: '30s',
+    method: 'image.kept',
+  },
+  {
     name: 'image prune',
     summary: 'Take off this peer the images that nothing on it refers to, and all chunks that no image names',
     about:

@@ -202,6 +202,13 @@ export const statusView: StatusView = {
   vmsRunning: 1,
   jobsRunning: 1,
   cutOffFrom: ['hill'],
+  room: {
+    usedBytes: 3 * 1024 ** 3,
+    keptBytes: 1024 ** 3,
+    reservedBytes: 0,
+    quotaBytes: 80 * 1024 ** 3,
+    diskFreeBytes: 40 * 1024 ** 3,
+  },
   http: '127.0.0.1:4780',
 }
 export const spec = {
@@ -292,6 +299,16 @@ const REPLIES: Replies = {
     chunks: 3_600,
     missing: 0,
   },
+  'image.kept': [
+    {
+      name: 'aaaaaaa1-01JD0000000000000000000001.1.1',
+      vm: vmView.id,
+      since: '2026-11-20T12:00:00.000Z',
+      bytes: 1024 ** 3,
+      images: [imageView.id],
+      elsewhere: 'heron',
+    },
+  ],
   'image.prune': [
     {
       kind: 'chunks',
