@@ -6,7 +6,7 @@
  */
 import { isSet } from '../../protocols/swarm/have-map.ts'
 import { type Download, NEEDED } from './holdings.ts'
-import { expectedMs, type Source } from './source.ts'
+import { expectedMs, type Source, turnOver } from './source.ts'
 
 /** Candidates that a pick looks at. With 256 the pick is among the rarest half percent, and takes microseconds. */
 const RAREST_OF = 256
@@ -14,6 +14,21 @@ const RAREST_OF = 256
 const ENDGAME_SHARE = 0.01
 
 export function rarest(download: Download, source: Source): number | undefined {
+  let best = rarestListed(download, source)
+  // Where not all are listed, all are seen before there is none. The last turn lists what is left.
+  for (let seen = 0; best === undefined && source.unlisted && seen <= download.chunks;) {
+    seen += Math.max(1, source.candidates.length)
+    turnOver(
+      source,
+      download.chunks,
+      (index) => download.state[index] === NEEDED && download.due[index] === 0,
+    )
+    best = rarestListed(download, source)
+  }
+  return best
+}
+
+function rarestListed(download: Download, source: Source): number | undefined {
   const { state, due, overdue, holders, free } = download
   const list = source.candidates
   let best: number | undefined

@@ -3,7 +3,7 @@ import type { Dice } from '../../protocols/clock.ts'
 import type { PeerId } from '../../protocols/ids.ts'
 import { isSet, set } from '../../protocols/swarm/have-map.ts'
 import { type Progress, startMeter } from './progress.ts'
-import { type Ask, hashOf, type Source } from './source.ts'
+import { type Ask, consider, hashOf, type Source } from './source.ts'
 
 export const HERE = 0
 export const NEEDED = 1
@@ -105,8 +105,7 @@ export function gain(download: Download, source: Source, index: number, nowMs: n
   count(download.holders, index, 1)
   if (source.near && source.lateSinceMs === undefined) count(download.nearHolders, index, 1)
   if (download.state[index] === HERE) return
-  source.candidates.push(index)
-  source.dry = false
+  consider(source, index)
   if (source.news) download.progressMs = nowMs
 }
 
@@ -114,9 +113,7 @@ export function gain(download: Download, source: Source, index: number, nowMs: n
 export function offer(download: Download, index: number): void {
   if (download.state[index] !== NEEDED || download.due[index] !== 0) return
   for (const source of download.sources) {
-    if (!isSet(source.have, index)) continue
-    source.candidates.push(index)
-    source.dry = false
+    if (isSet(source.have, index)) consider(source, index)
   }
 }
 

@@ -229,15 +229,19 @@ export class Job {
   #sample(): Uint8Array {
     const manifest = this.#manifest as Manifest
     const { dice, holders, state } = this.#download as Download
-    const needed: number[] = []
-    const nowhere: number[] = []
-    for (let index = 0; index < state.length; index++) {
-      if (state[index] !== NEEDED) continue
-      needed.push(index)
-      if (holders[index] === 0) nowhere.push(index)
-    }
+    let nowhere = 0
+    for (let index = 0; index < state.length; index++)
+      if (state[index] === NEEDED && holders[index] === 0) nowhere++
+    const from = nowhere > 0 ? nowhere : (this.#download as Download).needed
+    // One of so many, where there are more than a list should hold.
+    const step = Math.ceil(from / LISTED_CHUNKS_MAX)
+    const some: number[] = []
+    let seen = 0
+    for (let index = 0; index < state.length; index++)
+      if (state[index] === NEEDED && (nowhere === 0 || holders[index] === 0) && seen++ % step === 0)
+        some.push(index)
     const idAt = (index: number): ChunkId | undefined => readableChunkAt(manifest, index)
-    return sampleOf(idAt, nowhere.length > 0 ? nowhere : needed, dice).sample
+    return sampleOf(idAt, some, dice).sample
   }
 
   /** A peer that does not know the image holds chunks of it, or cannot say: it is called, and told what is missing. */

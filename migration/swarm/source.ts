@@ -12,6 +12,7 @@ import {
   LATE_MS_MIN,
   REQUESTS_PER_SOURCE_MAX,
 } from '../../protocols/limits.ts'
+import { isSet } from '../../protocols/swarm/have-map.ts'
 
 export type Ask = {
   readonly atMs: number
@@ -35,6 +36,10 @@ export type Source = {
   readonly have: Uint8Array
   /** Chunks it holds that may be worth asking for; checked when picked, so it may hold some that are not. */
   readonly candidates: number[]
+  /** Others that it holds are not among them: there is no room. */
+  unlisted: boolean
+  /** Where to look for those. */
+  cursor: number
   readonly asked: Map<number, Ask>
   /** What it says it holds is news, and a reason to wait for more. */
   news: boolean
@@ -61,12 +66,43 @@ export type Source = {
   readonly lent: Set<number>
 }
 
+/**
+ * Candidates of one source, and what they take of its memory at most: 512 KiB. An image of up to 16 GiB has no more; of a larger
+ * one those that fit are picked from, then others, from the bits of what it holds. All of a terabyte's would be 32 MiB a source.
+ */
+const CANDIDATES_MAX = 64 * 1024
+
+/** A chunk that it holds may be worth asking for. */
+export function consider(source: Source, index: number): void {
+  if (source.candidates.length < CANDIDATES_MAX) source.candidates.push(index)
+  else source.unlisted = true
+  source.dry = false
+}
+
+/** Other candidates, from where the last ended; all of them when there is room for all. */
+export function turnOver(source: Source, chunks: number, isWanted: (index: number) => boolean): void {
+  const { candidates, have } = source
+  candidates.length = 0
+  for (let left = chunks; left > 0; left--) {
+    const index = source.cursor
+    if (candidates.length === CANDIDATES_MAX) return
+    // Eight at once where it holds none of them.
+    const skips = (index & 7) === 0 && have[index >> 3] === 0 ? Math.min(8, chunks - index) : 1
+    source.cursor = index + skips >= chunks ? 0 : index + skips
+    left -= skips - 1
+    if (skips === 1 && isSet(have, index) && isWanted(index)) candidates.push(index)
+  }
+  source.unlisted = false
+}
+
 export const newSource = (peer: PeerId, near: boolean, chunks: number, rttMs: number): Source => ({
   peer,
   near,
   assigns: false,
   have: new Uint8Array(Math.ceil(chunks / 8)),
   candidates: [],
+  unlisted: false,
+  cursor: 0,
   asked: new Map(),
   news: true,
   delivered: 0,
