@@ -231,6 +231,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
       transport,
       came: (image) => listing?.came(image),
       room: (image, contentBytes, done) => keeping.roomFor(image, contentBytes, done),
+      ...(blocks !== undefined && { blocks: { ...blocks, hurry: (done) => listing?.hurry(done) } }),
       siteOf: (peer) => agreement.mesh.state.peers[peer]?.site,
       neighbours: () => neighboursOf(identity.site, neighbours()),
     },

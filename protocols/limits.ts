@@ -465,6 +465,8 @@ export const LISTING_MS = 60_000
 export const LISTING_AGAIN_MS = 3_600_000
 /** Frames read to make a list: a tenth of one core, and of a small disk; 1 GiB of content takes 15 s. */
 export const LISTING_BYTES_PER_SECOND = 32 * 1024 ** 2
+/** What a download waits for lists of images that came just before it: half a GiB of them. */
+export const LISTING_PATIENCE_MS = 5_000
 /** Chunks that are lent for one of several sources at once, at least: one judgement of the gain. */
 export const LEND_CHUNKS_MIN = 64
 /** Chunks that come by blocks before their gain is judged: 16 MiB, with which a download of a minute can be wrong. */

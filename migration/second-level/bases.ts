@@ -6,6 +6,7 @@
  * memory does not grow with what the host holds.
  */
 import type { ChunkId, ImageId } from '../../protocols/ids.ts'
+import { BASES_MAX } from '../../protocols/limits.ts'
 import { failed, ok, type Done, type Outcome } from '../../protocols/outcome.ts'
 import type { BlockLists } from '../../storage/images/block-lists.ts'
 import type { BlockWork, StoredChunk } from '../../storage/images/block-work.ts'
@@ -16,7 +17,12 @@ import { nearest, type Sketch } from '../../storage/images/sketch.ts'
 import type { BaseChunk } from './batch.ts'
 import { type Copy, type Plan, planOf, seek, windowOf } from './wanted.ts'
 
-export type Blocks = { readonly lists: BlockLists; readonly work: BlockWork }
+export type Blocks = {
+  readonly lists: BlockLists
+  readonly work: BlockWork
+  /** Has lists made of images that came a moment ago (listing.ts). */
+  readonly hurry?: (done: () => void) => void
+}
 
 export type BasePorts = Blocks & {
   readonly chunks: Pick<ChunkStore, 'read'>
@@ -25,6 +31,8 @@ export type BasePorts = Blocks & {
 
 /** Sketches compared at once, beside those of the nearest so far: 4 MiB at most. */
 const CANDIDATES_MAX = 28
+/** Fewer fingerprints do not tell one image from another: where there are few images all of them are looked at. */
+const SAMPLES_MIN = 4
 /** Fingerprints of a list read at once: 1 ms of work. */
 const PIECE_BLOCKS = 32 * 1024
 /** Copies come in runs, from few chunks at a time. */
@@ -55,6 +63,7 @@ export class Bases {
   /** The nearest, BASES_MAX at most; false when none is worth reading. */
   find(target: Sketch, done: (found: boolean) => void): void {
     const names = this.#ports.lists.list().filter((image) => image !== this.#target)
+    if (target.fingerprints.length < SAMPLES_MIN && names.length <= BASES_MAX) return this.#open(names, done)
     let best: Candidate[] = []
     const next = (at: number, some: Candidate[]): void => {
       const image = names[at]

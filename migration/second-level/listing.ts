@@ -4,7 +4,7 @@
  *   resting ──LISTING_MS, or told of an image──▶ looking ──▶ reading chunk after chunk ──▶ the list is durable ──▶ looking
  *
  * An import makes its list in its one pass; what is listed here came from other peers, was made by a move, or lost its list. One
- * image at a time, LISTING_BYTES_PER_SECOND of frames, a few chunks in hand. An image of which chunks are missing is
+ * image at a time, LISTING_AT_ONCE chunks in hand, LISTING_BYTES_PER_SECOND of frames unless a download waits. An image of which chunks are missing is
  * looked at again when somebody says that it has come, or after LISTING_AGAIN_MS.
  */
 import type { Clock, Timer } from '../../protocols/clock.ts'
@@ -21,6 +21,9 @@ import type { ChunkStore, ManifestStore } from '../../storage/images/chunk-store
 import { BLOCK_BYTES } from '../../storage/images/fingerprint.ts'
 import { readableChunkAt, chunkCount, type Manifest } from '../../storage/images/manifest.ts'
 
+/** Both cores have something to do while frames are read. */
+const LISTING_AT_ONCE = 4
+
 export type ListingPorts = {
   readonly clock: Clock
   readonly chunks: Pick<ChunkStore, 'read'>
@@ -34,6 +37,8 @@ export class Listing {
   /** Images that could not be listed, and when they are tried again: no more than there are manifests. */
   readonly #later = new Map<ImageId, number>()
   #timer: Timer | undefined
+  /** Who waits for what is being made: it is made without a rest. */
+  #hurried: (() => void)[] = []
   #busy = false
   #stopped = false
 
@@ -49,6 +54,13 @@ export class Listing {
   came(image: ImageId): void {
     this.#later.delete(image)
     this.#look()
+  }
+
+  /** A download is about to look for what is near: `done` once the lists that are being made are there, or will not be. */
+  hurry(done: () => void): void {
+    this.#look()
+    if (this.#busy) this.#hurried.push(done)
+    else this.#ports.clock.after(0, done)
   }
 
   stop(): void {
@@ -67,6 +79,7 @@ export class Listing {
     const nowMs = clock.nowMs()
     const next = [...held].find((image) => !listed.has(image) && (this.#later.get(image) ?? 0) <= nowMs)
     if (next === undefined) {
+      for (const done of this.#hurried.splice(0)) done()
       this.#timer = clock.after(LISTING_MS, () => this.#look())
       return
     }
@@ -87,26 +100,34 @@ export class Listing {
     const { chunks, clock, lists, work } = this.#ports
     const draft = lists.draft(manifest.chunkBytes)
     const count = chunkCount(manifest)
-    const fail = (): void => {
+    const at = { index: 0, inHand: 1, failed: false }
+    const next = (): void => {
+      at.inHand--
+      while (!at.failed && !this.#stopped && at.inHand < LISTING_AT_ONCE && at.index < count) take(at.index++)
+      if (at.inHand > 0) return
+      if (!at.failed && !this.#stopped) return draft.finish(manifest, (finished) => over(finished.ok))
       draft.drop()
       over(false)
     }
-    const next = (from: number): void => {
-      if (this.#stopped) return fail()
-      let index = from
-      while (index < count && readableChunkAt(manifest, index) === undefined) index++
-      const id = index < count ? readableChunkAt(manifest, index) : undefined
-      if (id === undefined) return draft.finish(manifest, (finished) => over(finished.ok))
+    const take = (index: number): void => {
+      const id = readableChunkAt(manifest, index)
+      if (id === undefined) return
+      at.inHand++
+      const fail = (): void => {
+        at.failed = true
+        next()
+      }
       chunks.read(id, (read) => {
         if (!read.ok) return fail()
         const frame = read.value
         work.fingerprints({ id, frame }, (made) => {
           if (!made.ok) return fail()
           draft.set(index, made.value)
-          clock.after((frame.length * 1000) / LISTING_BYTES_PER_SECOND, () => next(index + 1))
+          const restMs = (LISTING_AT_ONCE * frame.length * 1000) / LISTING_BYTES_PER_SECOND
+          clock.after(this.#hurried.length > 0 ? 0 : restMs, next)
         })
       })
     }
-    next(0)
+    next()
   }
 }

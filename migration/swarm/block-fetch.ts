@@ -17,6 +17,7 @@ import type { Clock } from '../../protocols/clock.ts'
 import type { ChunkId, PeerId } from '../../protocols/ids.ts'
 import {
   LEND_CHUNKS_MIN,
+  LISTING_PATIENCE_MS,
   PRINTS_CHUNKS_MAX,
   SOURCE_SILENT_MS,
   WINDOW_BLOCKS_MAX,
@@ -61,16 +62,15 @@ type Lender = {
   /** Chunks in the plan or on their way, with what crosses for each. */
   readonly planned: Map<number, number>
   numbers: number
-  /** Bytes a second, while parts came; 0 while not known. */
-  bytesPerS: number
-  meter: { sinceMs: number; bytes: number }
+  /** Of parts of deltas behind their first, how long they took. */
+  readonly meter: { bytes: number; ms: number; lastMs: number }
   heardMs: number
 }
 
 /** What stored frames take of their chunks, while no source has said it. */
 const FRAME_SHARE = 0.4
-/** Parts of a delta after its first one that say how fast a link is. */
-const MEASURE_BYTES = 512 * 1024
+/** Less says nothing of how fast a link is: what it brings in a second at 32 Mbit/s. */
+const MEASURE_BYTES = 4 * 1024 ** 2
 
 export class BlockFetch {
   readonly #manifest: Manifest
@@ -79,7 +79,7 @@ export class BlockFetch {
   readonly #bases: Bases
   readonly #lenders = new Map<PeerId, Lender>()
   /** Which images are near: it is asked of one source, else seen from the first prints. */
-  #search: 'none' | 'asked' | 'unsketched' | 'searching' | 'found' | 'nothing' = 'none'
+  #search: 'listing' | 'none' | 'asked' | 'unsketched' | 'searching' | 'found' | 'nothing' = 'listing'
   /** Prints that wait for the search of bases. */
   readonly #waiting: {
     readonly lender: Lender
@@ -98,7 +98,18 @@ export class BlockFetch {
     this.#ports = ports
     this.#around = around
     this.#bases = new Bases(ports, manifest.image)
-    if (!Bases.areThere(ports, manifest.image)) this.#search = 'nothing'
+    const listed = (): void => {
+      if (this.#closed || this.#search !== 'listing') return
+      this.#search = Bases.areThere(ports, manifest.image) ? 'none' : 'nothing'
+      if (this.#search === 'none') this.#askSketch()
+      else this.#leaveAll()
+    }
+    // What came a moment ago may be what is nearest. A little patience: a list of much takes longer than it saves.
+    if (ports.hurry === undefined) listed()
+    else {
+      ports.hurry(listed)
+      ports.clock.after(LISTING_PATIENCE_MS, listed)
+    }
   }
 
   /** A source that speaks of blocks, and is not near. */
@@ -122,8 +133,7 @@ export class BlockFetch {
       asking: false,
       planned: new Map(),
       numbers: 0,
-      bytesPerS: 0,
-      meter: { sinceMs: 0, bytes: 0 },
+      meter: { bytes: 0, ms: 0, lastMs: 0 },
       heardMs: this.#nowMs(),
     }
     this.#lenders.set(peer, lender)
@@ -203,7 +213,7 @@ export class BlockFetch {
       this.#search = found ? 'found' : 'nothing'
       const waiting = this.#waiting.splice(0)
       if (found) for (const each of waiting) this.#plan(each.lender, each.indexes, each.prints)
-      else for (const lender of this.#lenders.values()) this.#leave(lender)
+      else this.#leaveAll()
     })
   }
 
@@ -347,15 +357,17 @@ export class BlockFetch {
     if (this.#has(lender)) this.#ask(lender)
   }
 
-  /** A link's rate shows between parts of one delta: before the first one the source works. */
-  #measure(lender: Lender, at: number, bytes: number): void {
+  /**
+   * A link's rate shows between parts of one delta: before the first one the source works. Over all of them: parts that waited
+   * for this process come at once, and say nothing by themselves.
+   */
+  #measure({ meter }: Lender, at: number, bytes: number): void {
     const nowMs = this.#nowMs()
-    if (at === 0) lender.meter = { sinceMs: nowMs, bytes: 0 }
-    else lender.meter.bytes += bytes
-    const ms = nowMs - lender.meter.sinceMs
-    if (lender.meter.bytes < MEASURE_BYTES) return
-    lender.bytesPerS = (lender.meter.bytes * 1000) / Math.max(1, ms)
-    lender.meter = { sinceMs: nowMs, bytes: 0 }
+    if (at > 0) {
+      meter.bytes += bytes
+      meter.ms += nowMs - meter.lastMs
+    }
+    meter.lastMs = nowMs
   }
 
   // Chunks ---------------------------------------------------------------------------------------------------------
@@ -420,13 +432,18 @@ export class BlockFetch {
     return !this.#closed && this.#lenders.get(lender.peer) === lender
   }
 
-  #method({ bytesPerS }: Lender): Method {
-    return methodOf(bytesPerS, this.#gain)
+  #method({ meter: { bytes, ms } }: Lender): Method {
+    return methodOf(bytes < MEASURE_BYTES ? 0 : (bytes * 1000) / Math.max(1, ms), this.#gain)
   }
 
   #frameBytes(chunkBytes: number): number {
     const { frameBytes, chunkBytes: of } = this.#told
     return chunkBytes * (of === 0 ? FRAME_SHARE : frameBytes / of)
+  }
+
+  #leaveAll(): void {
+    this.#waiting.length = 0
+    for (const lender of this.#lenders.values()) this.#leave(lender)
   }
 
   /** From now on all comes whole from it. */

@@ -34,6 +34,8 @@ export type Receiver = {
   /** It has said what it needs. */
   told: boolean
   silent: boolean
+  /** It fetches by blocks, many chunks at once. */
+  byBlocks: boolean
   readonly joinedMs: number
   heardMs: number
   gainedMs: number
@@ -122,6 +124,7 @@ export function join(seeding: SuperSeeding, key: number, site: string | undefine
     told: false,
     gained: 0,
     silent: false,
+    byBlocks: false,
     joinedMs: nowMs,
     heardMs: nowMs,
     gainedMs: nowMs,

@@ -72,6 +72,10 @@ export class Seeder {
     this.#hear(session, (key) => ({ kind: 'gained', key, indexes }))
   }
 
+  byBlocks(session: Session): void {
+    this.#hear(session, (key) => ({ kind: 'by-blocks', key }))
+  }
+
   wanted(session: Session, indexes: readonly number[]): void {
     this.#hear(session, (key) => ({ kind: 'wanted', key, indexes }))
   }

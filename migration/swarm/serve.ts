@@ -170,7 +170,8 @@ export class Server {
         const fault = this.#blocks === undefined ? 'blocks, unasked' : this.#blocks.hear(session, said)
         if (fault !== undefined) return this.#mistake(session, fault)
         // Chunks of which it asks for blocks are as good as asked for.
-        if (said.kind !== 'sketch-of') this.#seederOf(session)?.wanted(session, said.indexes)
+        if (said.kind === 'blocks-of') this.#seederOf(session)?.wanted(session, said.indexes)
+        else this.#seederOf(session)?.byBlocks(session)
         return
       }
       case 'bye':

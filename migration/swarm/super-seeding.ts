@@ -9,7 +9,8 @@
  * A receiver says what it needs not have, and what it gains from anyone. It is shown a fresh chunk for each one that it
  * gained, so the quickest are shown most; how many are open is twice its bandwidth-delay product. What some
  * receiver already held is not fresh: others find it there. One that is alone is shown what it gains in a second; what it has
- * not asked for of that when a second one comes is fresh again.
+ * not asked for of that when a second one comes is fresh again. One that fetches by blocks is shown as much as it looks at
+ * together.
  *
  * When nothing is fresh the source helps only where that saves time: a site that could take more than the others bring to it,
  * and would save HELP_SHARE of the time spent so far, is shown what it lacks, rarest first. Uplinks of peers that
@@ -19,7 +20,13 @@
  * Promises: no chunk that someone lacks stays unshown when nobody who is counted on holds it or was shown it, and nothing
  * else is fresh; a receiver's death costs its chunks a silence (`patienceMs`) and a beat, or nothing when its channel ends.
  */
-import { IN_FLIGHT_BYTES_MIN, LATE_MS_MIN, REQUESTS_PER_SOURCE_MAX } from '../../protocols/limits.ts'
+import {
+  IN_FLIGHT_BYTES_MIN,
+  LATE_MS_MIN,
+  LEND_CHUNKS_MIN,
+  PRINTS_CHUNKS_MAX,
+  REQUESTS_PER_SOURCE_MAX,
+} from '../../protocols/limits.ts'
 import { isSet } from '../../protocols/swarm/have-map.ts'
 import {
   type Group,
@@ -69,6 +76,8 @@ export type Event =
       readonly last: boolean
     }
   | { readonly kind: 'gained' | 'wanted'; readonly key: number; readonly indexes: readonly number[] }
+  /** It fetches by blocks (decision 13). */
+  | { readonly kind: 'by-blocks'; readonly key: number }
   | { readonly kind: 'gone'; readonly key: number }
   /** It is not here after all. */
   | { readonly kind: 'lost'; readonly index: number }
@@ -106,6 +115,9 @@ export function step(seeding: SuperSeeding, event: Event, nowMs: number): Effect
       for (const index of event.indexes)
         if (hold(seeding, receiver, index, nowMs)) receiver.group.pace.count++
       receiver.gained += missing - receiver.missing
+      break
+    case 'by-blocks':
+      receiver.byBlocks = true
       break
     case 'wanted':
       for (const index of event.indexes)
@@ -178,6 +190,9 @@ function roomOf({ receivers, chunkBytes, opened }: SuperSeeding, receiver: Recei
   const first = ((receiver.told ? ALONE_SHOWN : 1) * IN_FLIGHT_BYTES_MIN) / chunkBytes
   const share = ALONE_MS / Math.max(ALONE_MS, nowMs - joinedMs)
   const alone = receivers.size > 1 ? 0 : Math.max(first, Math.floor(gained * share))
+  // Blocks are pressed together for many chunks: what one fetches alone it is shown as it prints it.
+  if (receiver.byBlocks)
+    return (receivers.size > 1 ? Math.max(LEND_CHUNKS_MIN, product) : 2 * PRINTS_CHUNKS_MAX) - open.size
   return Math.min(REQUESTS_PER_SOURCE_MAX, Math.max(least, product, alone)) - open.size
 }
 

@@ -1,20 +1,20 @@
 /**
- * What an image costs on the wire, both ways, beside what is held already, for pairs of images that this machine can make
- * (bytes/pairs.ts); beside it casync, rsync and fixed chunks of 4 MiB on the same files. Counted are the bytes of messages,
- * without TLS and TCP, for all alike. The link is taken to be slow: that is when the second level is used.
+ * What an image costs on the wire, both ways, beside what is held already, for pairs of images (bytes/pairs.ts), from one real
+ * peer to another over a slow link: that is when the second level is used. Beside it casync, rsync, zsync and fixed chunks of
+ * 4 MiB on the same files. Counted are the bytes of messages, without TLS and TCP, for all alike.
  */
 import { mkdtemp, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Lab } from '../lab/lab.ts'
 import { type Bench, type Row, row } from './bench.ts'
-import { openImage } from './bytes/image.ts'
-import { type Cost, download } from './bytes/ours.ts'
+import { type Cost, download, openWan } from './bytes/ours.ts'
 import { makePairs, type Pair } from './bytes/pairs.ts'
-import { type Answer, casync, fixed4m, rsync } from './bytes/peers.ts'
+import { type Answer, casync, fixed4m, rsync, zsync } from './bytes/peers.ts'
 
 const MIB = 1024 ** 2
-/** 20 Mbit/s. */
-const BYTES_PER_S = 2_500_000
+const RATE_MBIT = 20
+const RTT_MS = 40
 const NAMES = ['grown', 'upgraded', 'rebuilt', 'other'] as const
 
 const GOALS: Readonly<Record<string, { readonly must: number; readonly aim: number }>> = {
@@ -31,32 +31,41 @@ export const transferBytes: Bench = async ({ quick, say }) => {
     const { bavail, bsize } = await statfs(folder)
     if (bavail * bsize < mib * 12 * MIB)
       return { rows: [], note: `${folder} has less than ${mib * 12} MiB free`, impossible: true }
-    const pairs = await makePairs(folder, mib, say).catch((error: unknown) => error as Error)
-    if (pairs instanceof Error) return { rows: [], note: `no images: ${pairs.message}`, impossible: true }
+    const made = await makePairs(folder, mib, say).catch((error: unknown) => error as Error)
+    if (made instanceof Error) return { rows: [], note: `no images: ${made.message}`, impossible: true }
+    const { pairs, from } = made
+    const lab = await openWan(RATE_MBIT, RTT_MS)
+    if (typeof lab === 'string') return { rows: [], note: lab, impossible: true }
     const rows: Row[] = []
-    for (const name of NAMES) {
-      const pair = pairs.find((each) => each.name === name)
-      rows.push(...(pair === undefined ? missing(name) : await measure(pair, folder, say)))
+    try {
+      for (const name of NAMES) {
+        const pair = pairs.find((each) => each.name === name)
+        rows.push(...(pair === undefined ? missing(name) : await measure(pair, lab, folder, say)))
+      }
+    } finally {
+      await lab.close()
     }
     const note =
-      `ext4 of ${mib} MiB of this machine's packages, in place by debugfs; "upgraded" is a model of what a release ` +
-      'changes (bytes/pairs.ts), not two releases; messages without TLS and TCP'
+      `two peers, ${RATE_MBIT} Mbit/s and ${RTT_MS} ms between (${lab.link}); ext4 of ${mib} MiB, in place by debugfs; ` +
+      `${from}; messages without TLS and TCP`
     return { rows, note }
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-async function measure(pair: Pair, folder: string, say: (line: string) => void): Promise<Row[]> {
-  const { cost, cpuS } = ours(pair)
+async function measure(pair: Pair, lab: Lab, folder: string, say: (line: string) => void): Promise<Row[]> {
+  const cost = await download(lab, pair, folder)
+  const mib = (bytes: number): string => (bytes / MIB).toFixed(2)
   say(
-    `${pair.name}: ${(cost.wireBytes / MIB).toFixed(2)} MiB for ${cost.missingChunks} missing chunks (fingerprints ` +
-      `${(cost.printBytes / MIB).toFixed(2)}, blocks ${(cost.deltaBytes / MIB).toFixed(2)}), ${cost.again} again`,
+    `${pair.name}: ${mib(cost.wireBytes)} MiB (${mib(cost.linkBytes)} on the link) for ${mib(cost.dedupBytes)} MiB of ` +
+      `missing chunks, ${mib(cost.matchedBytes)} MiB of them found here; ${cost.seconds.toFixed(1)} s, CPU ` +
+      `${cost.cpuSeconds.toFixed(1)} s, ${mib(cost.rssBytes)} MiB RSS`,
   )
   const others: readonly (readonly [name: string, answer: Answer])[] = [
     ['casync', await casync(pair, folder)],
     ['rsync', await rsync(pair, folder)],
-    ['zsync', 'it wants a web server with ranges, which is not built here'],
+    ['zsync', await zsync(pair, folder)],
     ['fixed4m', await fixed4m(pair)],
   ]
   for (const [name, answer] of others)
@@ -64,11 +73,13 @@ async function measure(pair: Pair, folder: string, say: (line: string) => void):
   const about = { case: pair.name, better: 'lower' as const }
   return [
     row({ ...about, metric: 'wire_bytes', value: cost.wireBytes, unit: 'B' }),
+    row({ ...about, metric: 'link_bytes', value: cost.linkBytes, unit: 'B' }),
     ...others.map(([name, answer]) => ratio(pair.name, name, cost, answer)),
+    row({ ...about, metric: 'peak_rss_mib', value: cost.rssBytes / MIB, unit: 'MiB' }),
     row({
       ...about,
       metric: 'cpu_s_per_mib',
-      value: cpuS / cost.missingChunks / 0.25,
+      value: cost.cpuSeconds / (cost.dedupBytes / MIB),
       unit: 's of both ends',
     }),
   ]
@@ -92,16 +103,3 @@ const missing = (name: string): Row[] => [
     why: 'the packages of another release are not on this machine',
   }),
 ]
-
-/** Both ends' CPU, without reading the images in. */
-function ours({ held, target }: Pair): { cost: Cost; cpuS: number } {
-  const images = [...held, target].map(openImage)
-  try {
-    const before = process.cpuUsage()
-    const cost = download(images.slice(0, -1), images.at(-1) as (typeof images)[number], BYTES_PER_S)
-    const { user, system } = process.cpuUsage(before)
-    return { cost, cpuS: (user + system) / 1e6 }
-  } finally {
-    for (const image of images) image.close()
-  }
-}

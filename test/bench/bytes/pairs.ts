@@ -22,8 +22,11 @@ type Package = { readonly name: string; readonly files: readonly string[]; reado
 /** A pair: what is held, and what is fetched. The first of `held` is what its makers started from. */
 export type Pair = { readonly name: string; readonly held: readonly string[]; readonly target: string }
 
+/** `from`: what they are made of. */
+type Pairs = { readonly pairs: readonly Pair[]; readonly from: string }
+
 /** @param mib Content of the base, as far as this machine has that much. */
-export async function makePairs(folder: string, mib: number, say: (line: string) => void): Promise<Pair[]> {
+export async function makePairs(folder: string, mib: number, say: (line: string) => void): Promise<Pairs> {
   const packages = await installed(mib * MIB * 1.5)
   const base = packages.splice(0, enough(packages, mib * MIB))
   const added = packages.splice(0, enough(packages, (mib * MIB) / 4))
@@ -51,11 +54,12 @@ export async function makePairs(folder: string, mib: number, say: (line: string)
   await rm(tree, { recursive: true })
   await rm(join(folder, 'new'), { recursive: true })
 
-  return [
+  const pairs = [
     { name: 'grown', held: [image('base')], target: image('grown') },
     { name: 'upgraded', held: [image('base')], target: image('upgraded') },
     { name: 'rebuilt', held: [image('grown'), image('base')], target: image('rebuilt') },
   ]
+  return { pairs, from: '"upgraded" is a model of what a release changes, not two releases' }
 }
 
 /** In the order of their names, with their regular files, until they have `enoughBytes` and some to choose from. */

@@ -2,7 +2,9 @@
 import { execFile } from 'node:child_process'
 import { hash } from 'node:crypto'
 import { chmod, copyFile, mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { constants, zstdCompressSync } from 'node:zlib'
 import type { Pair } from './pairs.ts'
@@ -10,6 +12,8 @@ import type { Pair } from './pairs.ts'
 const run = promisify(execFile)
 const MIB = 1024 ** 2
 const FIXED_BYTES = 4 * MIB
+/** None of them takes longer on a disk of some hundred MiB. */
+const PEER_MS = 120_000
 
 /** Bytes, or why there are none. */
 export type Answer = number | string
@@ -69,6 +73,82 @@ export async function rsync({ held: [base = ''], target }: Pair, folder: string)
     await rm(there, { recursive: true, force: true })
     await rm(join(folder, 'disk'), { force: true })
   }
+}
+
+/** zsync from a web server with ranges onto the nearest image held, of a target that is compressed; all bytes of HTTP. */
+export async function zsync({ held: [base = ''], target }: Pair, folder: string): Promise<Answer> {
+  const there = join(folder, 'web')
+  let bytes = 0
+  const server = createServer((request, response) => void answer(there, request, response))
+  server.on('connection', (socket) => {
+    socket.on('close', () => (bytes += socket.bytesRead + socket.bytesWritten))
+  })
+  try {
+    await mkdir(there)
+    await copyFile(target, join(there, 'disk'))
+    await run('zsyncmake', ['-z', '-o', 'disk.zsync', '-u', 'disk.gz', 'disk'], {
+      cwd: there,
+      maxBuffer: MIB,
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const from = `http://127.0.0.1:${port}/disk.zsync`
+    await run('zsync', ['-q', '-i', base, '-o', join(folder, 'disk'), from], {
+      cwd: folder,
+      maxBuffer: 16 * MIB,
+      timeout: PEER_MS,
+    })
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+    return bytes
+  } catch (error) {
+    return whyNot(error)
+  } finally {
+    server.close()
+    await rm(there, { recursive: true, force: true })
+    await rm(join(folder, 'disk'), { force: true })
+  }
+}
+
+/** GET with any ranges, as RFC 9110 (14.6) has it: one as it is, several in parts. */
+async function answer(
+  folder: string,
+  { url = '', headers }: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const file = await open(join(folder, basename(url))).catch(() => undefined)
+  if (file === undefined) return void response.writeHead(404).end()
+  const { size } = await file.stat()
+  const ranges = [...(headers.range ?? '').matchAll(/(\d+)-(\d*)/g)].map(([, from = '0', until = '']) => ({
+    from: Number(from),
+    until: until === '' ? size - 1 : Math.min(size - 1, Number(until)),
+  }))
+  const read = async ({ from, until }: { from: number; until: number }): Promise<Buffer> => {
+    const content = Buffer.alloc(until - from + 1)
+    await file.read(content, 0, content.length, from)
+    return content
+  }
+  const [range, ...more] = ranges
+  const about = (each: { from: number; until: number }): string => `bytes ${each.from}-${each.until}/${size}`
+  if (range === undefined) {
+    response.writeHead(200, { 'content-length': size })
+    response.write(await read({ from: 0, until: size - 1 }))
+  } else if (more.length === 0) {
+    const content = await read(range)
+    response.writeHead(206, { 'content-length': content.length, 'content-range': about(range) })
+    response.write(content)
+  } else {
+    const parts: Buffer[] = []
+    for (const each of ranges)
+      parts.push(Buffer.from(`\r\n--part\r\ncontent-range: ${about(each)}\r\n\r\n`), await read(each))
+    const body = Buffer.concat([...parts, Buffer.from('\r\n--part--\r\n')])
+    // With its length: zsync does not read what comes in chunks.
+    const type = 'multipart/byteranges; boundary=part'
+    response.writeHead(206, { 'content-type': type, 'content-length': body.length })
+    response.write(body)
+  }
+  response.end()
+  await file.close()
 }
 
 function count(stats: string, way: 'sent' | 'received'): number {
