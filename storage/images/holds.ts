@@ -4,7 +4,7 @@
  *
  * Epoch-based reclamation (Fraser 2004, section 5.2.3): a collection begins a new epoch; what is asked for or written is
  * noted in the epoch's set while anyone holds, or a collection runs; a set goes once all holds that were open in its epoch
- * or before are released. So nothing that was seen under an open hold is ever dropped, and no hold keeps for good what
+ * or before are released, and no collection runs. So nothing that was seen under an open hold is ever dropped, and no hold keeps for good what
  * was seen before it.
  *
  * Bound: one packed name (chunk-names.ts) for each chunk that is seen, in as many sets as collections ran under the oldest hold.
@@ -62,7 +62,9 @@ export class Holds {
   }
 
   #forget(): void {
-    const [oldest = this.#collecting ? this.#epoch : Infinity] = this.#open.keys()
+    // What is released now may be named by a manifest that came after the collection had marked.
+    if (this.#collecting) return
+    const [oldest = Infinity] = this.#open.keys()
     for (const epoch of this.#seen.keys()) if (epoch < oldest) this.#seen.delete(epoch)
   }
 }

@@ -188,6 +188,21 @@ export function contract(name: string, open: (t: ExecutionContext) => Promise<Op
     t.deepEqual(await has(opened, idsOf(8)), { ok: true, value: held })
   })
 
+  test(`${name} keeps what is seen under a hold that is released while a collection runs`, async (t) => {
+    const opened = await open(t)
+    const hold = opened.chunks.hold()
+    await write(opened, chunk(1))
+    await write(opened, chunk(2))
+    // As an import ends whose manifest comes after the marking.
+    const collected = await collect(opened, (done) => {
+      hold.release()
+      done(ok(markedAs(0)))
+    })
+    t.true(collected.ok)
+    t.deepEqual(await has(opened, idsOf(3)), { ok: true, value: [false, true, true] })
+    t.like(await collect(opened, (done) => done(ok(markedAs(1)))), { ok: true, value: { chunks: 1 } })
+  })
+
   test(`${name} keeps what is seen under a hold until it is released`, async (t) => {
     const opened = await open(t)
     const none = (): Promise<unknown> => collect(opened, (done) => done(ok(markedAs())))

@@ -51,3 +51,14 @@ asRoot('the chunk store fails on a full disk, goes on reading, and writes with r
     readLater: true,
   })
 })
+
+asRoot('on a full disk garbage is counted and collected all the same', async (t) => {
+  t.deepEqual(await onSmallDisk(t, 'full-disk-collect.ts', 32), {
+    failure: 'DISK_FULL',
+    counted: true,
+    collected: true,
+    kept: true,
+    gone: true,
+    again: 'ok',
+  })
+})
