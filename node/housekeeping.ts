@@ -7,7 +7,8 @@
  *
  * Promises: one thing at a time; a part is SCRUB_BYTES, so this peer reads at most HOUSEKEEPING_BYTES_PER_SECOND; an image whose
  * damage nobody can make good is asked for again every REPAIR_RETRY_MS as long as this peer runs, and is damaged, not
- * gone, until then: whoever needs it fetches it too. A chunk that no manifest names is not fetched.
+ * gone, until then: whoever needs it fetches it too. Of an image whose manifest is damaged the manifest is fetched, and of its
+ * chunks what was damaged. A chunk that no manifest names is not fetched.
  */
 import type { ImageId } from '../protocols/ids.ts'
 import {
@@ -36,7 +37,8 @@ type Ports = {
   readonly journal: Pick<Journal, 'append'>
 }
 
-type Broken = { readonly bytes: number; retryAtMs: number }
+/** `bytes`: of an image of which chunks are damaged; undefined when its manifest is. */
+type Broken = { readonly bytes: number | undefined; retryAtMs: number }
 
 export class Housekeeping {
   readonly #ports: Ports
@@ -107,9 +109,15 @@ export class Housekeeping {
   /** One image after the other; what a download finds missing is what was forgotten. */
   #repair(then: () => void): void {
     const nowMs = this.#ports.clock.nowMs()
+    for (const image of this.#ports.manifests.damaged()) {
+      if (this.#broken.get(image)?.bytes === undefined && this.#broken.has(image)) continue
+      this.#note(image, 'the disk has changed the manifest of this image')
+      this.#broken.set(image, { bytes: undefined, retryAtMs: 0 })
+    }
     const due = [...this.#broken].find(([, { retryAtMs }]) => retryAtMs <= nowMs)
     if (due === undefined) return then()
     const [image, broken] = due
+    if (broken.bytes === undefined) return this.#fetchManifest(image, broken, () => this.#repair(then))
     this.#isInPart(image, (inPart) => {
       if (this.#stopped) return
       if (!inPart) return this.#fetch(image, broken, () => this.#repair(then))
@@ -129,7 +137,7 @@ export class Housekeeping {
 
   #fetch(image: ImageId, broken: Broken, then: () => void): void {
     this.#pull(
-      [{ image, bytes: broken.bytes }],
+      [{ image, bytes: broken.bytes ?? 0 }],
       [],
       () => {},
       (outcome) => {
@@ -140,6 +148,25 @@ export class Housekeeping {
           ? `was made whole with ${outcome.value.dedupBytes} bytes from ${outcome.value.sources} peers`
           : `stays damaged: ${outcome.failure.code}`
         this.#note(image, `the image ${how}`)
+        then()
+      },
+    )
+  }
+
+  #fetchManifest(image: ImageId, broken: Broken, then: () => void): void {
+    this.#pull(
+      [{ image, bytes: 0, only: 'manifest' }],
+      [],
+      () => {},
+      (outcome) => {
+        if (this.#stopped) return
+        // Chunks of it may have been found damaged meanwhile, when nobody could say whose they were.
+        if (outcome.ok) this.#broken.set(image, { bytes: 0, retryAtMs: 0 })
+        else broken.retryAtMs = this.#ports.clock.nowMs() + REPAIR_RETRY_MS
+        const how = outcome.ok
+          ? `was fetched again, ${outcome.value.wireBytes} bytes`
+          : `stays damaged: ${outcome.failure.code}`
+        this.#note(image, `the manifest of this image ${how}`)
         then()
       },
     )

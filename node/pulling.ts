@@ -26,6 +26,7 @@ export class Pulling {
       if (image === undefined) return done(ok(spent))
       const download = this.#swarm.download({
         image: image.image,
+        ...(image.only && { only: image.only }),
         sources: [...holders, ...this.#hints().filter((peer) => !holders.includes(peer))],
         near: this.#near,
         onProgress: (progress) => {

@@ -261,7 +261,10 @@ export const CHUNK_BYTES_MAX = 4 * 1024 * 1024
 export const CHUNK_FRAME_SLACK = 512
 /** 16 TiB of disk is 64 Mi chunks; larger images are refused. */
 export const IMAGE_BYTES_MAX = 16 * 1024 ** 4
-/** Its hashes are 2 GiB: what a manifest may make a peer set aside, whatever its chunk size. */
+/**
+ * Its hashes are 2 GiB: what a manifest may take of a disk, whatever its chunk size; in memory are 32 KiB of its tree, and 6 bytes
+ * a chunk while it is downloaded.
+ */
 export const IMAGE_CHUNKS_MAX = IMAGE_BYTES_MAX / CHUNK_BYTES
 /** A file of the chunk store: room comes back in steps of this, and a terabyte of frames is 4,096 files. */
 export const SEGMENT_BYTES_MAX = 256 * 1024 ** 2

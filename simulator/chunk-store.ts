@@ -226,6 +226,7 @@ const DAMAGED = new Uint8Array()
 
 export class SimManifestStore extends SimDisk implements ManifestStore {
   readonly #held: Map<ImageId, Manifest>
+  readonly #damaged = new Set<ImageId>()
   /** Removed for all who ask, and not off the disk yet. */
   readonly #leaving = new Set<ImageId>()
   /** What came of manifests that are not whole yet. */
@@ -246,8 +247,19 @@ export class SimManifestStore extends SimDisk implements ManifestStore {
     return [...this.#held.keys()].filter((image) => !this.#leaving.has(image)).sort()
   }
 
+  damaged(): ImageId[] {
+    return [...this.#damaged]
+  }
+
+  /** The disk changes it, and somebody has noticed. */
+  damage(image: ImageId): void {
+    this.#damaged.add(image)
+  }
+
   get(image: ImageId, done: Done<Manifest>): void {
     this.answer(CHUNK_MS, done, () => {
+      if (this.#damaged.has(image))
+        throw new GodwitError({ code: 'DATA_CORRUPT', what: 'a manifest', why: 'the disk has changed it' })
       const manifest = this.#held.get(image)
       if (manifest === undefined) throw new GodwitError({ code: 'NOT_FOUND', what: 'image', name: image })
       return manifest
@@ -260,6 +272,7 @@ export class SimManifestStore extends SimDisk implements ManifestStore {
       if (why !== undefined) throw new GodwitError({ code: 'IMAGE_INVALID', path: manifest.image, why })
       this.refuseWhenFull()
       this.#held.set(manifest.image, manifest)
+      this.#damaged.delete(manifest.image)
     })
   }
 
@@ -323,6 +336,7 @@ export class SimManifestStore extends SimDisk implements ManifestStore {
         throw invalidImage(image, 'its Merkle root is another')
       this.refuseWhenFull()
       this.#held.set(manifest.image, manifest)
+      this.#damaged.delete(manifest.image)
       this.#drafts.delete(manifest.image)
       return manifest
     })

@@ -14,7 +14,7 @@ import type { Vms } from '../reconcile/vms.ts'
 
 /** Brings images here from whoever holds their chunks. `holders` are known to, and are asked first. */
 export type Pull = (
-  images: readonly { readonly image: string; readonly bytes: number }[],
+  images: readonly { readonly image: string; readonly bytes: number; readonly only?: 'manifest' }[],
   holders: readonly PeerId[],
   onCost: (cost: Cost) => void,
   done: Done<Cost>,

@@ -80,6 +80,10 @@ class FileManifestStore implements ManifestStore {
     return [...this.#images].sort()
   }
 
+  damaged(): ImageId[] {
+    return [...this.#damaged].sort()
+  }
+
   get(image: ImageId, done: Done<Manifest>): void {
     this.#answer(done, () => this.#get(image))
   }

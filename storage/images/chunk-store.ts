@@ -82,6 +82,8 @@ export type Scrubbed = {
 export type ManifestStore = {
   /** Names of the manifests held, whole or in part, in order. */
   list(): ImageId[]
+  /** Those that were found changed by the disk: as good as not here, until they are put or received again. */
+  damaged(): ImageId[]
   /** DATA_CORRUPT when the disk has changed it. What is read of it later is checked then (manifest.ts). */
   get(image: ImageId, done: Done<Manifest>): void
   /** Durable when done. Refused with IMAGE_INVALID when its root is not what it says. */

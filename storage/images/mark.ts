@@ -23,7 +23,7 @@ export function markAll(
   )
 }
 
-/** Images that name one of these chunks. */
+/** Images that name one of these chunks, of those whose manifests can be read. */
 export function imagesWith(
   chunks: ChunkNames,
   manifests: ManifestStore,
@@ -36,6 +36,7 @@ export function imagesWith(
       names ||= chunks.hasAny(hashes)
     }
     manifests.walk(image, take, (walked) => {
+      if (!walked.ok && walked.failure.code === 'DATA_CORRUPT') return next(ok(undefined))
       if (!walked.ok || !names) return next(walked)
       manifests.get(image, (manifest) => {
         if (!manifest.ok) return next(manifest)

@@ -25,9 +25,10 @@ function scene(seed: number) {
   const asked: string[] = []
   const pull: Pull = (images, _holders, _onCost, done) => {
     asked.push(...images.map((each) => each.image))
-    const [{ image: wanted } = { image: '' }] = images
+    const [{ image: wanted, only } = { image: '' }] = images
     return peer.swarm.download({
       image: wanted,
+      ...(only && { only }),
       sources: [source.id],
       near: () => true,
       onProgress: () => {},
@@ -93,6 +94,23 @@ test('an image that is here in part is not fetched because one of its chunks was
   stage.world.run(stage.world.nowMs + 3 * MINUTE)
   t.is(counts.values().godwit_store_damaged_chunks_total, 1)
   t.deepEqual(asked, [])
+})
+
+test('a manifest that the disk has changed is fetched again, and those of its chunks that are damaged', (t) => {
+  const { image, other, stage, peer, source, housekeeping, asked, notes } = scene(7)
+  peer.manifests.damage(image.manifest.image)
+  peer.manifests.damage(other.manifest.image)
+  for (const id of idsOf(image, range(0, 3))) peer.chunks.damage(id)
+  housekeeping.start()
+  stage.world.run(stage.world.nowMs + 3 * MINUTE)
+  t.deepEqual(peer.manifests.damaged(), [other.manifest.image], 'nobody has the other')
+  t.deepEqual(new Set(asked), new Set([image.manifest.image, other.manifest.image]))
+  t.is(source.served.reads, 3)
+  t.true(holds(peer, image))
+  const texts = notes()
+  t.true(texts.some((text) => text.startsWith('the manifest of this image was fetched again')))
+  t.true(texts.some((text) => text.startsWith('the manifest of this image stays damaged: NO_SOURCE')))
+  t.is(texts.filter((text) => text.startsWith('the disk has changed the manifest')).length, 2)
 })
 
 test('chunks that no manifest names go, those of every manifest stay', (t) => {
