@@ -17,7 +17,11 @@ const MIB = 1024 ** 2
 const PATIENCE_MS = 600_000
 
 type Figures = { readonly mibPerS: number; readonly cpuPerMib: number }
-type Way = 'godwit' | 'bare-tls' | 'webtorrent'
+/**
+ * Ours on sockets of its own, and on libp2p's streams (docs/decisions/0012-bulk-sockets.md); webtorrent in the order of the
+ * file, as it does by default, and rarest first, as in a swarm and as ours.
+ */
+type Way = 'godwit' | 'godwit-streams' | 'bare-tls' | 'webtorrent' | 'webtorrent-rarest'
 
 export const transferLoopback: Bench = async ({ quick, say }) => {
   const mib = quick ? 256 : 2_048
@@ -29,7 +33,7 @@ export const transferLoopback: Bench = async ({ quick, say }) => {
     const file = join(folder, 'data.raw')
     await writeRandom(file, mib)
     const results = new Map<Way, Figures | Error>()
-    for (const way of ['bare-tls', 'godwit', 'webtorrent'] as const) {
+    for (const way of ['bare-tls', 'godwit', 'godwit-streams', 'webtorrent', 'webtorrent-rarest'] as const) {
       const figures = await copy(way, file, mib, folder, say).catch((error: unknown) => error as Error)
       say(
         figures instanceof Error
@@ -85,18 +89,33 @@ function rowsOf(results: ReadonlyMap<Way, Figures | Error>, mib: number): Row[] 
   }
   const about = { case: name('godwit'), unit: 'ratio', better: 'higher' as const }
   rows.push(row({ ...about, metric: 'ratio_webtorrent', ...ratio('webtorrent'), must: 4 }))
+  rows.push(row({ ...about, metric: 'ratio_webtorrent_rarest', ...ratio('webtorrent-rarest'), must: 4 }))
   rows.push(row({ ...about, metric: 'ratio_tls', ...ratio('bare-tls'), aim: 0.6 }))
   return rows
 }
 
 /** What the launcher starts a peer with: young objects are as short of room here as there. */
-const NODE_FLAGS: Readonly<Partial<Record<Way, readonly string[]>>> = { godwit: ['--max-semi-space-size=2'] }
+const NODE_FLAGS: Readonly<Partial<Record<Way, readonly string[]>>> = {
+  godwit: ['--max-semi-space-size=2'],
+  'godwit-streams': ['--max-semi-space-size=2'],
+}
 
-/** Program of each way's two ends: `seed FILE FOLDER KEY OTHER`, then `leech FOLDER HELLO KEY OTHER`. */
+/** Program of each way's two ends: `seed FILE FOLDER KEY OTHER HOW`, then `leech FOLDER HELLO KEY OTHER HOW`. */
 const PROGRAMS: Readonly<Record<Way, string>> = {
   godwit: 'loopback/peer.ts',
+  'godwit-streams': 'loopback/peer.ts',
   'bare-tls': 'loopback/tls.ts',
   webtorrent: 'loopback/torrent.ts',
+  'webtorrent-rarest': 'loopback/torrent.ts',
+}
+
+/** What a program is told besides. */
+const HOW: Readonly<Record<Way, string>> = {
+  godwit: 'sockets',
+  'godwit-streams': 'streams',
+  'bare-tls': '',
+  webtorrent: 'sequential',
+  'webtorrent-rarest': 'rarest',
 }
 
 async function copy(
@@ -118,9 +137,16 @@ async function copy(
   try {
     say(`${way}: seeding`)
     const [seederKey, leecherKey] = [newPrivateKey(), newPrivateKey()]
-    const seeder = start('seed', file, folders[0], hex(seederKey), peerIdOf(leecherKey))
+    const seeder = start('seed', file, folders[0], hex(seederKey), peerIdOf(leecherKey), HOW[way])
     const hello = await seeder.next(PATIENCE_MS)
-    const leecher = start('leech', folders[1], JSON.stringify(hello), hex(leecherKey), peerIdOf(seederKey))
+    const leecher = start(
+      'leech',
+      folders[1],
+      JSON.stringify(hello),
+      hex(leecherKey),
+      peerIdOf(seederKey),
+      HOW[way],
+    )
     const done = await leecher.next(PATIENCE_MS)
     const seeded = await seeder.end()
     const cpu = number(done, 'cpu') + number(seeded, 'cpu')
@@ -149,6 +175,8 @@ async function writeRandom(path: string, mib: number): Promise<void> {
   try {
     const block = Buffer.alloc(MIB)
     for (let n = 0; n < mib; n++) await file.write(randomFillSync(block))
+    // Else the first copy waits for the disk to take it.
+    await file.sync()
   } finally {
     await file.close()
   }

@@ -10,7 +10,7 @@ import { clock, MESH, reader, valueOf } from './ports.ts'
 
 const SECOND_MS = 1_000
 
-async function openPeer(folder: string, key: string) {
+async function openPeer(folder: string, key: string, how: string) {
   const privateKey = Buffer.from(key, 'hex')
   const chunks = valueOf(await openChunkStore(join(folder, 'chunks')))
   const manifests = valueOf(await openManifestStore(join(folder, 'manifests')))
@@ -20,6 +20,7 @@ async function openPeer(folder: string, key: string) {
     announce: [],
     meshId: MESH,
     mdns: false,
+    ...(how === 'streams' && { bulkListen: [] }),
     peers: new Map(),
     log: () => {},
   })
@@ -32,7 +33,7 @@ async function openPeer(folder: string, key: string) {
 }
 
 async function seed(file: string, folder: string, key: string, leecher: string): Promise<void> {
-  const peer = await openPeer(folder, key)
+  const peer = await openPeer(folder, key, how)
   const { manifest } = valueOf(await importImage({ path: file, format: 'raw' }, reader, peer))
   const swarm = openSwarm({ ...peer, clock, dice: Math.random })
   peer.transport.allow(new Map([[leecher, []]]))
@@ -47,7 +48,7 @@ async function seed(file: string, folder: string, key: string, leecher: string):
 
 async function leech(folder: string, hello: string, key: string, seeder: string): Promise<void> {
   const { addresses, image } = JSON.parse(hello) as { addresses: string[]; image: string }
-  const peer = await openPeer(folder, key)
+  const peer = await openPeer(folder, key, how)
   const swarm = openSwarm({ ...peer, clock, dice: Math.random })
   peer.transport.allow(new Map([[seeder, addresses]]))
   await connected(() => peer.transport.connected().length > 0)
@@ -83,5 +84,5 @@ async function connected(is: () => boolean): Promise<void> {
 }
 
 const [role = '', ...args] = process.argv.slice(2)
-const [first = '', second = '', key = '', other = ''] = args
+const [first = '', second = '', key = '', other = '', how = ''] = args
 await (role === 'seed' ? seed(first, second, key, other) : leech(first, second, key, other))

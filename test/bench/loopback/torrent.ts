@@ -52,11 +52,11 @@ async function seed(file: string): Promise<void> {
   client.destroy(() => process.exit())
 }
 
-async function leech(folder: string, hello: string): Promise<void> {
+async function leech(folder: string, hello: string, strategy: string): Promise<void> {
   const { port, torrent: file } = JSON.parse(hello) as { port: number; torrent: string }
   const metainfo = await readFile(file)
   const torrent = await new Promise<Torrent>((resolve) =>
-    client.add(metainfo, { path: folder, announce: [] }, resolve),
+    client.add(metainfo, { path: folder, announce: [], strategy }, resolve),
   )
   const cpu = cpuMeter()
   const startedMs = performance.now()
@@ -69,5 +69,5 @@ async function leech(folder: string, hello: string): Promise<void> {
   client.destroy(() => process.exit())
 }
 
-const [role, first = '', second = ''] = process.argv.slice(2)
-await (role === 'seed' ? seed(first) : leech(first, second))
+const [role, first = '', second = '', , , strategy = ''] = process.argv.slice(2)
+await (role === 'seed' ? seed(first) : leech(first, second, strategy))
