@@ -143,6 +143,15 @@ export const CONFIG_KEYS = [
     otherwise: 'none: chunks are stored as they are',
   },
   {
+    key: 'store.level',
+    env: 'GODWIT_STORE_LEVEL',
+    flag: 'store-level',
+    kind: 'number',
+    summary:
+      'zstd level, 1 to 19, of what is imported: 1 takes less CPU, 9 and more take much for a few percent',
+    otherwise: '3',
+  },
+  {
     key: 'labels',
     env: 'GODWIT_LABELS',
     flag: 'label',

@@ -12,6 +12,7 @@ import { parseQuota } from './keeping/room.ts'
 import { PLAIN } from '../storage/files/frame-keys.ts'
 import { LABELS_MAX, NAME_LENGTH_MAX } from '../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../protocols/outcome.ts'
+import { LEVEL } from '../storage/images/chunk-content.ts'
 import { parseListen } from '../migration/torrent/gateway.ts'
 import {
   CONFIG_KEYS,
@@ -39,7 +40,7 @@ export type Config = {
   /** `address:port`, or `off`. */
   readonly http: { readonly listen: string }
   readonly capacity: { readonly cpus: number; readonly memoryMiB: number; readonly diskGiB: number }
-  readonly store: { readonly quota: string; readonly keyFiles: readonly string[] }
+  readonly store: { readonly quota: string; readonly keyFiles: readonly string[]; readonly level: number }
   readonly labels: Readonly<Record<string, string>>
   readonly raft: { readonly vote: boolean; readonly uplink: string }
   /** `address:port`, or `off`. */
@@ -108,6 +109,7 @@ const SCHEMAS = {
   'store.keyFiles': z
     .array(z.string().max(4_096).refine(isKeyFile, 'must be the absolute path of a file, or plain'))
     .max(KEY_FILES_MAX),
+  'store.level': z.int().min(1).max(19),
   labels: z
     .record(label, z.string('must be key=value').max(NAME_LENGTH_MAX))
     .refine((labels) => Object.keys(labels).length <= LABELS_MAX, `at most ${LABELS_MAX} labels`),
@@ -148,6 +150,7 @@ const fileSchema = z.preprocess(
       z.strictObject({
         quota: optional(SCHEMAS['store.quota']),
         keyFiles: optional(SCHEMAS['store.keyFiles']),
+        level: optional(SCHEMAS['store.level']),
       }),
     ),
     labels: optional(SCHEMAS.labels),
@@ -325,6 +328,7 @@ function complete(values: ReadonlyMap<Key, unknown>, env: Environment, machine: 
     store: {
       quota: value('store.quota', () => '80%'),
       keyFiles: value('store.keyFiles', () => []),
+      level: value('store.level', () => LEVEL),
     },
     labels: value('labels', () => ({})),
     raft: {

@@ -89,7 +89,8 @@ async function openAll(
   await rm(folder('scratch'), { recursive: true, force: true })
   await mkdir(folder('scratch'), { recursive: true })
   const reader = qemuImageReader(folder('scratch'))
-  const images = imageFiles(reader, { chunks, manifests }, lists)
+  const stores = { chunks, manifests, level: config.store.level }
+  const images = imageFiles(reader, stores, lists)
   const gateway = await openGateway(folder('gateway'), {
     chunks,
     manifests,
@@ -98,7 +99,7 @@ async function openAll(
   closers.push(() => gateway.close())
   const hypervisor = await openHypervisor({ folder: folder('machines'), driver: config.driver, note })
   closers.push(() => hypervisor.close())
-  const disks = await openDisks({ folder: folder('disks'), chunks, manifests })
+  const disks = await openDisks({ folder: folder('disks'), ...stores })
   const known = store.recovered(key('peer')).map(([, value]) => knownPeer.decode(value))
   const clock = systemClock(log)
   const outside = openOutside(config, identity)

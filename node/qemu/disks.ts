@@ -14,9 +14,8 @@ import { DISKS_MAX } from '../../protocols/limits.ts'
 import type { Outcome } from '../../protocols/outcome.ts'
 import { PARTIAL, syncFolder, writeWhole } from '../../storage/files/durable.ts'
 import { materialise } from '../../storage/files/export.ts'
-import { ingestRanges, type Ingested } from '../../storage/files/ingest.ts'
+import { ingestRanges, type Ingested, type Stores } from '../../storage/files/ingest.ts'
 import { asked } from '../../storage/images/asked.ts'
-import type { ChunkStore, ManifestStore } from '../../storage/images/chunk-store.ts'
 import type { Extents } from '../../storage/images/image-reader.ts'
 import type { Manifest } from '../../storage/images/manifest.ts'
 import type { CapturedDisk, DiskHandle, Disks, DiskSource, KeepingTerms, KeptCopy } from '../hypervisor.ts'
@@ -47,14 +46,12 @@ type Kept = { readonly disks: Prepared; readonly terms: KeepingTerms }
 
 export type DisksOptions = {
   readonly folder: string
-  readonly chunks: ChunkStore
-  readonly manifests: ManifestStore
-}
+} & Stores
 
-export async function openDisks({ folder, chunks, manifests }: DisksOptions): Promise<Disks> {
+export async function openDisks({ folder, ...stores }: DisksOptions): Promise<Disks> {
   const places = { bases: join(folder, 'bases'), vms: join(folder, 'vms'), kept: join(folder, 'kept') }
   for (const place of Object.values(places)) await mkdir(place, { recursive: true, mode: 0o700 })
-  const shelf = new Shelf(places, { chunks, manifests })
+  const shelf = new Shelf(places, stores)
   await shelf.recover()
   return {
     prepare: (vm, disks, done) =>
@@ -86,8 +83,6 @@ export async function openDisks({ folder, chunks, manifests }: DisksOptions): Pr
 }
 
 type Places = { readonly bases: string; readonly vms: string; readonly kept: string }
-type Stores = { readonly chunks: ChunkStore; readonly manifests: ManifestStore }
-
 class Shelf {
   readonly vms = new Map<VmId, Prepared>()
   readonly #kept = new Map<string, Kept>()

@@ -10,6 +10,7 @@ import type { ChunkId } from '../../protocols/ids.ts'
 import { CHUNK_BYTES, IMAGE_BYTES_MAX } from '../../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../../protocols/outcome.ts'
 import { asked } from '../images/asked.ts'
+import { LEVEL } from '../images/chunk-content.ts'
 import type { ChunkStore, ManifestDraft, ManifestStore } from '../images/chunk-store.ts'
 import { ChunkSet } from '../images/chunk-set.ts'
 import type { Content, Extents, ImageFormat, ImageReader, Read } from '../images/image-reader.ts'
@@ -19,7 +20,12 @@ import { fileFailure } from './durable.ts'
 import { claim } from './image-source.ts'
 import { withWorker, WORKERS } from './pack-pool.ts'
 
-export type Stores = { readonly chunks: ChunkStore; readonly manifests: ManifestStore }
+export type Stores = {
+  readonly chunks: ChunkStore
+  readonly manifests: ManifestStore
+  /** Of zstd, for chunks that are not held yet. */
+  readonly level?: number
+}
 
 export type Ingested = {
   readonly manifest: Manifest
@@ -173,7 +179,7 @@ async function ingestHeld(
     const hand = { room: new ArrayBuffer(0) }
     for (const job of jobs) {
       signal?.throwIfAborted()
-      const fresh = await runJob({ disk, job, from, watching, hand }, stores.chunks, inHand)
+      const fresh = await runJob({ disk, job, from, watching, hand }, stores, inHand)
       newBytes += fresh
       doneBytes += job.reduce((sum, index) => sum + chunkLength(disk, index), 0)
       onProgress?.(doneBytes, total)
@@ -214,7 +220,7 @@ type Hand = { room: ArrayBuffer }
  */
 async function runJob(
   { disk, job, from, watching, hand }: JobOf,
-  store: ChunkStore,
+  { chunks: store, level = LEVEL }: Stores,
   inHand: Set<ChunkId>,
 ): Promise<number> {
   const { onFingerprints, pieces } = watching
@@ -236,7 +242,8 @@ async function runJob(
     for (const [index, sha1] of scanned.pieces ?? []) pieces?.onPiece(index, sha1)
     fresh = await freshOf({ disk, job }, scanned.hashes, store, inHand)
     if (fresh.length === 0) return []
-    const packed = await ask('pack', { wanted: fresh.map(({ at }) => at), room: hand.room }, [hand.room])
+    const wanted = fresh.map(({ at }) => at)
+    const packed = await ask('pack', { wanted, level, room: hand.room }, [hand.room])
     hand.room = packed.room
     return packed.frames
   })

@@ -41,7 +41,11 @@ type Packed = { readonly frames: readonly Uint8Array[]; readonly room: ArrayBuff
 type Tasks = {
   readonly scan: (scan: Scan) => Scanned
   /** Frames of chunks of the last scan, by their numbers in it: in `room` where it is large enough, or in a larger one. */
-  readonly pack: (job: { readonly wanted: readonly number[]; readonly room: ArrayBuffer }) => Packed
+  readonly pack: (job: {
+    readonly wanted: readonly number[]
+    readonly level: number
+    readonly room: ArrayBuffer
+  }) => Packed
   /** One zstd frame, with a dictionary or without. */
   readonly compress: (job: {
     readonly content: Uint8Array
@@ -81,13 +85,13 @@ const TASKS: Tasks = {
       ...(scan.pieces !== undefined && { pieces: piecesOf(scan, scan.pieces) }),
     }
   },
-  pack({ wanted, room }) {
+  pack({ wanted, level, room }) {
     const chunks = wanted.map((i) => contents[i] as Uint8Array)
     const most = chunks.reduce((sum, { length }) => sum + length + CHUNK_FRAME_SLACK, 0)
     const into = room.byteLength < most ? new ArrayBuffer(most) : room
     let at = 0
     const frames = chunks.map((chunk) => {
-      const frame = pack(chunk)
+      const frame = pack(chunk, level)
       const copy = new Uint8Array(into, at, frame.length)
       copy.set(frame)
       at += frame.length

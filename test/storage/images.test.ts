@@ -10,7 +10,8 @@ import { materialise, verifyImage } from '../../storage/files/export.ts'
 import { importImage, ingestRanges, type Stores } from '../../storage/files/ingest.ts'
 import { claim } from '../../storage/files/image-source.ts'
 import { openManifestStore } from '../../storage/files/manifest-store.ts'
-import { chunkIdOf } from '../../storage/images/chunk-content.ts'
+import { asked } from '../../storage/images/asked.ts'
+import { chunkIdOf, unpackSync } from '../../storage/images/chunk-content.ts'
 import { ChunkSet } from '../../storage/images/chunk-set.ts'
 import { fingerprintsOf } from '../../storage/images/fingerprint.ts'
 import type { Extent, ImageReader } from '../../storage/images/image-reader.ts'
@@ -124,6 +125,30 @@ for (const chunksOfPiece of [1, 64])
       }
     }
   })
+
+test('chunks are packed at the level that the store is given, and are the same chunks', async (t) => {
+  const folder = await folderOf(t)
+  const path = join(folder, 'disk.raw')
+  // Words of text: what levels differ in.
+  const words = Array.from({ length: 512 }, () => randomBytes(3).toString('hex'))
+  const text = Array.from({ length: 60_000 }, (_, i) => words[(i * i * 31 + (i >> 3)) % 512]).join(' ')
+  await writeFile(path, Buffer.alloc(256 * KIB, text))
+  const sizes: number[] = []
+  const images = new Set<string>()
+  for (const level of [1, 19]) {
+    const stores = await storesIn(t, join(folder, `${level}`))
+    const { manifest } = valueOf(
+      await importImage({ path, format: 'raw' }, rawReader(), { ...stores, level }),
+    )
+    images.add(manifest.image)
+    const id = chunkAt(manifest, 0) as string
+    const frame = await asked<Uint8Array>((done) => stores.chunks.read(id, done))
+    t.true(unpackSync(id, frame, 256 * KIB) !== undefined)
+    sizes.push(frame.length)
+  }
+  t.is(images.size, 1)
+  t.true((sizes[1] as number) < (sizes[0] as number), sizes.join(' and '))
+})
 
 test('a chunk that occurs twice is stored and counted once', async (t) => {
   const folder = await folderOf(t)

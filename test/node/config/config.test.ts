@@ -46,7 +46,7 @@ test('defaults work', async (t) => {
     torrent: { listen: 'off' },
     http: { listen: '127.0.0.1:4780' },
     capacity: { cpus: 4, memoryMiB: 8_000, diskGiB: 100 },
-    store: { quota: '80%', keyFiles: [] },
+    store: { quota: '80%', keyFiles: [], level: 3 },
     labels: {},
     driver: 'auto',
     log: { level: 'info' },
