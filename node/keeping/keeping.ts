@@ -142,13 +142,20 @@ export class Keeping {
     return imports ? 'an import that has no name yet may need it' : undefined
   }
 
-  /** Of the own site first. */
+  /** Where VMs of which copies are kept went first, then the own site. */
   #others(): PeerId[] {
     const { agreement, self, site } = this.#around()
-    const near = new Set(peersOfSite(agreement.mesh.state, site))
+    const { mesh } = agreement
+    const near = new Set(peersOfSite(mesh.state, site))
+    const hosts = new Set(
+      this.#ports.disks
+        .kept()
+        .map(({ vm }) => agreement.site.state.vms[vm]?.host ?? mesh.state.moves[vm]?.host ?? ''),
+    )
+    const rank = (peer: PeerId): number => (hosts.has(peer) ? 2 : Number(near.has(peer)))
     return this.#ports.transport
       .connected()
       .filter((peer) => peer !== self)
-      .toSorted((a, b) => Number(near.has(b)) - Number(near.has(a)))
+      .toSorted((a, b) => rank(b) - rank(a))
   }
 }

@@ -80,3 +80,20 @@ test('where nothing goes, prune says so and asks nothing', async (t) => {
   t.is(peer.peer.asked.length, 1)
   await peer.end()
 })
+
+test('kept copies are listed, and which of them may be the only one', async (t) => {
+  const copy = {
+    name: 'x.1.1',
+    vm: 'aaaaaaa1-01JD0000000000000000000001',
+    since: '2026-11-20T12:00:00.000Z',
+    bytes: 3 * MIB,
+    images: ['cd'.repeat(32)],
+    elsewhere: 'heron',
+  }
+  const peer = await served({ 'image.kept': [copy, { ...copy, name: 'x.1.2', images: [], elsewhere: '' }] })
+  const said = await type(peer, ['image', 'kept'])
+  t.is(said.exit, 0)
+  t.regex(said.stdout, /3 MiB +heron +cdcdcdcdcdcd/)
+  t.regex(said.stdout, /3 MiB +not known: it stays/)
+  await peer.end()
+})
