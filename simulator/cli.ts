@@ -82,6 +82,12 @@ async function main(args: readonly string[]): Promise<number> {
     .addOption(new Option('--chunks <N>', 'of 256 KiB, 512 unless told').argParser(count))
     .addOption(new Option('--up <MBIT>', "each peer's uplink, 50 Mbit/s unless told").argParser(count))
     .addOption(new Option('--down <MBIT>', "each peer's downlink, 50 Mbit/s unless told").argParser(count))
+    .addOption(new Option('--source <MBIT>', "the source's uplink, 50 Mbit/s unless told").argParser(count))
+    .addOption(new Option('--rtt <MS>', 'round trip between any two, 40 ms unless told').argParser(count))
+    .option(
+      '--shared',
+      'chunks share a line by parts, and queues are half full, as between a dozen real peers',
+    )
     .addOption(new Option('--seed <S>', '1 unless told').argParser(count))
     .option('--json', 'one line of JSON')
     .action((options: SwarmOptions & { json?: true }) => end(swarm(options)))

@@ -1,5 +1,5 @@
 /** What `npm run simulate -- swarm` says of one swarm of the real cores: how near to its bound it brought one image to all. */
-import { SETTING } from './setting.ts'
+import { SETTING, SHARED } from './setting.ts'
 import { simulate } from './simulation.ts'
 
 export type Options = {
@@ -7,13 +7,20 @@ export type Options = {
   readonly chunks?: number
   readonly up?: number
   readonly down?: number
+  readonly source?: number
+  readonly rtt?: number
+  readonly shared?: true
   readonly seed?: number
 }
 
 /** Figures by the names that benchmarks have for them. */
-export function reportOf({ peers, chunks, up, down, seed = 1 }: Options): Record<string, number> {
+export function reportOf(options: Options): Record<string, number> {
+  const { peers, chunks, up, down, source, rtt, shared, seed = 1 } = options
   const setting = {
     ...SETTING,
+    ...(shared === true && SHARED),
+    ...(source !== undefined && { source: { upMbit: source } }),
+    ...(rtt !== undefined && { delayMs: rtt / 2 }),
     ...(peers !== undefined && { peers }),
     ...(chunks !== undefined && { chunks }),
     ...(up !== undefined && { upMbit: up }),
