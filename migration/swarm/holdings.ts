@@ -103,7 +103,7 @@ export function gain(download: Download, source: Source, index: number, nowMs: n
   if (index >= download.chunks || isSet(source.have, index)) return
   set(source.have, index)
   count(download.holders, index, 1)
-  if (source.near && source.lateSinceMs === undefined) count(download.nearHolders, index, 1)
+  if (source.near && source.covers) count(download.nearHolders, index, 1)
   if (download.state[index] === HERE) return
   consider(source, index)
   if (source.news) download.progressMs = nowMs
@@ -121,7 +121,7 @@ export function forget(download: Download, source: Source, index: number): void 
   if (index >= download.chunks || !isSet(source.have, index)) return
   source.have[index >> 3] = (source.have[index >> 3] as number) & ~(0x80 >> (index & 7))
   count(download.holders, index, -1)
-  if (source.near && source.lateSinceMs === undefined) uncover(download, index)
+  if (source.near && source.covers) uncover(download, index)
 }
 
 /** A near source is counted on from now on, or no longer. */

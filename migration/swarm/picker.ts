@@ -258,7 +258,7 @@ function stored(
 }
 
 function lose(download: Download, source: Source): void {
-  if (source.lateSinceMs === undefined) nearCount(download, source, -1)
+  if (source.covers) nearCount(download, source, -1)
   download.sources.splice(download.sources.indexOf(source), 1)
   relyOn(download, source.peer, false)
   for (let index = 0; index < download.chunks; index++)
@@ -281,7 +281,10 @@ function tick(download: Download, nowMs: number, effects: Effect[]): void {
   const frameBytes = frameBytesOf(download)
   for (const source of download.sources.slice()) {
     if (source.lateSinceMs === undefined) judge(download, source, frameBytes, nowMs)
-    else if (source.asked.size === 0 && nowMs >= source.probeAtMs) forgive(download, source)
+    // A neighbour that had to wait for its CPU is silent as long as one that died, and what it has would come from afar: twice.
+    if (source.covers && isGone(download, source, nowMs)) cover(download, source, false)
+    if (source.lateSinceMs === undefined) continue
+    if (source.asked.size === 0 && nowMs >= source.probeAtMs) forgive(download, source)
     else if (source.asked.size > 0 && nowMs - source.lateSinceMs > SOURCE_SILENT_MS) {
       effects.push({ kind: 'drop', peer: source.peer, index: 0 })
       lose(download, source)
@@ -292,13 +295,25 @@ function tick(download: Download, nowMs: number, effects: Effect[]): void {
     effects.push({ kind: 'starved', missing: download.needed })
 }
 
+/** Late for so long that it is not waited for; or nobody has anything else to bring meanwhile. */
+function isGone({ sources }: Download, { lateSinceMs }: Source, nowMs: number): boolean {
+  if (lateSinceMs === undefined) return false
+  if (nowMs - lateSinceMs > WRITTEN_OFF_MS) return true
+  return sources.every((other) => other.lateSinceMs !== undefined || other.asked.size === 0)
+}
+
+/** Whether others leave to it what it holds near, and its part of what has to come from afar. */
+function cover(download: Download, source: Source, covers: boolean): void {
+  source.covers = covers
+  nearCount(download, source, covers ? 1 : -1)
+  relyOn(download, source.peer, covers)
+}
+
 function judge(download: Download, source: Source, frameBytes: number, nowMs: number): void {
   if (source.asked.size === 0) return
   const heardMs = Math.max(source.deliveredAtMs, oldestMs(source, nowMs))
   if (nowMs - heardMs > patienceMs(source, frameBytes)) {
-    nearCount(download, source, -1)
     source.lateSinceMs = nowMs
-    relyOn(download, source.peer, false)
     source.probation = true
     source.probeAtMs = nowMs + NO_SOURCE_MS / 10
     for (const [index, asked] of source.asked) giveUp(download, index, asked, 'overdue')
@@ -322,8 +337,7 @@ function giveUp(download: Download, index: number, asked: Ask, standing: 'overdu
 function forgive(download: Download, source: Source): void {
   source.lateSinceMs = undefined
   source.dry = false
-  relyOn(download, source.peer, true)
-  nearCount(download, source, 1)
+  if (!source.covers) cover(download, source, true)
   for (const [index, asked] of source.asked) {
     restand(download, index, asked.standing, 'due')
     asked.standing = 'due'

@@ -56,6 +56,8 @@ export type Source = {
   newest: number
   /** Since when it owes chunks and is silent. */
   lateSinceMs: number | undefined
+  /** Near: what it holds and what is its part to bring is left to it. For a while also when it is late. */
+  covers: boolean
   /** A source that was late is tried with one chunk, and not before this. */
   probation: boolean
   probeAtMs: number
@@ -113,6 +115,7 @@ export const newSource = (peer: PeerId, near: boolean, chunks: number, rttMs: nu
   orders: 0,
   newest: 0,
   lateSinceMs: undefined,
+  covers: true,
   probation: false,
   probeAtMs: 0,
   dry: true,

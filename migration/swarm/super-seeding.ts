@@ -50,8 +50,8 @@ const OPEN_ALL = 32
 const ALONE_MS = 1_000
 /** After a round trip, in what one asks for at first: what it has not asked for when another comes is for that one. */
 const ALONE_SHOWN = 8
-/** Share of the time spent so far that a site may go on by itself at the end: what the aim for source egress allows. */
-const HELP_SHARE = 0.03
+/** Of the time spent so far: to save less at the end is not worth sending twice; all that need help then get in each other's way. */
+const HELP_SHARE = 0.08
 const HELP_MS_MIN = LATE_MS_MIN
 /** How often paces are measured. */
 const PACE_MS = 250

@@ -2,10 +2,10 @@
  * One image to many peers at once, real processes in network namespaces over slow links (test/lab): time of the last and
  * of the median over the fluid bound T* (simulator/swarm/fluid-bound.ts), and what the source sent over one copy W.
  *
- * Rates are half of the named ones: at the whole, links in user space and nine peers take more than two cores have. Ratios do
- * not depend on it while the bandwidth-delay product is some chunks. T* counts 0.945 of a rate: that is what Ethernet, IP
- * and TCP leave. Time runs from the order to download to the last sync; connections between peers are there before, as
- * they are in a mesh, channels for chunks are not.
+ * Rates are half of the named ones, a quarter with 16 peers: at the whole, links in user space and so many processes take
+ * more than two cores have. Ratios do not depend on it while the bandwidth-delay product is some chunks. T* counts 0.945
+ * of a rate: that is what Ethernet, IP and TCP leave. Time runs from the order to download to the last sync; connections
+ * between peers are there before, as they are in a mesh, channels for chunks are not.
  */
 import { copyFile, mkdtemp, rm, truncate } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -17,7 +17,6 @@ import { download, type Measured, type Member, writeRandom } from './swarm/stage
 
 const MIB = 1024 ** 2
 const GOODPUT = 0.945
-const SCALE = 1 / 2
 const PATIENCE = 10
 /** What a server's disk of 1 GiB takes in the store; and half of that where four cases are run. */
 const IMAGE_MIB = 231
@@ -29,73 +28,91 @@ type Case = {
   readonly name: string
   readonly rttMs: number
   readonly peers: number
-  /** Mbit/s, before SCALE. */
+  /** Of the rates that follow, in Mbit/s, what the links have. */
+  readonly scale: number
   readonly source: number
   readonly up: number
   readonly down: number
   readonly holders: number
+  readonly mib: number
 }
 
 const EQUAL: Case = {
   name: '8x50/50@40ms',
   rttMs: 40,
   peers: 8,
+  scale: 1 / 2,
   source: 50,
   up: 50,
   down: 50,
   holders: 0,
+  mib: IMAGE_MIB,
 }
-const SLOW: Case = { ...EQUAL, name: '16x20/20@80ms', rttMs: 80, peers: 16, source: 20, up: 20, down: 20 }
+const SLOW: Case = {
+  ...EQUAL,
+  name: '16x20/20@80ms',
+  rttMs: 80,
+  peers: 16,
+  scale: 1 / 4,
+  mib: PART_MIB,
+  source: 20,
+  up: 20,
+  down: 20,
+}
 const UNEQUAL: Case = { ...EQUAL, name: '8x10/50@40ms', up: 10 }
 
-export const swarm: Bench = (options) =>
-  cases(options.quick ? [EQUAL] : [EQUAL, SLOW, UNEQUAL], IMAGE_MIB, options)
+export const swarm: Bench = (options) => cases(options.quick ? [EQUAL] : [EQUAL, SLOW, UNEQUAL], options)
 
 export const partial: Bench = (options) =>
   cases(
-    [0, 1, 2, 4]
-      .slice(0, options.quick ? 2 : 4)
-      .map((holders) => ({ ...UNEQUAL, name: `${UNEQUAL.name}, ${holders} partial`, holders })),
-    PART_MIB,
+    [0, 1, 2, 4].slice(0, options.quick ? 2 : 4).map((holders) => ({
+      ...UNEQUAL,
+      name: `${UNEQUAL.name}, ${holders} partial`,
+      mib: PART_MIB,
+      holders,
+    })),
     options,
   )
 
 type Options = Parameters<Bench>[0]
 
-async function cases(all: readonly Case[], full: number, options: Options): ReturnType<Bench> {
-  const { quick, only = '', say } = options
-  const mib = quick ? 16 : full
-  return inFolder(async (folder) => {
-    const file = join(folder, 'image.raw')
-    const part = join(folder, 'part.raw')
-    await writeRandom(file, mib)
-    await copyFile(file, part)
-    await truncate(part, Math.floor(mib * HELD) * MIB)
-    const rows: Row[] = []
-    let link = ''
-    for (const each of all) {
-      if (!each.name.startsWith(only)) continue
-      const members = membersOf(each, file, part)
-      const lab = await openLinks(members, each.rttMs, each.down * SCALE)
-      if ('impossible' in lab) return { rows, note: lab.note, impossible: true as const }
-      link = lab.link
-      try {
-        const boundMs = boundOf(each, mib)
-        say(`${each.name}: T* is ${(boundMs / 1_000).toFixed(1)} s`)
-        const measured = await download(lab, members, folder, boundMs * PATIENCE)
-        rows.push(...rowsOf(each, measured, boundMs, mib))
-        say(`${each.name}: last ${((measured.ms.at(-1) ?? 0) / boundMs).toFixed(2)} T*`)
-      } finally {
-        await lab.close()
-      }
-    }
-    const note = `netns+${link}; rates are ${SCALE} of those named; ${mib} MiB of random data; T* counts ${GOODPUT} of a rate`
-    return { rows, note }
-  })
+async function cases(all: readonly Case[], options: Options): ReturnType<Bench> {
+  const rows: Row[] = []
+  const notes: string[] = []
+  for (const each of all) {
+    if (!each.name.startsWith(options.only ?? '')) continue
+    const run = await inFolder((folder) => runCase(each, folder, options))
+    rows.push(...run.rows)
+    notes.push(run.note)
+    if (run.impossible === true) return { rows, note: run.note, impossible: true }
+  }
+  return { rows, note: notes.join('; ') }
 }
 
-function membersOf({ peers, up, down, holders }: Case, file: string, part: string): Member[] {
-  const slower = up < down ? { upMbit: up * SCALE } : {}
+async function runCase(each: Case, folder: string, { quick, say }: Options): ReturnType<Bench> {
+  const mib = quick ? 16 : each.mib
+  const file = join(folder, 'image.raw')
+  const part = join(folder, 'part.raw')
+  await writeRandom(file, mib)
+  await copyFile(file, part)
+  await truncate(part, Math.floor(mib * HELD) * MIB)
+  const members = membersOf(each, file, part)
+  const lab = await openLinks(members, each.rttMs, each.down * each.scale)
+  if ('impossible' in lab) return { rows: [], ...lab }
+  try {
+    const boundMs = boundOf(each, mib)
+    say(`${each.name}: T* is ${(boundMs / 1_000).toFixed(1)} s`)
+    const measured = await download(lab, members, folder, boundMs * PATIENCE)
+    say(`${each.name}: last ${((measured.ms.at(-1) ?? 0) / boundMs).toFixed(2)} T*`)
+    const note = `${each.name}: netns+${lab.link}, rates are ${each.scale} of those named, ${mib} MiB of random data, T* counts ${GOODPUT} of a rate`
+    return { rows: rowsOf(each, measured, boundMs, mib), note }
+  } finally {
+    await lab.close()
+  }
+}
+
+function membersOf({ peers, scale, up, down, holders }: Case, file: string, part: string): Member[] {
+  const slower = up < down ? { upMbit: up * scale } : {}
   return [
     { site: 'origin', name: 'source', file, downloads: false },
     ...Array.from({ length: holders }, (_, n) => ({
@@ -113,8 +130,8 @@ function membersOf({ peers, up, down, holders }: Case, file: string, part: strin
   ]
 }
 
-function boundOf({ peers, source, up, down, holders }: Case, mib: number): number {
-  const share = SCALE * GOODPUT
+function boundOf({ peers, scale, source, up, down, holders }: Case, mib: number): number {
+  const share = scale * GOODPUT
   const bytes = mib * MIB
   return fluidBound({
     source: { upMbit: source * share },
@@ -176,9 +193,12 @@ const claimant =
           why: `${value.toPrecision(4)}, but ${Math.round(cpuShare * 100)} % of the CPU was taken`,
         }
 
+/** Half of what is named, for each site. */
+const SITES_MBIT = 25
+
 /** Three sites of four peers, the source elsewhere: what came over each site's uplink, headers and all, over one copy. */
 export const swarmSites: Bench = async ({ quick, say }) => {
-  const mib = Number(process.env['MIB'] ?? (quick ? 16 : 128))
+  const mib = quick ? 16 : PART_MIB
   return inFolder(async (folder) => {
     const file = join(folder, 'image.raw')
     await writeRandom(file, mib)
@@ -189,10 +209,10 @@ export const swarmSites: Bench = async ({ quick, say }) => {
         Array.from({ length: 4 }, (_, n) => ({ site, name: `peer${n}`, downloads: true })),
       ),
     ]
-    const lab = await openLinks(members, 40, 50 * SCALE)
+    const lab = await openLinks(members, 40, SITES_MBIT)
     if ('impossible' in lab) return { rows: [], note: lab.note, impossible: true as const }
     try {
-      const measured = await download(lab, members, folder, PATIENCE * ((mib * MIB) / (50 * SCALE * 125)) * 2)
+      const measured = await download(lab, members, folder, PATIENCE * ((mib * MIB) / (SITES_MBIT * 125)) * 2)
       say(`last after ${((measured.ms.at(-1) ?? 0) / 1_000).toFixed(1)} s`)
       const flows = await lab.stats()
       const rows = sites.map((site) =>
@@ -206,7 +226,10 @@ export const swarmSites: Bench = async ({ quick, say }) => {
           better: 'lower',
         }),
       )
-      const note = `netns+${lab.link}; 3 sites x 4 peers, uplinks of ${50 * SCALE} Mbit/s, 40 ms; ${mib} MiB of random data; IP packets and their headers count`
+      rows.push(
+        row({ case: 'all', metric: 'cpu_share', value: measured.cpuShare, unit: 'ratio', better: 'lower' }),
+      )
+      const note = `netns+${lab.link}; 3 sites x 4 peers, uplinks of ${SITES_MBIT} Mbit/s, 40 ms; ${mib} MiB of random data; IP packets and their headers count`
       return { rows, note }
     } finally {
       await lab.close()
