@@ -86,17 +86,19 @@ export class Room {
   watch(what: string, stop: (failure: Failure) => void): Watch {
     let state: 'idle' | 'expecting' | 'over' = 'idle'
     let reservation: Reservation | undefined
+    let content = 0
     const end = (failure: Failure): void => {
       if (state !== 'over') stop(failure)
       state = 'over'
     }
     const look = (): void => {
-      const full = this.#over(what)
+      const full = this.#over(what, content)
       if (full !== undefined) end(full)
     }
     return {
       look,
       expects: (contentBytes) => {
+        content = contentBytes
         look()
         if (state !== 'idle') return
         state = 'expecting'
@@ -114,9 +116,10 @@ export class Room {
   }
 
   /** The quota is full, and more comes than was thought. */
-  #over(what: string): Failure | undefined {
-    const quota = this.#quotaBytes()
-    return quota !== undefined && this.#usedBytes() > quota ? this.#refusal(what, 0) : undefined
+  #over(what: string, contentBytes: number): Failure | undefined {
+    const overBytes = this.#usedBytes() - (this.#quotaBytes() ?? Infinity)
+    // It did not compress, then: it takes what it is.
+    return overBytes > 0 ? this.#refusal(what, Math.max(contentBytes, overBytes)) : undefined
   }
 
   /** Whether it could come, were it to come now; nothing is reserved, and nothing goes. */

@@ -137,7 +137,7 @@ test('who brings more than was thought is stopped, once', (t) => {
   watch.look()
   watch.look()
   t.is(stopped.length, 1)
-  t.like(stopped[0], { code: 'QUOTA', what: 'import of x' })
+  t.like(stopped[0], { code: 'QUOTA', what: 'import of x', neededBytes: room.view().usedBytes - 80 * KIB })
   watch.release()
   t.is(room.view().reservedBytes, 0)
 })
