@@ -31,7 +31,7 @@ export const transferBytes: Bench = async ({ quick, say }) => {
     const { bavail, bsize } = await statfs(folder)
     if (bavail * bsize < mib * 12 * MIB)
       return { rows: [], note: `${folder} has less than ${mib * 12} MiB free`, impossible: true }
-    const made = await makePairs(folder, mib, say).catch((error: unknown) => error as Error)
+    const made = await makePairs(folder, { mib, quick }, say).catch((error: unknown) => error as Error)
     if (made instanceof Error) return { rows: [], note: `no images: ${made.message}`, impossible: true }
     const { pairs, from } = made
     const lab = await openWan(RATE_MBIT, RTT_MS)
@@ -46,7 +46,7 @@ export const transferBytes: Bench = async ({ quick, say }) => {
       await lab.close()
     }
     const note =
-      `two peers, ${RATE_MBIT} Mbit/s and ${RTT_MS} ms between (${lab.link}); ext4 of ${mib} MiB, in place by debugfs; ` +
+      `two peers, ${RATE_MBIT} Mbit/s and ${RTT_MS} ms between (${lab.link}); ext4, in place by debugfs; ` +
       `${from}; messages without TLS and TCP`
     return { rows, note }
   } finally {
@@ -100,6 +100,6 @@ const missing = (name: string): Row[] => [
     value: null,
     unit: 'B',
     better: 'lower',
-    why: 'the packages of another release are not on this machine',
+    why: 'no mirror of Debian can be reached',
   }),
 ]

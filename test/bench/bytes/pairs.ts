@@ -1,7 +1,8 @@
 /**
- * Disk images made on this machine, without a network, from the packages that are installed on it: a base, and what becomes
- * of it. ext4 in blocks of 4 KiB (as any disk above 512 MiB) by `mke2fs -d`; what happens in place happens by `debugfs`, which allocates as the kernel's mballoc would, if
- * more simply.
+ * Disk images made on this machine: a base, and what becomes of it. Of packages of Debian where a mirror can be reached
+ * (debian.ts), else of those that are installed here, and then what an upgrade changes is a model. ext4 in blocks of 4 KiB (as
+ * any disk above 512 MiB) by `mke2fs -d`; what happens in place happens by `debugfs`, which allocates as the kernel's mballoc
+ * would, if more simply.
  */
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -9,6 +10,7 @@ import { copyFile, cp, mkdir, open, readdir, readFile, rm, stat, writeFile } fro
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { random, type Random } from '../../../simulator/random.ts'
+import { type Debian, fetchDebian, type File, type Package } from './debian.ts'
 
 const run = promisify(execFile)
 const MIB = 1024 ** 2
@@ -17,23 +19,40 @@ const LARGE_BYTES = 64 * MIB
 const MORE_BYTES = 64 * MIB
 const DPKG = '/var/lib/dpkg/info'
 
-type Package = { readonly name: string; readonly files: readonly string[]; readonly bytes: number }
-
 /** A pair: what is held, and what is fetched. The first of `held` is what its makers started from. */
 export type Pair = { readonly name: string; readonly held: readonly string[]; readonly target: string }
 
 /** `from`: what they are made of. */
 type Pairs = { readonly pairs: readonly Pair[]; readonly from: string }
 
-/** @param mib Content of the base, as far as this machine has that much. */
-export async function makePairs(folder: string, mib: number, say: (line: string) => void): Promise<Pairs> {
-  const packages = await installed(mib * MIB * 1.5)
-  const base = packages.splice(0, enough(packages, mib * MIB))
-  const added = packages.splice(0, enough(packages, (mib * MIB) / 4))
-  const more = packages.filter(({ bytes }) => bytes >= MIB / 2 && bytes <= 4 * MIB).slice(0, 1)
-  const tree = join(folder, 'tree')
+/** @param mib Content of the base where it is made of what is installed here, as far as that is so much. */
+export async function makePairs(
+  folder: string,
+  { mib, quick }: { readonly mib: number; readonly quick: boolean },
+  say: (line: string) => void,
+): Promise<Pairs> {
+  const debian = await fetchDebian(folder, quick, say).catch((error: unknown) => error as Error)
+  if (!(debian instanceof Error))
+    return {
+      pairs: await pairsOf(debian, folder, say),
+      from: 'packages of Debian bookworm; "upgraded" to its security updates, "other" is trixie',
+    }
+  say(`no packages of Debian: ${debian.message.split('\n')[0]}`)
+  return {
+    pairs: await pairsOf(await modelled(folder, mib), folder, say),
+    from: 'packages installed here; "upgraded" is a model of what a release changes, not two releases',
+  }
+}
+
+async function pairsOf(
+  { base, added, more, upgraded, next }: Debian,
+  folder: string,
+  say: (line: string) => void,
+): Promise<Pair[]> {
   const image = (name: string): string => join(folder, `${name}.img`)
-  const sizeMib = Math.ceil(mib * 2.5)
+  const bytes = [...base, ...added, ...more].reduce((sum, each) => sum + each.bytes, 0)
+  const sizeMib = Math.ceil((bytes / MIB) * 2.5)
+  const tree = join(folder, 'tree')
 
   await fill(tree, base)
   await format(image('base'), tree, sizeMib)
@@ -44,22 +63,43 @@ export async function makePairs(folder: string, mib: number, say: (line: string)
   say(`grown: ${added.length} packages more`)
 
   await copyFile(image('base'), image('upgraded'))
-  const upgraded = base.filter((_, n) => n % 3 === 0)
-  await edit(image('upgraded'), await upgrades(upgraded, join(folder, 'new')), folder)
+  await edit(
+    image('upgraded'),
+    [...directories(upgraded), ...upgraded.flatMap((each) => replaces(each))],
+    folder,
+  )
   say(`upgraded: ${upgraded.length} packages replaced`)
 
   await fill(tree, [...added, ...more])
   await format(image('rebuilt'), tree, sizeMib)
   say(`rebuilt: ${more.length} packages more than grown`)
   await rm(tree, { recursive: true })
-  await rm(join(folder, 'new'), { recursive: true })
 
-  const pairs = [
+  const pairs: Pair[] = [
     { name: 'grown', held: [image('base')], target: image('grown') },
     { name: 'upgraded', held: [image('base')], target: image('upgraded') },
     { name: 'rebuilt', held: [image('grown'), image('base')], target: image('rebuilt') },
   ]
-  return { pairs, from: '"upgraded" is a model of what a release changes, not two releases' }
+  if (next.length > 0) {
+    await fill(tree, next)
+    await format(image('other'), tree, sizeMib)
+    await rm(tree, { recursive: true })
+    say(`other: ${next.length} packages of the next release`)
+    pairs.push({ name: 'other', held: [image('base')], target: image('other') })
+  }
+  return pairs
+}
+
+async function modelled(folder: string, mib: number): Promise<Debian> {
+  const packages = await installed(mib * MIB * 1.5)
+  const base = packages.splice(0, enough(packages, mib * MIB))
+  const added = packages.splice(0, enough(packages, (mib * MIB) / 4))
+  const more = packages.filter(({ bytes }) => bytes >= MIB / 2 && bytes <= 4 * MIB).slice(0, 1)
+  const upgraded = await newerOf(
+    base.filter((_, n) => n % 3 === 0),
+    join(folder, 'new'),
+  )
+  return { base, added, more, upgraded, next: [] }
 }
 
 /** In the order of their names, with their regular files, until they have `enoughBytes` and some to choose from. */
@@ -70,13 +110,13 @@ async function installed(enoughBytes: number): Promise<Package[]> {
   for (const name of names) {
     if (sum > enoughBytes + MORE_BYTES) break
     const listed = await readFile(join(DPKG, name), 'utf8')
-    const files: string[] = []
+    const files: File[] = []
     let bytes = 0
     for (const path of listed.trim().split('\n')) {
       // debugfs reads its commands as words; links add nothing to what crosses.
       const found = /^\/[^\s"]+$/.test(path) ? await stat(path).catch(() => undefined) : undefined
       if (found?.isFile() !== true) continue
-      files.push(path)
+      files.push({ path, from: path })
       bytes += found.size
     }
     if (files.length === 0 || bytes > LARGE_BYTES) continue
@@ -95,9 +135,9 @@ function enough(packages: readonly Package[], bytes: number): number {
 
 async function fill(tree: string, packages: readonly Package[]): Promise<void> {
   for (const { files } of packages)
-    for (const path of files) {
+    for (const { path, from } of files) {
       await mkdir(dirname(join(tree, path)), { recursive: true })
-      await cp(path, join(tree, path), { dereference: true })
+      await cp(from, join(tree, path), { dereference: true })
     }
 }
 
@@ -122,7 +162,7 @@ async function edit(path: string, commands: readonly string[], folder: string): 
 function directories(packages: readonly Package[]): string[] {
   const all = new Set<string>()
   for (const { files } of packages)
-    for (const path of files)
+    for (const { path } of files)
       for (let folder = dirname(path); folder !== '/'; folder = dirname(folder)) all.add(folder)
   return [...all].sort().map((folder) => `mkdir ${folder}`)
 }
@@ -130,25 +170,31 @@ function directories(packages: readonly Package[]): string[] {
 const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1)
 
 const writes = ({ files }: Package): string[] =>
-  files.flatMap((path) => [`cd ${dirname(path)}`, `write ${path} ${nameOf(path)}`])
+  files.flatMap(({ path, from }) => [`cd ${dirname(path)}`, `write ${from} ${nameOf(path)}`])
 
 /** As dpkg does it: the new files of a package beside the old ones, then one takes the place of the other. */
-async function upgrades(packages: readonly Package[], folder: string): Promise<string[]> {
+const replaces = ({ files }: Package): string[] => [
+  ...files.flatMap(({ path, from }) => [`cd ${dirname(path)}`, `write ${from} ${nameOf(path)}.new`]),
+  ...files.flatMap(({ path }) => {
+    const name = nameOf(path)
+    return [`cd ${dirname(path)}`, `rm ${name}`, `ln ${name}.new ${name}`, `unlink ${name}.new`]
+  }),
+]
+
+async function newerOf(packages: readonly Package[], folder: string): Promise<Package[]> {
   const dice = random(1, 'upgrades')
   await mkdir(folder)
-  const commands: string[] = []
-  for (const { files } of packages) {
-    for (const path of files) {
-      const fresh = join(folder, randomUUID())
-      await writeFile(fresh, newer(await readFile(path), dice))
-      commands.push(`cd ${dirname(path)}`, `write ${fresh} ${nameOf(path)}.new`)
+  const upgraded: Package[] = []
+  for (const { name, files, bytes } of packages) {
+    const fresh: File[] = []
+    for (const { path, from } of files) {
+      const to = join(folder, randomUUID())
+      await writeFile(to, newer(await readFile(from), dice))
+      fresh.push({ path, from: to })
     }
-    for (const path of files) {
-      const name = nameOf(path)
-      commands.push(`cd ${dirname(path)}`, `rm ${name}`, `ln ${name}.new ${name}`, `unlink ${name}.new`)
-    }
+    upgraded.push({ name, files: fresh, bytes })
   }
-  return commands
+  return upgraded
 }
 
 /**

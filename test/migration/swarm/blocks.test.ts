@@ -117,8 +117,44 @@ testProp(
       `${report.wireBytes} of ${moved.length} blocks`,
     )
   },
-  { numRuns: 25 },
+  { numRuns: 15 },
 )
+
+test('of two of one site each chunk is brought from afar by one', (t) => {
+  const alone = pair(7, rebuilt, [base])
+  const fetched = alone.stage.fetch(alone.peer, rebuilt, [alone.source])
+  alone.stage.world.run(30_000)
+  const { wireBytes } = reportOf(t, fetched)
+
+  const { stage, source, peer } = pair(7, rebuilt, [base])
+  const other = stage.peer('c', 'two', [{ image: base }], same, nobody, BLOCKS)
+  const both = [stage.fetch(peer, rebuilt, [source, other]), stage.fetch(other, rebuilt, [source, peer])]
+  stage.world.run(30_000)
+  let far = 0
+  for (const each of both) for (const link of reportOf(t, each).links) if (!link.near) far += link.wireBytes
+  t.true(holds(peer, rebuilt) && holds(other, rebuilt))
+  // The new blocks once; of fingerprints and messages a little twice.
+  t.true(far < wireBytes * 1.25, `${far} bytes, and ${wireBytes} for one alone`)
+})
+
+test('after a power cut in the middle, chunks that the disk kept are not made again', (t) => {
+  const grown = imageOfBlocks([...range(5_000, 5_003), ...range(7_000, 7_400), ...BASE])
+  for (const seed of range(1, 6)) {
+    const { stage, source, peer: before } = pair(seed, grown, [base])
+    stage.fetch(before, grown, [source])
+    stage.world.run(150 + seed * 90)
+    t.false(holds(before, grown))
+    const kept = before.chunks.held().size
+    const peer = stage.restart(before)
+    const fetched = stage.fetch(peer, grown, [source])
+    stage.world.run(60_000)
+    const report = reportOf(t, fetched)
+    t.true(holds(peer, grown))
+    t.true(peer.chunks.held().size >= kept)
+    // 403 new blocks, and what was on its way.
+    t.true(report.wireBytes < 403 * 4_096 * 1.1 + 20_000, `${report.wireBytes}`)
+  }
+})
 
 // Hostile sources --------------------------------------------------------------------------------------------------
 
