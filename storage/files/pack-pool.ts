@@ -28,7 +28,8 @@ const WORKER = new URL(`./pack-worker${extname(import.meta.filename)}`, import.m
 
 /**
  * The heap of one worker, which needs a quarter of it. V8 lets buffers outside of the heap pile up in proportion to its
- * limit before it collects them: without one, an import on two workers takes 250 MiB instead of 130, and no less CPU.
+ * limit before it collects them: without one, an import on two workers takes 250 MiB instead of 130, and no less CPU. A message
+ * that does not fit into it ends the process, not only the worker: what is large goes in buffers.
  */
 const HEAP_MIB = 32
 /** A worker is 10 MiB of memory to keep, and 30 ms of CPU to start. */
@@ -79,15 +80,11 @@ class Thread {
       this.#settle?.reject(Object.assign(new Error(answer.why), { code: answer.code }))
     })
     this.#worker.on('error', (error) => {
-      this.isDead = true
+      this.#end()
       this.#settle?.reject(error)
     })
     this.#worker.on('exit', () => {
-      threads--
-      this.isDead = true
-      clearTimeout(this.#idle)
-      const at = free.indexOf(this)
-      if (at !== -1) free.splice(at, 1)
+      this.#end()
       this.#settle?.reject(new Error('the worker has ended'))
     })
   }
@@ -107,7 +104,20 @@ class Thread {
 
   rest(): this {
     this.#worker.unref()
-    this.#idle = setTimeout(() => void this.#worker.terminate(), IDLE_MS).unref()
+    this.#idle = setTimeout(() => {
+      this.#end()
+      void this.#worker.terminate()
+    }, IDLE_MS).unref()
     return this
+  }
+
+  /** Nobody is given it any more, from now on and not only once it is gone. */
+  #end(): void {
+    if (this.isDead) return
+    this.isDead = true
+    threads--
+    clearTimeout(this.#idle)
+    const at = free.indexOf(this)
+    if (at !== -1) free.splice(at, 1)
   }
 }
