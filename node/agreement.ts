@@ -232,7 +232,10 @@ export class Agreement {
     if (this[which].heardLeader() !== '') return heard
     const ageMs = this.#events.followedMs(this[which].name)
     if (ageMs >= heard.ageMs) return heard
-    return { ageMs, stale: ageMs > FOLLOW_ADRIFT_MS || this.missing(which).length > 0 }
+    // A voter that is asking for votes knows better than what others heard before: there may be no leader any more.
+    const { role } = this[which]
+    const isAsking = role === 'candidate' || role === 'pre-candidate'
+    return { ageMs, stale: isAsking || ageMs > FOLLOW_ADRIFT_MS || this.missing(which).length > 0 }
   }
 
   /** Voters out of sight, when they are so many that the group can agree on nothing. */

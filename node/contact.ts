@@ -108,9 +108,11 @@ export class Contact {
     const { last, before } = this.#askedMs ?? {}
     const sinceLed = (at: number | undefined): number | undefined =>
       at !== undefined && at > (this.#freshMs ?? -1) ? at : undefined
-    const waitMs = last === undefined || before === undefined ? 0 : (last - before) / 2
+    // An election of before there was a leader says nothing of how rarely this peer asks now.
+    const previous = sinceLed(before)
+    const waitMs = last === undefined || previous === undefined ? 0 : (last - previous) / 2
     const isOver = last !== undefined && nowMs - last > Math.max(patienceMs, waitMs)
-    return sinceLed(isOver ? last : before)
+    return isOver ? sinceLed(last) : previous
   }
 
   /** Age of the oldest word in the freshest majority of `peers`. */

@@ -67,6 +67,9 @@ test('a voter without a leader counts who answers its elections; others, whom me
   t.deepEqual(rare.missing(lost, sees, 21_100), ['a', 'c'], 'it did not')
   rare.heard('a', true, 22_000)
   t.deepEqual(rare.missing(lost, sees, 22_500), [], 'elections of before count no more')
+  rare.asked(30_000)
+  const overMs = 30_000 + 2 * ELECTION_MS
+  t.deepEqual(rare.missing(lost, sees, overMs), ['a', 'c'], 'nor do they say how rarely it asks now')
   const outside = new Contact('z', 0)
   t.deepEqual(outside.missing(lost, sees, 9_000), [])
   t.deepEqual(
