@@ -15,6 +15,7 @@ import { openNetwork } from '../protocols/libp2p/node.ts'
 import { failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { openBlockLists } from '../storage/files/block-list-store.ts'
 import { blockWork } from '../storage/files/block-work.ts'
+import { PieceHashes } from '../migration/gateway/piece-hashes.ts'
 import { openGateway } from '../migration/gateway/gateway.ts'
 import { openChunkStore } from '../storage/files/chunk-store.ts'
 import { readFrameKeys } from '../storage/files/frame-keys.ts'
@@ -90,10 +91,13 @@ async function openAll(
   await mkdir(folder('scratch'), { recursive: true })
   const reader = qemuImageReader(folder('scratch'))
   const stores = { chunks, manifests, level: config.store.level }
-  const images = imageFiles(reader, stores, lists)
+  const pieces = await PieceHashes.open(folder('gateway/published'), manifests.list())
+  const isPublisher = config.torrent.listen !== 'off'
+  const images = imageFiles(reader, stores, lists, isPublisher ? pieces : undefined)
   const gateway = await openGateway(folder('gateway'), {
     chunks,
     manifests,
+    pieces,
     importFile: (...file) => images.import(...file),
   })
   closers.push(() => gateway.close())

@@ -391,9 +391,8 @@ export const RULES: { readonly [C in Code]: Rule<C> } = {
     retry: false,
     exit: 2,
     say: (f) =>
-      `${brief(f.source)} ${f.wanted === '' ? 'has more than one file' : `has no file ${f.wanted}`}: ` +
+      `${brief(f.source)} ${f.wanted === '' ? 'has more than one file' : `has no file ${f.wanted}`}; name one with --file: ` +
       `${f.choices.join(', ')}${f.more > 0 ? `, and ${f.more} more` : ''}`,
-    next: () => 'say which: --file PATH',
   },
   SOURCE_SILENT: {
     retry: true,

@@ -17,6 +17,7 @@ import { chunkAt, chunkCount, chunkLength, HASH_BYTES, type Manifest } from '../
 import type { Fetched, FetchFigures, FetchTerms, Gateway } from '../torrent/gateway.ts'
 import type { Arrived } from './intake.ts'
 import { type Handlers, own } from './link.ts'
+import type { PieceHashes } from './piece-hashes.ts'
 import { Serving } from './serving.ts'
 import { GatewayThread } from './gateway-thread.ts'
 import type { Fetch, Hash } from './thread.ts'
@@ -24,6 +25,8 @@ import type { Fetch, Hash } from './thread.ts'
 export type GatewayPorts = {
   readonly chunks: ChunkStore
   readonly manifests: ManifestStore
+  /** Hashes that ordinary import made. */
+  readonly pieces: Pick<PieceHashes, 'of'>
   /** Ordinary import, of what has to be converted. */
   readonly importFile: (
     path: string,
@@ -83,17 +86,24 @@ export async function openGateway(
       const handlers = { ...fetchHandlers(ports.chunks, onProgress), ...claims(claimed, mine, terms.source) }
       const thread = run(ended, handlers, async ({ link }) => {
         const arrived = await link.ask<Arrived>('fetch', { ...terms, folder: coming } satisfies Fetch)
-        const fetched =
-          arrived.kind === 'store'
-            ? await name(arrived, ports)
-            : await asked<Fetched>((then) => {
-                const figures = (doneBytes: number, totalBytes: number): void =>
-                  onProgress({ phase: 'importing', doneBytes, totalBytes, wireBytes: 0, sources: 0 })
-                const importing = ports.importFile(arrived.path, terms.format, figures, then)
-                cancelFile = () => importing.cancel()
-              })
-        await rm(dirname(arrived.path), { recursive: true, force: true })
-        return fetched
+        const gone = (): Promise<void> => rm(dirname(arrived.path), { recursive: true, force: true })
+        try {
+          const fetched =
+            arrived.kind === 'store'
+              ? await name(arrived, ports)
+              : await asked<Fetched>((then) => {
+                  const figures = (doneBytes: number, totalBytes: number): void =>
+                    onProgress({ phase: 'importing', doneBytes, totalBytes, wireBytes: 0, sources: 0 })
+                  const importing = ports.importFile(arrived.path, terms.format, figures, then)
+                  cancelFile = () => importing.cancel()
+                })
+          await gone()
+          return fetched
+        } catch (error) {
+          // What is no image does not become one.
+          if (failureOf(error).code === 'IMAGE_INVALID') await gone()
+          throw error
+        }
       })
       return {
         cancel: () => {
@@ -112,10 +122,15 @@ export async function openGateway(
           return {}
         },
       }
-      const thread = run<Uint8Array>(done, handlers, ({ link }) =>
-        link.ask('hash', { image, bytes, chunkBytes, pieceBytes } satisfies Hash),
-      )
-      return { cancel: () => void thread.end(new GodwitError({ code: 'CANCELLED', what: 'hashing' })) }
+      let cancel = (): void => {}
+      void ports.pieces.of(manifest, pieceBytes).then((kept) => {
+        if (kept !== undefined) return done(ok(kept))
+        const thread = run<Uint8Array>(done, handlers, ({ link }) =>
+          link.ask('hash', { image, bytes, chunkBytes, pieceBytes } satisfies Hash),
+        )
+        cancel = () => void thread.end(new GodwitError({ code: 'CANCELLED', what: 'hashing' }))
+      })
+      return { cancel: () => cancel() }
     },
 
     serve: (terms, done) => answer(done, () => serving.add(terms)),

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { GodwitError } from '../../protocols/errors.ts'
 import { CHUNK_BYTES } from '../../protocols/limits.ts'
@@ -100,7 +100,14 @@ export class Intake {
   /** @throws GodwitError IMAGE_INVALID when the whole is not what its checksum says. */
   async finish(onProgress: (doneBytes: number) => void): Promise<Arrived> {
     const sink = this.#sink as Sink
-    if (this.#wanted.checksum !== '') await this.#check(onProgress)
+    if (this.#wanted.checksum !== '') {
+      const why = await this.#fault(onProgress)
+      if (why !== undefined) {
+        await this.close()
+        await rm(this.#folder, { recursive: true, force: true })
+        throw this.#invalid(why)
+      }
+    }
     const { kind, bytes, newBytes } = sink
     const arrived = { kind, bytes, newBytes, hashes: sink.hashes(), path: join(this.#folder, CONTENT) }
     await sink.close()
@@ -137,18 +144,18 @@ export class Intake {
     this.#doneBytes += chunkLength({ bytes: this.bytes, chunkBytes: CHUNK_BYTES }, index)
   }
 
-  async #check(onProgress: (doneBytes: number) => void): Promise<void> {
+  async #fault(onProgress: (doneBytes: number) => void): Promise<string | undefined> {
     const [algorithm = '', expected = ''] = this.#wanted.checksum.split(':')
     const sum = createHash(algorithm)
     for (let index = 0; index < this.chunks; index++) {
       const content = await this.get(index)
-      if (content === undefined) throw this.#invalid('a chunk of it was lost again')
+      if (content === undefined) return 'a chunk of it was lost again'
       sum.update(content)
       onProgress(index * CHUNK_BYTES)
     }
     const found = sum.digest('hex')
-    if (found !== expected.toLowerCase())
-      throw this.#invalid(`its ${algorithm} is ${found}, not ${expected.toLowerCase()}`)
+    const isRight = found === expected.toLowerCase()
+    return isRight ? undefined : `its ${algorithm} is ${found}, not ${expected.toLowerCase()}`
   }
 
   #invalid(why: string): GodwitError {

@@ -16,8 +16,8 @@ type GuardedWire = {
   readonly destroyed: boolean
   readonly peerRequests: readonly unknown[]
   readonly _readableState: { readonly buffered: number }
-  destroy(): void
-  _parse(bytes: number, parser: (bytes: Uint8Array) => void): void
+  /** Ends requests and timers, and looks at nothing that follows. */
+  _onFinish(): void
   /** Requests that wait, and the timer that looks whether they still have to. */
   waiting?: Request[]
   looking?: NodeJS.Timeout | undefined
@@ -43,14 +43,12 @@ export function guard({ prototype }: WireClass): void {
   prototype._onMessageLength = function (bytes) {
     const length = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).readUInt32BE(0)
     if (length <= TORRENT_MESSAGE_BYTES_MAX) return _onMessageLength.call(this, bytes)
-    // What follows is not looked at.
-    this._parse(Number.MAX_VALUE, () => {})
-    this.destroy()
+    hangUp(this)
   }
 
   prototype._onRequest = function (...request) {
     this.waiting ??= []
-    if (this.waiting.length >= TORRENT_REQUESTS_MAX) return this.destroy()
+    if (this.waiting.length >= TORRENT_REQUESTS_MAX) return hangUp(this)
     this.waiting.push(request)
     pump(this)
   }
@@ -59,6 +57,14 @@ export function guard({ prototype }: WireClass): void {
     const at = this.waiting?.findIndex((each) => each.every((part, i) => part === request[i])) ?? -1
     if (at !== -1) this.waiting?.splice(at, 1)
     _onCancel.call(this, ...request)
+  }
+
+  /** Its own `destroy` only ends the stream, in order, behind what is still to be written. */
+  function hangUp(wire: GuardedWire): void {
+    if (wire.destroyed) return
+    wire._onFinish()
+    const stream = Object.getPrototypeOf(prototype) as { destroy(this: GuardedWire): void }
+    stream.destroy.call(wire)
   }
 
   function pump(wire: GuardedWire): void {

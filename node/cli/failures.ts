@@ -1,5 +1,5 @@
 /** How a command says that it failed: on stderr, once; for programs one line of JSON, for people what, why and what next. */
-import { type Failure, failureOf, GodwitError } from '../../protocols/errors.ts'
+import { exitOf, type Failure, failureOf, GodwitError, RULES } from '../../protocols/errors.ts'
 import { type ErrorEnvelope, errorEnvelope, SCHEMA } from '../control/envelope.ts'
 import type { JobView } from '../views.ts'
 import { clean } from './human.ts'
@@ -26,7 +26,7 @@ export function envelopeOf(error: unknown, peer: string): ErrorEnvelope {
 /** The failure that a job ended with, which comes as a code and a text. */
 export function failureOfJob(job: JobView): Refused {
   const code = job.code || (job.state === 'cancelled' ? 'MOVE_CANCELLED' : 'INTERNAL')
-  const { exit } = errorEnvelope(blank(code), job.peer)
+  const exit = Object.hasOwn(RULES, code) ? exitOf({ code } as Failure) : 1
   const message = job.error || `job ${job.id} was ${job.state}`
   const next = `godwit job show ${job.id}`
   return new Refused({
@@ -40,10 +40,6 @@ export function failureOfJob(job: JobView): Refused {
     details: { job },
   })
 }
-
-/** A code's row without its fields: enough for its exit status. */
-const blank = (code: string): Failure =>
-  ({ code, reasons: [], choices: [], why: '', next: undefined }) as unknown as Failure
 
 export function printError(envelope: ErrorEnvelope, json: boolean): string {
   if (json) return `${JSON.stringify(envelope)}\n`

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
+import { PieceHashes } from '../../../migration/gateway/piece-hashes.ts'
 import { openGateway } from '../../../migration/gateway/gateway.ts'
 import type { FetchFigures, FetchTerms, Fetched, Gateway } from '../../../migration/torrent/gateway.ts'
 import { buildMetainfo, parseMetainfo, pieceBytesFor } from '../../../migration/torrent/metainfo.ts'
@@ -42,12 +43,16 @@ export type Opened = {
   readonly gateway: Gateway
   readonly folder: string
   /** Imports a raw or qcow2 file of this host. */
-  image(path: string): Promise<Manifest>
+  readonly image: (path: string) => Promise<Manifest>
   /** The .torrent of an image, served on loopback. */
-  publish(manifest: Manifest, name: string, more?: { trackers?: string[] }): Promise<Published>
-  fetch(terms: Partial<FetchTerms>, onProgress?: (figures: FetchFigures) => void): Promise<Fetched>
-  bytes(manifest: Manifest): Promise<string>
-  close(): Promise<void>
+  readonly publish: (manifest: Manifest, name: string) => Promise<Published>
+  readonly fetch: (
+    terms: Partial<FetchTerms>,
+    onProgress?: (figures: FetchFigures) => void,
+  ) => Promise<Fetched>
+  /** A file with the disk's bytes. */
+  readonly bytes: (manifest: Manifest) => Promise<string>
+  readonly close: () => Promise<void>
 }
 export type Published = { readonly torrent: string; readonly address: string; readonly infoHash: string }
 
@@ -56,10 +61,12 @@ export async function open(t: Pick<ExecutionContext, 'teardown'>, place?: string
   const chunks = valueOf(await openChunkStore(join(folder, 'store')))
   const manifests = valueOf(await openManifestStore(join(folder, 'manifests')))
   const lists = valueOf(await openBlockLists(join(folder, 'manifests')))
-  const images = imageFiles(qemuImageReader(folder), { chunks, manifests }, lists)
+  const pieces = await PieceHashes.open(join(folder, 'gateway', 'published'), manifests.list())
+  const images = imageFiles(qemuImageReader(folder), { chunks, manifests }, lists, pieces)
   const gateway = await openGateway(join(folder, 'gateway'), {
     chunks,
     manifests,
+    pieces,
     importFile: (...file) => images.import(...file),
   })
   let closed = false
@@ -76,11 +83,11 @@ export async function open(t: Pick<ExecutionContext, 'teardown'>, place?: string
     close,
     image: async (path) =>
       (await asked<Fetched>((done) => images.import(path, 'auto', () => {}, done))).manifest,
-    async publish(manifest, name, { trackers = [] } = {}) {
+    async publish(manifest, name) {
       const pieceBytes = pieceBytesFor(manifest.bytes)
       const pieces = await asked<Uint8Array>((done) => gateway.hash(manifest, pieceBytes, () => {}, done))
       const { bytes } = manifest
-      const torrent = buildMetainfo({ name, bytes, pieceBytes, pieces, private: false, trackers })
+      const torrent = buildMetainfo({ name, bytes, pieceBytes, pieces, private: false, trackers: [] })
       const { infoHash } = parseMetainfo(torrent)
       const { address } = await asked<{ address: string }>((done) =>
         gateway.serve({ manifest, torrent, listen: LOOPBACK }, done),

@@ -1,8 +1,9 @@
 import test from 'ava'
 import { runCli } from '../../../node/cli/program.ts'
 import { errorEnvelope } from '../../../node/control/envelope.ts'
-import { exitOf, type Failure } from '../../../protocols/errors.ts'
-import { fakeIo, refusing, served, type } from './support.ts'
+import { failureOfJob } from '../../../node/cli/failures.ts'
+import { exitOf, type Failure, RULES } from '../../../protocols/errors.ts'
+import { fakeIo, jobView, refusing, served, type } from './support.ts'
 
 const peer = await served()
 test.after.always(() => peer.end())
@@ -158,4 +159,19 @@ test('another version of the peer is warned of, once', async (t) => {
   t.is(await runCli(['status', '--socket', socket], io), 0)
   t.regex(io.stderr, /^warning: the peer runs godwit 0\.0\.9, this is \d/)
   await old.close()
+})
+
+// Of a job that failed only the code and the text come; a text that was made again of a field that is not there was a crash.
+test('a job that failed is told of, whatever its code', (t) => {
+  for (const [code, { exit }] of Object.entries(RULES)) {
+    const { envelope } = failureOfJob({ ...jobView, state: 'failed', code, error: 'what it was' })
+    t.like(envelope, { code, exit, message: 'what it was' })
+  }
+  const { envelope } = failureOfJob({
+    ...jobView,
+    state: 'failed',
+    code: 'OF_TOMORROW',
+    error: 'what it was',
+  })
+  t.is(envelope.exit, 1)
 })
