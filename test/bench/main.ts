@@ -37,6 +37,10 @@ const BENCHES: Readonly<Record<string, { readonly what: string; load(): Promise<
     what: 'one source to 8 and 16 peers over slow links in namespaces: time over the fluid bound',
     load: async () => (await import('./swarm.ts')).swarm,
   },
+  'swarm-dead': {
+    what: 'what it costs that one of two sources stops without a word',
+    load: async () => (await import('./swarm-dead.ts')).swarmDead,
+  },
   'swarm-sites': {
     what: 'the same with 3 sites of 4 peers: what crosses the uplink of each site',
     load: async () => (await import('./swarm.ts')).swarmSites,

@@ -7,16 +7,14 @@
  * of a rate: that is what Ethernet, IP and TCP leave. Time runs from the order to download to the last sync; connections
  * between peers are there before, as they are in a mesh, channels for chunks are not.
  */
-import { copyFile, mkdtemp, rm, truncate } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { copyFile, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fluidBound } from '../../simulator/swarm/fluid-bound.ts'
-import { type Lab, openLab } from '../lab/lab.ts'
 import { type Bench, type Row, row } from './bench.ts'
+import { claimant, GOODPUT, inFolder, openLinks } from './swarm/setting.ts'
 import { download, type Measured, type Member, writeRandom } from './swarm/stage.ts'
 
 const MIB = 1024 ** 2
-const GOODPUT = 0.945
 const PATIENCE = 10
 /** What a server's disk of 1 GiB takes in the store; and half of that where four cases are run. */
 const IMAGE_MIB = 231
@@ -180,19 +178,6 @@ function rowsOf(each: Case, measured: Measured, boundMs: number, mib: number): R
   ]
 }
 
-/** With so little CPU left, that is what was measured, and not the swarm. */
-const CPU_SHARE_MAX = 0.85
-
-const claimant =
-  (cpuShare: number) =>
-  (value: number): { value: number | null; why?: string } =>
-    cpuShare <= CPU_SHARE_MAX
-      ? { value }
-      : {
-          value: null,
-          why: `${value.toPrecision(4)}, but ${Math.round(cpuShare * 100)} % of the CPU was taken`,
-        }
-
 /** Half of what is named, for each site. */
 const SITES_MBIT = 25
 
@@ -235,30 +220,4 @@ export const swarmSites: Bench = async ({ quick, say }) => {
       await lab.close()
     }
   })
-}
-
-async function openLinks(
-  members: readonly Member[],
-  rttMs: number,
-  rateMbit: number,
-): Promise<Lab | { impossible: true; note: string }> {
-  const names = [...new Set(members.map(({ site }) => site))]
-  const sites = names.map((name) => ({
-    name,
-    peers: members.filter(({ site }) => site === name).map((each) => each.name),
-  }))
-  const lab = await openLab({ sites, rttMs, rateMbit }).catch((error: unknown) => error as Error)
-  if (lab instanceof Error) return { impossible: true, note: lab.message }
-  if (lab.link !== 'loopback') return lab
-  await lab.close()
-  return { impossible: true, note: `no link between sites here: ${lab.why}` }
-}
-
-async function inFolder<T>(run: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), 'godwit-bench-'))
-  try {
-    return await run(folder)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
 }

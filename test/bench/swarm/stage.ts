@@ -40,12 +40,16 @@ export type Measured = {
   readonly cpuShare: number
 }
 
+/** What happens to one that holds something, so long after the orders. */
+export type Fault = { readonly at: number; readonly signal: 'SIGKILL' | 'SIGSTOP'; readonly afterMs: number }
+
 /** Runs one download of the first member's image by all that download, within `patienceMs`. */
 export async function download(
   lab: Lab,
   members: readonly Member[],
   folder: string,
   patienceMs: number,
+  fault?: Fault,
 ): Promise<Measured> {
   const children: Child[] = []
   const peers: Record<string, Orders['peers'][string]> = {}
@@ -70,18 +74,20 @@ export async function download(
     const share = cpuShare()
     const downloading = members.flatMap(({ downloads }, at) => (downloads ? at : []))
     for (const at of downloading) tell(at, { image: source['image'] as string, sources })
+    const timer = fault && setTimeout(() => children[fault.at]?.process.kill(fault.signal), fault.afterMs)
     const reports = await Promise.all(downloading.map((at) => (children[at] as Child).next(patienceMs)))
+    clearTimeout(timer)
     const cpu = share()
     const ends: Said[] = []
-    for (const child of children) ends.push(await child.end())
+    for (const [at, child] of children.entries()) ends.push(at === fault?.at ? {} : await child.end())
     return {
       ms: reports.map((said) => said['ms'] as number).sort((a, b) => a - b),
       copyBytes: Math.max(...reports.map((said) => said['compressedBytes'] as number)),
       served: new Map(
-        members.map(({ site, name }, at) => [`${site}/${name}`, ends[at]?.['servedBytes'] as number]),
+        members.map(({ site, name }, at) => [`${site}/${name}`, (ends[at]?.['servedBytes'] ?? 0) as number]),
       ),
       duplicateBytes: reports.reduce((sum, said) => sum + (said['duplicateBytes'] as number), 0),
-      cpuSeconds: ends.reduce((sum, said) => sum + (said['cpu'] as number), 0),
+      cpuSeconds: ends.reduce((sum, said) => sum + ((said['cpu'] ?? 0) as number), 0),
       cpuShare: cpu,
     }
   } finally {
