@@ -15,7 +15,7 @@ export type Group = {
   readonly pace: Pace
   /** Of what the source did not show to it. */
   readonly ownPace: Pace
-  /** The most that `pace` was. */
+  /** The most that `pace` was, of late. */
   bestPerMs: number
 }
 

@@ -58,6 +58,8 @@ const PACE_MS = 250
 /** How much of a new measure counts: the pace of a receiver is that of a second, that of a site of some seconds. */
 const GAIN = 0.25
 const SITE_GAIN = 0.05
+/** Of a site's best pace, for each measure: a link that became slower is believed after a minute. */
+const BEST_KEPT = 0.998
 /** Silence of a receiver that has gained nothing yet: it may be behind the first chunks of all the others. */
 const FIRST_MS = 2_000
 /** Candidates that a choice of the rarest looks at. */
@@ -138,7 +140,7 @@ function tick(seeding: SuperSeeding, nowMs: number): Effect[] {
     for (const group of seeding.groups.values()) {
       measure(group.pace, ms, SITE_GAIN)
       measure(group.ownPace, ms, SITE_GAIN)
-      group.bestPerMs = Math.max(group.bestPerMs, group.pace.perMs)
+      group.bestPerMs = Math.max(group.bestPerMs * BEST_KEPT, group.pace.perMs)
     }
     for (const { pace } of seeding.receivers.values()) measure(pace, ms, GAIN)
   }
