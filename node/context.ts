@@ -5,6 +5,7 @@ import type { Directory } from '../protocols/directory.ts'
 import type { Gateway } from '../migration/torrent/gateway.ts'
 import type { Transport } from '../protocols/transport.ts'
 import type { Blocks } from '../migration/second-level/bases.ts'
+import type { Bases } from '../storage/images/bases.ts'
 import type { ChunkStore, ManifestStore } from '../storage/images/chunk-store.ts'
 import type { Journal } from '../storage/journal.ts'
 import type { Identity } from '../storage/records.ts'
@@ -47,6 +48,8 @@ export type Ports = {
   readonly manifests: ManifestStore
   /** What the second level needs; without it images come chunk by chunk only. */
   readonly blocks?: Blocks
+  /** What lies under disks of this host; without it they are no source. */
+  readonly bases?: Bases
   readonly journal: Journal
   readonly hypervisor: Hypervisor
   readonly disks: Disks

@@ -7,6 +7,7 @@ import type { Candidate } from '../migration/holdings/survey.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { PLANNED_PEERS_MAX } from '../protocols/limits.ts'
 import { type Done, failed, ok } from '../protocols/outcome.ts'
+import { withBases } from '../storage/images/bases.ts'
 import type { Manifest } from '../storage/images/manifest.ts'
 import type { Context } from './context.ts'
 import { findAnywhere, type FoundImage } from './image-find.ts'
@@ -27,7 +28,8 @@ export function planPull(context: Context, { name, from }: Params<'image.plan'>,
     candidatesOf(context, found.value, only, (candidates) =>
       withManifest(context, found.value, (manifest) => {
         if (!manifest.ok) return done(manifest)
-        const { chunks, clock, dice, transport } = context.ports
+        const { bases, clock, dice, transport } = context.ports
+        const chunks = bases === undefined ? context.ports.chunks : withBases(context.ports.chunks, bases)
         const { manifest: known, wireBytes } = manifest.value
         planDownload({ chunks, clock, dice, transport }, known, candidates, (plan) =>
           done(plan.ok ? ok(viewOf(context, found.value, known, wireBytes, plan.value)) : plan),

@@ -17,6 +17,7 @@ import { openBlockLists } from '../storage/files/block-list-store.ts'
 import { blockWork } from '../storage/files/block-work.ts'
 import { PieceHashes } from '../migration/gateway/piece-hashes.ts'
 import { openGateway } from '../migration/gateway/gateway.ts'
+import { openBases } from '../storage/files/bases.ts'
 import { openChunkStore } from '../storage/files/chunk-store.ts'
 import { readFrameKeys } from '../storage/files/frame-keys.ts'
 import { openManifestStore } from '../storage/files/manifest-store.ts'
@@ -134,6 +135,7 @@ async function openAll(
     chunks,
     manifests,
     blocks: { lists, work: blockWork },
+    bases: openBases(folder(join('disks', 'bases')), manifests),
     journal,
     hypervisor,
     disks,

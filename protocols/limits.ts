@@ -351,6 +351,8 @@ assert(HOLDINGS_CHUNKS_MAX + HOLDINGS_QUESTION_CHUNKS < HOLDINGS_CHUNKS_AT_ONCE)
 export const HOLDINGS_IN_HAND_MAX = 8
 /** A peer that says nothing about its holdings for this long is shown as silent: a slow round trip and the look-ups. */
 export const HOLDINGS_MS = 2_000
+/** Chunks of bases under guests' disks that are known by name: 256 GiB of bases in 36 MiB at most. */
+export const BASES_CHUNKS_MAX = 1024 * 1024
 /** Peers that are asked where an image is, or what it would cost to bring it: those of the site first. */
 export const LOCATED_PEERS_MAX = 256
 export const PLANNED_PEERS_MAX = 64

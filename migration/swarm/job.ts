@@ -30,6 +30,7 @@ import type { Heard } from './conversation.ts'
 import { type Download, HERE, NEEDED, startDownload } from './holdings.ts'
 import { KNOWN_MAX, type Link, Links } from './links.ts'
 import { ManifestSearch } from './manifest-search.ts'
+import { adopt } from './adopting.ts'
 import { type Missing, missingOf } from './missing.ts'
 import { type Effect, type Event, step } from './picker.ts'
 import { progressOf } from './progress.ts'
@@ -278,12 +279,12 @@ export class Job {
       if (!outcome.ok) return this.#finish(outcome)
       const { room } = this.#ports
       const { value: missing } = outcome
-      if (missing.count === 0 || room === undefined) return this.#fetch(manifest, missing)
+      if (missing.count === 0 || room === undefined) return this.#adopt(manifest, missing)
       room(this.#image, missing.count * manifest.chunkBytes, (given) => {
         if (!given.ok) return this.#finish(given)
         this.#room = given.value
         if (this.#phase === 'ended') return this.#room.release()
-        this.#fetch(manifest, missing)
+        this.#adopt(manifest, missing)
       })
     })
   }
@@ -320,6 +321,18 @@ export class Job {
       this.#requests.delete(request)
       this.#ports.clock.after(0, () => request.done(ok({ manifest, report })))
     }
+  }
+
+  /** Takes over what a base here holds, and fetches the rest. */
+  #adopt(manifest: Manifest, missing: Missing): void {
+    const { bases, chunks } = this.#ports
+    if (bases === undefined || missing.count === 0) return this.#fetch(manifest, missing)
+    const isStopped = (): boolean => this.#phase === 'ended'
+    adopt(manifest, missing, { bases, chunks, isStopped }, (outcome) => {
+      if (isStopped()) return
+      if (outcome.ok) this.#fetch(manifest, outcome.value)
+      else this.#finish(outcome)
+    })
   }
 
   /** Names what is missing to a source without the manifest. */

@@ -14,6 +14,7 @@ import type { ImageId, PeerId } from '../../protocols/ids.ts'
 import type { Done } from '../../protocols/outcome.ts'
 import type { Transport } from '../../protocols/transport.ts'
 import type { ChunkStore, ManifestStore } from '../../storage/images/chunk-store.ts'
+import { type Bases, withBases } from '../../storage/images/bases.ts'
 import type { Manifest } from '../../storage/images/manifest.ts'
 import { answerHoldings } from '../holdings/answering.ts'
 import type { Blocks } from '../second-level/bases.ts'
@@ -31,6 +32,8 @@ export type SwarmPorts = {
   readonly blocks?: Blocks
   /** Asked once it is known how much content of an image is to come, before any does; given back when the download has ended. */
   readonly room?: (image: ImageId, contentBytes: number, done: Done<{ release(): void }>) => void
+  /** Under disks of this host: what they hold is served, and is not fetched. */
+  readonly bases?: Bases
   /** An image is here whole now. */
   readonly came?: (image: ImageId) => void
   /** Peers of one site bring a chunk to each other: a source of all of an image shows it to one of them. */
@@ -94,8 +97,11 @@ export type Swarm = {
 }
 
 export function openSwarm(ports: SwarmPorts): Swarm {
-  answerHoldings(ports)
-  const server: Server = new Server(ports, (peer, image, begins) => downloads.met(peer, image, begins))
+  const chunks = ports.bases === undefined ? ports.chunks : withBases(ports.chunks, ports.bases)
+  answerHoldings({ ...ports, chunks })
+  const server: Server = new Server({ ...ports, chunks }, (peer, image, begins) =>
+    downloads.met(peer, image, begins),
+  )
   const downloads = new Downloads(
     ports,
     (image, index, id) => server.gained(image, index, id),

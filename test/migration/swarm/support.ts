@@ -18,6 +18,7 @@ import { World } from '../../../simulator/world.ts'
 import type { BlockLists } from '../../../storage/images/block-lists.ts'
 import type { BlockWork } from '../../../storage/images/block-work.ts'
 import { contentOf, pack } from '../../../storage/images/chunk-content.ts'
+import type { Bases } from '../../../storage/images/bases.ts'
 import type { ChunkStore } from '../../../storage/images/chunk-store.ts'
 import {
   BLOCK_BYTES,
@@ -140,6 +141,8 @@ type Holding = { readonly image: Image; readonly indexes?: readonly number[]; re
 export class Stage {
   readonly world: World
   readonly network: SimNetwork
+  /** What lies under disks of a peer that is made from now on. */
+  readonly bases = new Map<PeerId, Bases>()
   readonly #peers = new Map<PeerId, Peer>()
 
   constructor(seed: number, options: Partial<NetworkOptions> = {}) {
@@ -260,6 +263,7 @@ export class Stage {
       },
     }
     const { transport, directory, life } = sim
+    const bases = this.bases.get(id)
     const dice = this.world.random(`swarm ${id}`)
     const swarm = openSwarm({
       transport,
@@ -269,6 +273,7 @@ export class Stage {
       clock: life.clock,
       dice,
       ...(blocks !== undefined && { blocks }),
+      ...(bases !== undefined && { bases }),
       siteOf: (peer) => this.#peers.get(peer)?.sim.site,
       neighbours,
     })
