@@ -6,7 +6,7 @@ import { type Plan, planDownload } from '../migration/holdings/planning.ts'
 import type { Candidate } from '../migration/holdings/survey.ts'
 import type { PeerId } from '../protocols/ids.ts'
 import { PLANNED_PEERS_MAX } from '../protocols/limits.ts'
-import { type Done, failed, ok } from '../protocols/outcome.ts'
+import { type Done, ok } from '../protocols/outcome.ts'
 import { withBases } from '../storage/images/bases.ts'
 import type { Manifest } from '../storage/images/manifest.ts'
 import type { Context } from './context.ts'
@@ -26,7 +26,7 @@ export function planPull(context: Context, { name, from }: Params<'image.plan'>,
     if (!found.ok) return done(found)
     const only = sources.value
     candidatesOf(context, found.value, only, (candidates) =>
-      withManifest(context, found.value, (manifest) => {
+      withManifest(context, found.value, only, (manifest) => {
         if (!manifest.ok) return done(manifest)
         const { bases, clock, dice, transport } = context.ports
         const chunks = bases === undefined ? context.ports.chunks : withBases(context.ports.chunks, bases)
@@ -63,13 +63,27 @@ function candidatesOf(
 }
 
 function withManifest(
-  { config, ports }: Context,
-  { image, name }: FoundImage,
+  context: Context,
+  { image, site }: FoundImage,
+  only: readonly PeerId[],
   done: Done<{ manifest: Manifest; wireBytes: number }>,
 ): void {
-  ports.manifests.get(image, (held) => {
-    if (held.ok) done(ok({ manifest: held.value, wireBytes: 0 }))
-    else done(failed({ code: 'NOT_HELD', image: name || image, peer: config.identity.peerName }))
+  context.ports.manifests.get(image, (held) => {
+    if (held.ok) return done(ok({ manifest: held.value, wireBytes: 0 }))
+    const exclusive = only.length > 0
+    const sources = exclusive ? only : holdersOf(context, site)
+    context.download(
+      image,
+      { sources, exclusive, only: 'manifest' },
+      {
+        onProgress: () => {},
+        done: (outcome) => {
+          if (!outcome.ok) return done(outcome)
+          const { manifest, report } = outcome.value
+          done(ok({ manifest, wireBytes: report.wireBytes }))
+        },
+      },
+    )
   })
 }
 

@@ -55,16 +55,12 @@ export class Pulling {
   /** One image, from `sources` first, or from nobody else when it is `exclusive`. */
   readonly download = (
     image: ImageId,
-    { sources, exclusive = false }: { readonly sources: readonly PeerId[]; readonly exclusive?: boolean },
+    { sources, ...terms }: Pick<DownloadRequest, 'sources' | 'exclusive' | 'only'>,
     on: Pick<DownloadRequest, 'onProgress' | 'done'>,
-  ): { cancel(): void } =>
-    this.#swarm.download({
-      image,
-      sources: exclusive ? sources : [...sources, ...this.#hints().filter((peer) => !sources.includes(peer))],
-      exclusive,
-      near: this.#near,
-      ...on,
-    })
+  ): { cancel(): void } => {
+    const hints = terms.exclusive === true ? [] : this.#hints().filter((peer) => !sources.includes(peer))
+    return this.#swarm.download({ image, ...terms, sources: [...sources, ...hints], near: this.#near, ...on })
+  }
 
   stop(): void {
     this.#swarm.stop()

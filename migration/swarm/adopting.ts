@@ -10,7 +10,12 @@ import type { ChunkStore } from '../../storage/images/chunk-store.ts'
 import { chunkAt, chunkCount, chunkLength, type Manifest } from '../../storage/images/manifest.ts'
 import { Missing } from './missing.ts'
 
-type Stores = { readonly chunks: Pick<ChunkStore, 'write'>; readonly bases: Bases }
+type Stores = {
+  readonly chunks: Pick<ChunkStore, 'write'>
+  readonly bases: Bases
+  /** Nobody waits for it any more. */
+  readonly isStopped: () => boolean
+}
 type Found = { readonly index: number; readonly id: ChunkId }
 
 /** Ids asked of bases at once. */
@@ -48,7 +53,7 @@ export function adopt(manifest: Manifest, missing: Missing, stores: Stores, done
 function take(
   manifest: Manifest,
   found: Found[],
-  { bases, chunks }: Stores,
+  { bases, chunks, isStopped }: Stores,
   rest: Missing,
   done: Done<void>,
 ): void {
@@ -59,6 +64,7 @@ function take(
     done(failure === undefined ? ok(undefined) : failed(failure))
   }
   const work = (): void => {
+    if (isStopped()) failure = { code: 'CANCELLED', what: 'taking over what a base holds' }
     const next = failure === undefined ? found.pop() : undefined
     if (next === undefined) return end()
     bases.read(next.id, (frame) => {

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import type { ImageView, JobView, LocationView } from '../../node/views.ts'
+import type { ImageView, JobView, LocationView, PlanView } from '../../node/views.ts'
 import { buildGuestImage } from '../guest/guest.ts'
 import { itemOf, Mesh, must, type Peer } from './support.ts'
 
@@ -26,17 +26,31 @@ test.after.always(() => mesh.close())
 const pull = (peer: Peer | undefined, ...args: string[]): ReturnType<Mesh['godwit']> =>
   mesh.godwit(peer as Peer, ['image', 'pull', ...args, '-o', 'json'])
 
-test.serial('an image of another site comes by its name, and is named here', async (t) => {
-  const job = itemOf<JobView>(must(await pull(mast, 'disk')))
-  t.like(job, { kind: 'image-pull', state: 'done', subject: 'disk', sources: 1 })
-  t.true(job.wireBytes > 24 * MIB && job.wireBytes < 27 * MIB, String(job.wireBytes))
-  must(await mesh.godwit(mast as Peer, ['image', 'export', 'disk', file('out.raw')]))
-  t.is(digest(file('out.raw')), digest(file('disk.raw')))
-  const [image] = await mesh.ask<ImageView[]>(mast as Peer, 'image.list')
-  t.like(image, { name: 'disk', missing: 0 })
-  const again = itemOf<JobView>(must(await pull(mast, 'harbour/disk')))
-  t.is(again.wireBytes, 0)
-})
+test.serial(
+  'an image of another site comes by its name, at the cost that was told, and is named here',
+  async (t) => {
+    const ran = must(await mesh.godwit(mast as Peer, ['image', 'pull', 'disk', '--dry-run', '-o', 'json']))
+    const plan = itemOf<PlanView>(ran)
+    t.like(plan, { name: 'disk', nowhere: 0, silent: [], unable: [] })
+    t.deepEqual(
+      plan.links.map(({ site, near, peers }) => [site, near, peers]),
+      [['harbour', false, 1]],
+    )
+    t.deepEqual(await mesh.ask<ImageView[]>(mast as Peer, 'image.list'), [])
+    const job = itemOf<JobView>(must(await pull(mast, 'disk')))
+    t.like(job, { kind: 'image-pull', state: 'done', subject: 'disk', sources: 1 })
+    const error = (plan.wireBytes - job.wireBytes) / job.wireBytes
+    t.log(`predicted ${plan.wireBytes}, crossed ${job.wireBytes}: ${(error * 100).toFixed(3)} % off`)
+    t.true(Math.abs(error) < 0.05)
+    t.true(job.wireBytes > 24 * MIB && job.wireBytes < 27 * MIB, String(job.wireBytes))
+    must(await mesh.godwit(mast as Peer, ['image', 'export', 'disk', file('out.raw')]))
+    t.is(digest(file('out.raw')), digest(file('disk.raw')))
+    const [image] = await mesh.ask<ImageView[]>(mast as Peer, 'image.list')
+    t.like(image, { name: 'disk', missing: 0 })
+    const again = itemOf<JobView>(must(await pull(mast, 'harbour/disk')))
+    t.is(again.wireBytes, 0)
+  },
+)
 
 test.serial('what a peer of the site holds comes from there, and --from asks nobody else', async (t) => {
   const refused = await pull(heron, 'disk', '--from', 'nobody')
