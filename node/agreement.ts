@@ -344,7 +344,8 @@ export class Agreement {
     if (which === undefined) return this.#events.copyOf(message.group)?.hear(message)
     this.#pacing[which].heard(message)
     this[which].hear(message)
-    this.#contact[which].heard(from, this[which].leader === from, this.#ports.clock.nowMs())
+    const { leader, role } = this[which]
+    this.#contact[which].heard(from, leader === from || role === 'leader', this.#ports.clock.nowMs())
   }
 
   #askedVotes(group: string): void {

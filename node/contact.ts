@@ -38,10 +38,13 @@ export class Contact {
     this.#startedMs = nowMs
   }
 
-  /** A message of the group came. */
-  heard(from: PeerId, isLeader: boolean, nowMs: number): void {
+  /**
+   * A message of the group came. `isLed`: from its leader, or to it. Who led and lost its majority goes on to hear the rest for an
+   * election timeout at most, before it gives up: by so much its last word may seem younger than it is.
+   */
+  heard(from: PeerId, isLed: boolean, nowMs: number): void {
     this.#heardMs.set(from, nowMs)
-    if (isLeader) this.#freshMs = nowMs
+    if (isLed) this.#freshMs = nowMs
   }
 
   /** This peer asks the voters whether it could win, each of which answers: called for each of them. */

@@ -70,6 +70,15 @@ test('a voter without a leader counts who answers its elections; others, whom me
   rare.asked(30_000)
   const overMs = 30_000 + 2 * ELECTION_MS
   t.deepEqual(rare.missing(lost, sees, overMs), ['a', 'c'], 'nor do they say how rarely it asks now')
+  const led = new Contact('b', 0)
+  led.asked(1_000)
+  led.heard('c', true, 20_000)
+  led.asked(21_000)
+  t.deepEqual(
+    led.missing(lost, sees, 20_000 + 2 * ELECTION_MS),
+    ['a', 'c'],
+    'who led counts from its last follower',
+  )
   const outside = new Contact('z', 0)
   t.deepEqual(outside.missing(lost, sees, 9_000), [])
   t.deepEqual(
