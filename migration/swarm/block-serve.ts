@@ -37,6 +37,9 @@ export type Asker = {
   idAt(index: number): ChunkId | undefined
 }
 
+/** Ours ask for no more: what is above costs ten times the CPU for a fiftieth. */
+const LEVEL_MAX = 9
+
 type Job = { readonly asker: Asker; readonly request: BlockRequest }
 /** A chunk that blocks are asked of. */
 type Wanted = { readonly index: number; readonly id: ChunkId; readonly bytes: number }
@@ -163,7 +166,7 @@ export class BlockServer {
       if (gathered === undefined) return over(false)
       this.#dictionary(request.dictionary, (dictionary) => {
         const { literals, frameBytes } = gathered
-        const pressed = { literals, level: request.level, dictionary: dictionary ?? [] }
+        const pressed = { literals, level: Math.min(request.level, LEVEL_MAX), dictionary: dictionary ?? [] }
         this.#ports.work.press(pressed, (made) => {
           if (!made.ok || asker.closed) return over(false)
           const { batch } = request
