@@ -175,7 +175,12 @@ export class Housekeeping {
   #collect(): void {
     this.#collectAtMs = this.#ports.clock.nowMs() + COLLECT_MS
     this.#collecting.collect(
-      { liveMax: COLLECT_LIVE_MAX, bytesPerSecondMax: HOUSEKEEPING_BYTES_PER_SECOND, renew: true },
+      {
+        liveMax: COLLECT_LIVE_MAX,
+        bytesPerSecondMax: HOUSEKEEPING_BYTES_PER_SECOND,
+        renew: true,
+        yields: true,
+      },
       (outcome) => {
         if (this.#stopped) return
         if (outcome.ok) {
@@ -183,7 +188,8 @@ export class Housekeeping {
           this.#counts.grow('godwit_store_collected_bytes_total', bytes)
           if (gone > 0)
             this.#note('chunks', `${gone} chunks that no image names were dropped: ${bytes} bytes`)
-        } else this.#note('chunks', `collecting garbage failed: ${outcome.failure.code}`)
+        } else if (outcome.failure.code === 'CANCELLED') this.#collectAtMs = this.#ports.clock.nowMs()
+        else this.#note('chunks', `collecting garbage failed: ${outcome.failure.code}`)
         this.#rest()
       },
     )

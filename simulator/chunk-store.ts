@@ -173,6 +173,8 @@ export class SimChunkStore extends SimDisk implements ChunkStore {
         const gone = [...this.#held].filter(([id]) => !kept(id))
         this.#holds.end()
         if (!marked.ok) throw new GodwitError(marked.failure)
+        if (collection.isCancelled?.() === true)
+          throw new GodwitError({ code: 'CANCELLED', what: 'the collection of garbage' })
         if (collection.dryRun !== true) for (const [id] of gone) this.#held.delete(id)
         return { chunks: gone.length, bytes: gone.reduce((sum, [, frame]) => sum + frame.length, 0) }
       }),

@@ -1,4 +1,7 @@
-/** Collections of garbage, one at a time, whoever asks for them: the store takes no second one while one runs. */
+/**
+ * Collections of garbage, one at a time, whoever asks for them: the store takes no second one while one runs. The daily one takes
+ * hours, and gives way to one that somebody waits for.
+ */
 import type { ChunkNames } from '../../storage/images/chunk-names.ts'
 import type { ChunkStore, Collected, ManifestStore } from '../../storage/images/chunk-store.ts'
 import { markAll } from '../../storage/images/mark.ts'
@@ -10,6 +13,8 @@ type Terms = {
   readonly bytesPerSecondMax: number
   /** As of a Collection. */
   readonly renew?: boolean
+  /** Ends with CANCELLED when another is asked for. */
+  readonly yields?: boolean
   /** Counts what would go without these images, and drops nothing. */
   readonly dryRunWithout?: ReadonlySet<ImageId>
 }
@@ -26,11 +31,12 @@ export class Collecting {
   }
 
   /** Drops what no manifest names, once those before have ended. */
-  collect({ dryRunWithout, ...rest }: Terms, done: Done<Collected>): void {
+  collect({ dryRunWithout, yields = false, ...rest }: Terms, done: Done<Collected>): void {
     const run = (): void => {
       this.#running = true
       const mark = (marked: Done<ChunkNames>): void => markAll(this.#manifests, marked, dryRunWithout)
-      const terms = { mark, ...rest, dryRun: dryRunWithout !== undefined }
+      const isCancelled = (): boolean => yields && this.#waiting.length > 0
+      const terms = { mark, ...rest, isCancelled, dryRun: dryRunWithout !== undefined }
       this.#chunks.collect(terms, (outcome) => {
         this.#running = false
         done(outcome)

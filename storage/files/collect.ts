@@ -51,9 +51,13 @@ const FORGET_MAX = 4_096
 /**
  * What marking failed with, if it did.
  *
- * @throws GodwitError CANCELLED when the store is closed, DISK_FULL, IO
+ * @throws GodwitError CANCELLED when it is, or the store is closed, DISK_FULL, IO
  */
-export async function collect(store: Collecting, collection: Collection): Promise<Outcome<Collected>> {
+export async function collect(given: Collecting, collection: Collection): Promise<Outcome<Collected>> {
+  const store: Collecting = {
+    ...given,
+    isStopped: () => given.isStopped() || collection.isCancelled?.() === true,
+  }
   const { segments, holds } = store
   holds.begin()
   try {

@@ -58,6 +58,8 @@ export type Collection = {
   readonly bytesPerSecondMax: number
   /** What is under another key than frames are written under now, or under none, is copied too, however much of it is kept. */
   readonly renew?: boolean
+  /** Once it says so the collection ends with CANCELLED, soon; what it has done is done. */
+  readonly isCancelled?: () => boolean
   /** Nothing is dropped: what would go is counted. */
   readonly dryRun?: boolean
 }

@@ -188,6 +188,18 @@ export function contract(name: string, open: (t: ExecutionContext) => Promise<Op
     t.deepEqual(await has(opened, idsOf(8)), { ok: true, value: held })
   })
 
+  test(`${name} ends a collection that is cancelled, and the next one does its work`, async (t) => {
+    const opened = await open(t)
+    for (const n of range(12)) await write(opened, chunk(n))
+    const mark = (done: Done<ChunkNames>): void => done(ok(markedAs(1, 2)))
+    const terms = { mark, liveMax: 1, bytesPerSecondMax: 1e9, isCancelled: () => true }
+    const cancelled = await outcomeOf<Collected>(opened.until, (done) => opened.chunks.collect(terms, done))
+    fails(t, cancelled, { code: 'CANCELLED' })
+    t.like(await collect(opened, mark), { ok: true })
+    t.deepEqual(await has(opened, idsOf(4)), { ok: true, value: [false, true, true, false] })
+    for (const n of [1, 2]) t.true((await read(opened, chunk(n).id)).ok)
+  })
+
   test(`${name} keeps what is seen under a hold that is released while a collection runs`, async (t) => {
     const opened = await open(t)
     const hold = opened.chunks.hold()
