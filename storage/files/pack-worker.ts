@@ -7,6 +7,7 @@ import assert from 'node:assert/strict'
 import { createHash, hash } from 'node:crypto'
 import { readSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
+import { constants, zstdCompressSync, type ZstdOptions } from 'node:zlib'
 import type { ChunkId } from '../../protocols/ids.ts'
 import type { Pressed, StoredChunk } from '../images/block-work.ts'
 import { chunkIdOf, contentOf, pack } from '../images/chunk-content.ts'
@@ -45,6 +46,12 @@ type Tasks = {
     readonly level: number
     readonly room: ArrayBuffer
   }) => Packed
+  /** One zstd frame, with a dictionary or without. */
+  readonly compress: (job: {
+    readonly content: Uint8Array
+    readonly level: number
+    readonly dictionary?: Uint8Array
+  }) => Uint8Array
   /** What images/block-work.ts asks for; throws CHUNK_CORRUPT for a frame that is not what its id says. */
   readonly unpack: (chunks: readonly StoredChunk[]) => readonly Uint8Array[]
   readonly fingerprints: (chunk: StoredChunk) => Uint8Array
@@ -92,6 +99,12 @@ const TASKS: Tasks = {
       return copy
     })
     return { frames, room: into }
+  },
+  compress({ content, level, dictionary }) {
+    const options: ZstdOptions = { params: { [constants.ZSTD_c_compressionLevel]: level } }
+    return Uint8Array.from(
+      zstdCompressSync(content, dictionary === undefined ? options : { ...options, dictionary }),
+    )
   },
   unpack: (chunks) => chunks.map((chunk) => Uint8Array.from(contentOf(chunk))),
   fingerprints: (chunk) => Uint8Array.from(fingerprintsOf(contentOf(chunk))),
