@@ -61,8 +61,9 @@ export class DraftFile {
     const places = placesOf(this.size)
     const runs = new RunCount()
     const tops: Uint8Array[] = []
+    const room = this.room()
     for (let group = 0; group < groupCount(this.size); group++) {
-      const hashes = await this.group(group)
+      const hashes = await this.group(group, room)
       runs.add(hashes)
       const leaves = leavesOf(hashes)
       tops.push(nodeOver(leaves))
@@ -97,10 +98,15 @@ export class DraftFile {
     this.#write(encodeHead({ size: this.size, image, tops, runs: { runs: 0, content: 0 } }), 0)
   }
 
-  /** The hashes of a group, as far as they are here. */
-  group(group: number): Promise<Buffer> {
+  /** The hashes of a group, as far as they are here, in `room`. */
+  group(group: number, room: Buffer): Promise<Buffer> {
     const bytes = groupChunks(this.size, group) * HASH_BYTES
-    return readAt(this.#file, bytes, placesOf(this.size).hashes + group * GROUP_CHUNKS * HASH_BYTES)
+    return readAt(this.#file, bytes, placesOf(this.size).hashes + group * GROUP_CHUNKS * HASH_BYTES, room)
+  }
+
+  /** For `group`, one after the other: 2 MiB that need not be found again. */
+  room(): Buffer {
+    return Buffer.alloc(groupChunks(this.size, 0) * HASH_BYTES)
   }
 
   #write(bytes: Uint8Array, position: number): void {

@@ -87,9 +87,13 @@ export async function readHead(
   return { size, image, tops, runs }
 }
 
-/** What is there of `length` bytes from `position` on. */
-export async function readAt(file: FileHandle, length: number, position: number): Promise<Buffer> {
-  const buffer = Buffer.alloc(length)
+/** What is there of `length` bytes from `position` on; in `buffer`, when there is one to be used again. */
+export async function readAt(
+  file: FileHandle,
+  length: number,
+  position: number,
+  buffer: Buffer = Buffer.alloc(length),
+): Promise<Buffer> {
   let at = 0
   while (at < length) {
     const { bytesRead } = await file.read(buffer, at, length - at, position + at)

@@ -2,7 +2,7 @@
  * Manifests in files, one each, named by its image: what a name says is checked as they are read, a page at a time
  * (manifest-file.ts). Files of version 1 (manifest-form.ts) are read too: small ones into memory, others are written anew.
  */
-import { type FileHandle, mkdir, open, readdir, stat, unlink } from 'node:fs/promises'
+import { access, type FileHandle, mkdir, open, readdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { failureOf, GodwitError } from '../../protocols/errors.ts'
@@ -175,19 +175,20 @@ class FileManifestStore implements ManifestStore {
   async #received(tree: Tree): Promise<{ draft: DraftFile; missing: number[] }> {
     const { bytes, chunkBytes } = tree
     const path = this.#draftOf(tree.image)
-    const missing = Array.from({ length: groupCount(tree) }, (_, group) => group)
+    const isNew = !(await isThere(path))
+    if (isNew) await forgetDrafts(this.#folder)
+    const draft = await openDraft(path, { bytes, chunkBytes }, isNew)
     try {
-      const draft = await openDraft(path, { bytes, chunkBytes }, false)
-      const still: number[] = []
-      for (const group of missing) if (!isGroup(tree, group, await draft.group(group))) still.push(group)
-      return { draft, missing: still }
+      const missing: number[] = []
+      if (isNew) draft.root(tree)
+      const room = draft.room()
+      for (let group = 0; group < groupCount(tree); group++)
+        if (isNew || !isGroup(tree, group, await draft.group(group, room))) missing.push(group)
+      return { draft, missing }
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      await draft.close()
+      throw error
     }
-    await forgetDrafts(this.#folder)
-    const draft = await openDraft(path, { bytes, chunkBytes }, true)
-    draft.root(tree)
-    return { draft, missing }
   }
 
   #draftOf(image: ImageId): string {
@@ -291,6 +292,13 @@ class FileManifestStore implements ManifestStore {
     const tell = async (): Promise<void> => done(await outcomeOf(this.#folder, run))
     void tell()
   }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** The oldest go when there are more than are worth their room. */
