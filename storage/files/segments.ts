@@ -38,6 +38,9 @@ export type Segments = {
 /** Bytes of one write: what waits behind it waits this long. */
 const WRITE_BYTES_MAX = 8 * 1024 * 1024
 
+/** Segments whose beginnings are read at once when a store is opened: of a terabyte there are thousands. */
+const LOOK_AT_ONCE = 64
+
 type Waiting = {
   readonly buffers: readonly Uint8Array[]
   readonly bytes: number
@@ -69,11 +72,16 @@ export async function openSegments(folder: string, opening: Opening): Promise<Se
   const sizes = new Map<number, number>()
   const { keys: frameKeys = NO_KEYS } = opening
   const keyed = new Map<number, number>()
+  for (let at = 0; at < numbers.length; at += LOOK_AT_ONCE) {
+    const look = async (segment: number): Promise<void> => {
+      sizes.set(segment, (await stat(pathOf(folder, segment))).size)
+      const key = await keyOfSegment(pathOf(folder, segment), frameKeys)
+      if (key !== undefined) keyed.set(segment, key)
+      if (key !== undefined && key !== 0) mustHave(frameKeys, key, folder)
+    }
+    await Promise.all(numbers.slice(at, at + LOOK_AT_ONCE).map(look))
+  }
   for (const segment of numbers) {
-    sizes.set(segment, (await stat(pathOf(folder, segment))).size)
-    const key = await keyOfSegment(pathOf(folder, segment), frameKeys)
-    if (key !== undefined) keyed.set(segment, key)
-    if (key !== undefined && key !== 0) mustHave(frameKeys, key, folder)
     if (segment < opening.from.segment && segment !== last) continue
     const file = await open(pathOf(folder, segment), 'r+')
     try {
