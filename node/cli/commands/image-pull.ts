@@ -28,7 +28,10 @@ export const IMAGE_PULL: Command = {
   examples: [
     ['image pull debian-12', 'by its name at this or any other site'],
     ['image pull harbour/debian-12 --as debian', 'of one site, and called otherwise here'],
-    ['image pull debian-12 --dry-run', 'what would cross which link; within 5 % of what then does'],
+    [
+      'image pull debian-12 --dry-run',
+      'what would cross which link, by whole chunks; where blocks of other images help it is less',
+    ],
     ['image pull debian-12 --from crane,heron --detach', 'from these two only; prints the id of the job'],
   ],
   timeout: JOB_TIMEOUT,
