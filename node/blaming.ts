@@ -29,6 +29,7 @@ export function blaming(transport: Transport, counts: Counts): Transport {
     open: (to, protocol, done) => transport.open(to, protocol, done),
     allow: (peers) => transport.allow(peers),
     part: (protocol, farewells) => transport.part(protocol, farewells),
+    shape: (caps) => transport.shape(caps),
     connected: () => transport.connected(),
     watch: (handler) => transport.watch(handler),
     rttMs: (peer) => transport.rttMs(peer),

@@ -26,6 +26,7 @@ import { checkParams, handlers } from './handlers.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { Listing } from '../migration/second-level/listing.ts'
 import { Jobs } from './jobs.ts'
+import { Limiting } from './limiting.ts'
 import { Keeping } from './keeping/keeping.ts'
 import { render } from './metrics.ts'
 import { InHand } from './moving/around.ts'
@@ -135,6 +136,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     const { peers, tokens } = news
     news.mesh = news.peers = news.tokens = false
     if (peers) admitted.look()
+    if (peers) mindLimits()
     if (peers) removals.look()
     mindRemoved()
     if (peers) context.observation.members()
@@ -244,6 +246,7 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
   const pull = keeping.using(pulling.pull)
   const housekeeping = new Housekeeping(ports, keeping.collecting, pull, counts)
   const publishing = new Publishing(ports, config.torrentListen, (image) => keeping.use(image))
+  const limiting = new Limiting(config.limits, (caps) => transport.shape(caps))
   const told = new InHand()
   const doubt: Doubt = new Doubt(ports.store, {
     applied: (group) => agreement[group].appliedIndex,
@@ -416,9 +419,18 @@ export function composeNode(config: NodeConfig, given: Ports, events: NodeEvents
     }
   }
 
+  function mindLimits(): void {
+    const { peers, sites } = agreement.mesh.state
+    const siteName = (site: string): string => sites[site]?.name ?? ''
+    const others = Object.values(peers).filter(({ id }) => id !== identity.peer)
+    const places = others.map(({ id, name, site }) => [id, { site: siteName(site), name }] as const)
+    limiting.look(clock.wallMs(), siteName(identity.site), new Map(places))
+  }
+
   function mind(): void {
     if (stopped) return
     if (removals.failure() === undefined) stating.look()
+    mindLimits()
     // Tokens expire without an entry.
     mindDoor(context)
     changed()

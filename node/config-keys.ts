@@ -12,7 +12,7 @@ export type ConfigKey = {
   /** Without its dashes. */
   readonly flag: string
   /** How a flag's or a variable's text becomes a value; a list is separated by commas. */
-  readonly kind: 'text' | 'path' | 'list' | 'number' | 'boolean' | 'labels'
+  readonly kind: 'text' | 'path' | 'list' | 'number' | 'boolean' | 'labels' | 'limits'
   readonly summary: string
   /** The default, for people. */
   readonly otherwise: string
@@ -182,6 +182,23 @@ export const CONFIG_KEYS = [
     kind: 'text',
     summary: 'address:port on which published images are served to BitTorrent clients, or off',
     otherwise: 'off: image publish has to name one',
+  },
+  {
+    key: 'transfer.limits',
+    env: 'GODWIT_BWLIMIT',
+    flag: 'bwlimit',
+    kind: 'limits',
+    summary:
+      'how fast bulk may go: in the file a list of {rate or up and down, to, from, until, days}; as text a rate, to and from other sites',
+    otherwise: 'as fast as it goes, behind everything else',
+  },
+  {
+    key: 'transfer.timeZone',
+    env: 'GODWIT_TIME_ZONE',
+    flag: 'time-zone',
+    kind: 'text',
+    summary: 'whose clock the times in transfer.limits are of, as Europe/Berlin',
+    otherwise: "this host's",
   },
   {
     key: 'driver',

@@ -14,6 +14,7 @@ import { LABELS_MAX, NAME_LENGTH_MAX } from '../protocols/limits.ts'
 import { failed, ok, type Outcome } from '../protocols/outcome.ts'
 import { LEVEL } from '../storage/images/chunk-content.ts'
 import { parseListen } from '../migration/torrent/gateway.ts'
+import { parseDays, parseRate, parseTime, type Rule } from '../protocols/rate/schedule.ts'
 import {
   CONFIG_KEYS,
   type ConfigKey,
@@ -25,6 +26,7 @@ import {
   type Key,
   SOCKET_NAME,
 } from './config-keys.ts'
+import { isTimeZone } from './wall-time.ts'
 
 export type Config = {
   readonly dataDir: string
@@ -45,6 +47,7 @@ export type Config = {
   readonly raft: { readonly vote: boolean; readonly uplink: string }
   /** `address:port`, or `off`. */
   readonly torrent: { readonly listen: string }
+  readonly transfer: { readonly limits: readonly Rule[]; readonly timeZone: string }
   readonly driver: 'auto' | 'kvm' | 'tcg' | 'none'
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' }
 }
@@ -71,6 +74,7 @@ const ADDRESSES_MAX = 16
 /** One that writes, and those that a store is converted from. */
 const KEY_FILES_MAX = 8
 
+const optional = <S extends z.ZodType>(schema: S) => schema.optional()
 const path = z.string().min(1).max(4_096)
 const label = z.string().regex(/^[A-Za-z0-9_./-]{1,63}$/, 'a label is letters, digits and _ . / -')
 const multiaddr = z
@@ -78,6 +82,50 @@ const multiaddr = z
   .max(256)
   .refine(isMultiaddr, 'must be a multiaddr with a TCP port: /ip4/0.0.0.0/tcp/4710')
 const addresses = z.array(multiaddr).max(ADDRESSES_MAX)
+
+/** A rule for every hour of a week would be 168; each costs a look every few seconds. */
+const LIMITS_MAX = 32
+const rate = z.string().transform((text, context) => {
+  const bytesPerS = parseRate(text)
+  if (bytesPerS !== undefined) return bytesPerS
+  context.addIssue('must be a rate of at least 64kbit: 20Mbit, 5MB or 4.5MiB')
+  return z.NEVER
+})
+const time = z.string().transform((text, context) => {
+  const minute = parseTime(text)
+  if (minute !== undefined) return minute
+  context.addIssue("must be a time, in quotes: '08:00'")
+  return z.NEVER
+})
+const days = z.string().transform((text, context) => {
+  const list = parseDays(text)
+  if (list !== undefined) return list
+  context.addIssue('must be days: mon-fri, or sat,sun')
+  return z.NEVER
+})
+/** As an operator writes it; what it becomes is protocols/rate/schedule.ts's. */
+const transferLimit = z
+  .strictObject({
+    rate: optional(rate),
+    up: optional(rate),
+    down: optional(rate),
+    to: z
+      .string()
+      .regex(
+        /^(\*|[a-z0-9][a-z0-9-]*(\/[a-z0-9][a-z0-9-]*)?)$/,
+        'must be other-sites, *, a site, or site/peer',
+      )
+      .default('other-sites'),
+    from: optional(time),
+    until: optional(time),
+    days: optional(days),
+  })
+  .refine((limit) => (limit.from === undefined) === (limit.until === undefined), 'from and until go together')
+  .refine(
+    (limit) => (limit.rate ?? limit.up ?? limit.down) !== undefined,
+    'a rate is missing: rate, up or down',
+  )
+  .transform(({ rate: both, up = both, down = both, ...rest }): Rule => ({ ...rest, up, down }))
 
 const SCHEMAS = {
   dataDir: path,
@@ -119,11 +167,11 @@ const SCHEMAS = {
     .string()
     .max(256)
     .refine((text) => text === 'off' || parseListen(text) !== undefined, 'must be address:port, or off'),
+  'transfer.limits': z.array(transferLimit).max(LIMITS_MAX),
+  'transfer.timeZone': z.string().max(64).refine(isTimeZone, 'must be a time zone: Europe/Berlin'),
   driver: z.enum(['auto', 'kvm', 'tcg', 'none']),
   'log.level': z.enum(['debug', 'info', 'warn', 'error']),
 } as const satisfies Record<Key, z.ZodType>
-
-const optional = <S extends z.ZodType>(schema: S) => schema.optional()
 
 /** The file's shape: every key may be left out, no other may be there. */
 const fileSchema = z.preprocess(
@@ -161,6 +209,12 @@ const fileSchema = z.preprocess(
       }),
     ),
     torrent: optional(z.strictObject({ listen: optional(SCHEMAS['torrent.listen']) })),
+    transfer: optional(
+      z.strictObject({
+        limits: optional(SCHEMAS['transfer.limits']),
+        timeZone: optional(SCHEMAS['transfer.timeZone']),
+      }),
+    ),
     driver: optional(SCHEMAS.driver),
     log: optional(z.strictObject({ level: optional(SCHEMAS['log.level']) })),
   }),
@@ -291,6 +345,8 @@ function fromText(
       return /^\d{1,15}$/.test(last) ? Number(last) : last
     case 'boolean':
       return { true: true, yes: true, on: true, false: false, no: false, off: false }[last] ?? last
+    case 'limits':
+      return words.filter((text) => text !== '').map((rate) => ({ rate }))
     case 'labels':
       return Object.fromEntries(words.map((text) => split(text)))
     default:
@@ -336,6 +392,10 @@ function complete(values: ReadonlyMap<Key, unknown>, env: Environment, machine: 
       uplink: value('raft.uplink', () => ''),
     },
     torrent: { listen: value('torrent.listen', () => 'off') },
+    transfer: {
+      limits: value('transfer.limits', () => []),
+      timeZone: value('transfer.timeZone', () => ''),
+    },
     driver: value('driver', () => 'auto'),
     log: { level: value('log.level', () => 'info') },
   }

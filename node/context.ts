@@ -18,6 +18,7 @@ import type { Door } from './door.ts'
 import type { Counts, Vitals } from './figures.ts'
 import type { Copies } from './copies.ts'
 import type { Following } from './following.ts'
+import type { Limits } from './limiting.ts'
 import type { Disks, Hypervisor } from './hypervisor.ts'
 import type { ImageFiles } from './image-files.ts'
 import type { Jobs } from './jobs.ts'
@@ -75,6 +76,8 @@ export type NodeConfig = {
   readonly raft: { readonly noVote: boolean; readonly uplink: string }
   /** Where images are published when nothing else is said; empty: nowhere. */
   readonly torrentListen: string
+  /** How fast bulk may go, to whom and when. */
+  readonly limits: Limits
   /** Address of the status endpoint, for people; empty when it is off. */
   readonly http: string
 }

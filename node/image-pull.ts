@@ -19,7 +19,7 @@ import type { Params } from './operations.ts'
 
 export function pullImage(
   context: Context,
-  { name, from, as }: Params<'image.pull'>,
+  { name, from, as, bwlimit }: Params<'image.pull'>,
   done: Done<{ job: string }>,
 ): void {
   const sources = sourcesOf(context, from)
@@ -30,7 +30,7 @@ export function pullImage(
     const called = as === '' ? found.name : as
     const refused = called === '' ? undefined : refusesName(context, called, found.image)
     if (refused !== undefined) return done(failed(refused))
-    done(ok({ job: begin(context, found, called, sources.value) }))
+    done(ok({ job: begin(context, found, called, { sources: sources.value, bytesPerSecond: bwlimit }) }))
   })
 }
 
@@ -55,7 +55,12 @@ function refusesName({ agreement }: Context, name: string, image: string): Failu
     : { code: 'NAME_TAKEN', what: 'image', name }
 }
 
-function begin(context: Context, found: FoundImage, called: string, sources: readonly PeerId[]): string {
+function begin(
+  context: Context,
+  found: FoundImage,
+  called: string,
+  { sources, bytesPerSecond }: { sources: readonly PeerId[]; bytesPerSecond: number | undefined },
+): string {
   const { agreement, download, jobs, ports } = context
   const { image } = found
   const job = newUlid(ports.clock.wallMs(), ports.dice)
@@ -75,6 +80,7 @@ function begin(context: Context, found: FoundImage, called: string, sources: rea
     {
       sources: sources.length > 0 ? sources : holdersOf(context, found.site),
       exclusive: sources.length > 0,
+      bytesPerSecond,
     },
     {
       onProgress: ({ doneBytes, totalBytes, dedupBytes, compressedBytes, wireBytes, sources: count }) => {

@@ -3,6 +3,7 @@
  * anything. The control socket serves all of them, the status endpoint the reads that have a path, the CLI turns flags
  * into `params`. Where the answer is made (here, at a group's leader, at a VM's host) is the peer's business.
  */
+import { RATE_BYTES_PER_S_MIN } from '../protocols/rate/schedule.ts'
 import { z } from 'zod'
 import { NAME_LENGTH_MAX, SOURCES_MAX, TORRENT_PEERS_NAMED_MAX, TRACKERS_MAX } from '../protocols/limits.ts'
 import {
@@ -122,6 +123,7 @@ const rows = {
     params: named.extend({
       from: sources,
       as: z.string().max(NAME_LENGTH_MAX).default('').describe('what to call it at this site'),
+      bwlimit: z.number().min(RATE_BYTES_PER_S_MIN).optional().describe('bytes a second, at most'),
     }),
     answer: job,
   },

@@ -55,7 +55,7 @@ export class Pulling {
   /** One image, from `sources` first, or from nobody else when it is `exclusive`. */
   readonly download = (
     image: ImageId,
-    { sources, ...terms }: Pick<DownloadRequest, 'sources' | 'exclusive' | 'only'>,
+    { sources, ...terms }: Pick<DownloadRequest, 'sources' | 'exclusive' | 'only' | 'bytesPerSecond'>,
     on: Pick<DownloadRequest, 'onProgress' | 'done'>,
   ): { cancel(): void } => {
     const hints = terms.exclusive === true ? [] : this.#hints().filter((peer) => !sources.includes(peer))

@@ -1,6 +1,7 @@
 /** From a configuration to a running peer, as main.ts serves it: real ports, composed, started. */
 import { describeFailure, GodwitError } from '../protocols/errors.ts'
 import { openPorts } from './ports.ts'
+import { wallTimeIn } from './wall-time.ts'
 import { composeNode } from './compose.ts'
 import type { Config } from './config.ts'
 import type { Peer } from './control/peer.ts'
@@ -23,6 +24,7 @@ export async function startPeer(config: Config, log: Log): Promise<Peer> {
       version: VERSION,
       labels: config.labels,
       raft: { noVote: mayNotVote(config), uplink: config.raft.uplink },
+      limits: { rules: config.transfer.limits, wallTime: wallTimeIn(config.transfer.timeZone) },
       capacity: {
         cpus: config.capacity.cpus,
         memoryMiB: config.capacity.memoryMiB,

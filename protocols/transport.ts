@@ -7,6 +7,8 @@
  */
 import type { PeerId } from './ids.ts'
 import type { Done } from './outcome.ts'
+import type { Bucket } from './rate/bucket.ts'
+import type { Cap } from './rate/caps.ts'
 
 export type Transport = {
   readonly self: PeerId
@@ -38,6 +40,9 @@ export type Transport = {
    * in FAREWELL_AGAIN_MS. It hears it under `protocol` if it allows this peer.
    */
   part(protocol: string, farewells: ReadonlyMap<PeerId, Uint8Array>): void
+
+  /** The caps on bulk from now on, in place of those before. Beside them, bulk yields to all else by itself. */
+  shape(caps: readonly Cap[]): void
 
   /** Peers with a live connection, in order of their ids. */
   connected(): PeerId[]
@@ -78,6 +83,8 @@ export type Channel = {
   /** Once, when either side closed or the link died; nothing comes after it. */
   onClose(handler: () => void): void
   close(): void
+  /** Takes in no more than this allows from now on; channels that share it share what it allows. */
+  limit(bucket: Bucket): void
   /** Bytes on the wire, framing included, encryption and TCP not. */
   sentBytes(): number
   receivedBytes(): number

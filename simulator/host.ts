@@ -2,6 +2,7 @@
  * One simulated host: what lies on its disks and outlives its peer, and the peer that runs on it, if one does. The peer
  * is the product's own: `composeNode(config, ports)`, on twins.
  */
+import { wallTimeIn } from '../node/wall-time.ts'
 import type { OutsidePort } from '../node/binding/binding.ts'
 import type { Outside } from '../node/binding/judge.ts'
 import { replacement } from '../node/binding/replacing.ts'
@@ -95,6 +96,7 @@ export class SimHost {
         version: 'sim',
         labels: {},
         raft: { noVote: this.terms.noVote ?? false, uplink: this.terms.uplink ?? '' },
+        limits: { rules: [], wallTime: wallTimeIn('UTC') },
         capacity: { cpus, memoryMiB, diskBytes },
         torrentListen: '',
         http: '',

@@ -10,8 +10,9 @@ import {
   SEND_QUEUE_FRAMES_MAX,
 } from '../protocols/limits.ts'
 import { type Done, failed, ok, type Outcome } from '../protocols/outcome.ts'
+import { type Cap, type Held, heldDown, heldUp, hold } from '../protocols/rate/caps.ts'
 import type { Channel, Path, Service, Transport } from '../protocols/transport.ts'
-import { SimChannel } from './channel.ts'
+import { type Caps, SimChannel } from './channel.ts'
 import type { Connection, End } from './connection.ts'
 import type { Life } from './life.ts'
 import type { Port } from './links.ts'
@@ -43,6 +44,7 @@ export class SimTransport implements Transport {
   readonly #watchers: ((peer: PeerId, up: boolean) => void)[] = []
   #connected: readonly PeerId[] = []
   #farewells: { readonly protocol: string; readonly frames: ReadonlyMap<PeerId, Uint8Array> } = NOBODY_PARTS
+  #caps: readonly Held[] = []
   readonly #toldMs = new Map<PeerId, number>()
 
   constructor(network: SimNetwork, port: Port, life: Life) {
@@ -111,7 +113,7 @@ export class SimTransport implements Transport {
       this.#network.dial(this.#end, to, welcome, (own, there) => {
         if (!serves) return done(failed({ code: 'UNSUPPORTED', what: protocol }))
         if (own === undefined || there === undefined) return fail()
-        const [near, far] = SimChannel.pair(own)
+        const [near, far] = SimChannel.pair(own, this.#capsFor(to), there.transport.#capsFor(this.self))
         this.#mind(to, own)
         there.transport.#mind(this.self, own)
         there.life.run(() => there.transport.#services.get(protocol)?.channel?.(this.self, far))
@@ -130,6 +132,14 @@ export class SimTransport implements Transport {
     for (const peer of new Set([...this.#connections.keys(), ...this.#channels.keys()]))
       if (!this.allows(peer)) this.#part(peer)
     for (const peer of this.#kept()) this.#keep(peer)
+  }
+
+  shape(caps: readonly Cap[]): void {
+    this.#caps = hold(this.#caps, caps, this.#end.life.clock.nowMs())
+  }
+
+  #capsFor(peer: PeerId): Caps {
+    return { up: () => heldUp(this.#caps, peer), down: () => heldDown(this.#caps, peer) }
   }
 
   part(protocol: string, frames: ReadonlyMap<PeerId, Uint8Array>): void {

@@ -116,6 +116,9 @@ export class Job {
     } else if (request.exclusive !== true) this.#only = undefined
     else for (const peer of request.sources) this.#only?.add(peer)
     this.#requests.add(request)
+    // What one of several wants fast is not held up by another.
+    const rates = [...this.#requests].map(({ bytesPerSecond = Infinity }) => bytesPerSecond)
+    this.#links.limit(Math.max(...rates))
     for (const peer of request.sources) this.hint(peer)
     if (this.#manifest !== undefined) this.#answerEarly(this.#manifest)
     return {

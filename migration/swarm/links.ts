@@ -4,6 +4,8 @@
  */
 import type { PeerId } from '../../protocols/ids.ts'
 import { IDLE_SOURCE_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN, SOURCES_MAX } from '../../protocols/limits.ts'
+import { bucket } from '../../protocols/rate/bucket.ts'
+import { CAP_AHEAD_MS } from '../../protocols/rate/caps.ts'
 import { PROTOCOL } from '../../protocols/swarm/messages.ts'
 import { Conversation, type Heard } from './conversation.ts'
 import type { SwarmPorts } from './swarm.ts'
@@ -43,6 +45,8 @@ export class Links {
   /** Bytes of channels that are gone. */
   readonly #spent = new Map<PeerId, number>()
   #closed = false
+  /** What all channels together may take in. */
+  readonly #limit = bucket(Infinity, CAP_AHEAD_MS)
 
   constructor(
     ports: SwarmPorts,
@@ -143,6 +147,10 @@ export class Links {
     this.#later(link)
   }
 
+  limit(bytesPerSecond: number): void {
+    this.#limit.bytesPerMs = bytesPerSecond / 1_000
+  }
+
   close(): void {
     this.#closed = true
     for (const link of this.#links.values()) this.hangUp(link)
@@ -177,6 +185,7 @@ export class Links {
       link.opening = false
       if (!outcome.ok) return this.#later(link)
       if (this.#closed) return outcome.value.close()
+      outcome.value.limit(this.#limit)
       link.conversation = new Conversation(outcome.value, (heard) => this.#heard(link, heard))
       this.#opened(link)
     })

@@ -48,6 +48,8 @@ export type DownloadRequest = {
   readonly sources: readonly PeerId[]
   /** Nobody but `sources` is asked, as long as all that ask for this image want it so. */
   readonly exclusive?: boolean
+  /** What it may take in at most, from all sources together. */
+  readonly bytesPerSecond?: number | undefined
   /** Ends when the manifest is here: no chunk is asked for, and nothing is said to be here. */
   readonly only?: 'manifest'
   /** Whether a peer is on this site: its chunks are taken before those of others. */

@@ -29,6 +29,7 @@ export function mutePorts(self: PeerId, clock: Pick<Clock, 'after'>): MutePorts 
       serve: () => {},
       allow: () => {},
       part: () => {},
+      shape: () => {},
       connected: () => [],
       watch: () => {},
       rttMs: () => undefined,

@@ -12,6 +12,7 @@ const VALUES: Readonly<Record<ConfigKey['kind'], string>> = {
   number: ' <number>',
   boolean: '',
   labels: ' <key=value>',
+  limits: ' <rate>',
 }
 
 export const CONFIG_OPTIONS: readonly OptionRow[] = CONFIG_KEYS.flatMap((row): OptionRow[] => {

@@ -22,6 +22,7 @@ import {
   INBOUND_STREAMS_MAX,
 } from '../limits.ts'
 import type { Channel } from '../transport.ts'
+import type { Shaper } from './shaper.ts'
 import { AHEAD_BYTES_MAX, channelOnSocket, Inlet } from './socket-channel.ts'
 import { type Ticket, Tickets } from './tickets.ts'
 
@@ -41,6 +42,7 @@ const AGAIN_MS_MIN = 10_000
 const AGAIN_MS_MAX = 5 * 60_000
 
 type Around = {
+  readonly shaper: Shaper
   admits(peer: PeerId): boolean
   blame(peer: PeerId, why: string): void
   /** A channel that another peer opened. */
@@ -216,7 +218,9 @@ export class BulkSockets {
       sockets.delete(socket)
       if (sockets.size === 0 && this.#sockets.get(peer) === sockets) this.#sockets.delete(peer)
     })
-    return channelOnSocket(socket, peer, (why) => this.#around?.blame(peer, why), inlet)
+    const { shaper } = this.#around as Around
+    const blame = (why: string): void => this.#around?.blame(peer, why)
+    return channelOnSocket(socket, { peer, pace: shaper.pace(peer), blame }, inlet)
   }
 }
 

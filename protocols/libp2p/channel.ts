@@ -1,111 +1,235 @@
 /**
  * A channel is one stream, written and read by frames. Until somebody listens nothing is read, so what the other side
  * sends waits in the window; what the window does not take waits at the sender, who is told to stop. Over a relay the
- * sender is told to stop by the clock as well: the line is somebody else's, and agreement goes over it, too.
+ * sender is held to a rate of its own: the line is somebody else's, and agreement goes over it, too.
  */
 import type { Stream } from '@libp2p/interface'
 import type { PeerId } from '../ids.ts'
 import { CIRCUIT_BULK_BYTES_PER_S } from '../limits.ts'
+import { type Bucket, bucket } from '../rate/bucket.ts'
 import type { Channel } from '../transport.ts'
-import { packFrame, wireBytes } from './frames.ts'
-import { readFrames } from './inbound.ts'
+import { FrameReader, packFrame, wireBytes } from './frames.ts'
 import { sendOn } from './line.ts'
+import type { Pace } from './shaper.ts'
+import { WINDOW_BYTES_MAX } from './stack.ts'
 
 /** Kept ready beyond what the window takes, so that the pipe does not run dry between a window update and `onDrain`. */
 const AHEAD_BYTES_MAX = 1024 * 1024
 /** How long the last frames have to go out after `close`. */
 const CLOSE_MS = 30_000
 /** Over a relay: what may go at once after a silence. */
-const PACE_AHEAD_MS = 100
+const RELAY_AHEAD_MS = 100
+/** Under a cap on what is read: the window of yamux at its start, or what the cap lets through in a long round trip. */
+const CAPPED_WINDOW_BYTES_MIN = 256 * 1024
+const CAPPED_WINDOW_MS = 300
 
-export function channelOn(
-  stream: Stream,
-  peer: PeerId,
-  relayed: boolean,
-  blame: (why: string) => void,
-): Channel {
-  let frameHandler: ((frame: Uint8Array) => void) | undefined
-  const drainHandlers: (() => void)[] = []
-  const closeHandlers: (() => void)[] = []
-  let closed = false
-  let full = false
-  /** When all that was sent would have gone at the pace of a relay. */
-  let pacedMs = 0
-  let sent = 0
-  let received = 0
+type Options = {
+  readonly peer: PeerId
+  readonly relayed: boolean
+  readonly pace: Pace
+  readonly blame: (why: string) => void
+}
 
-  const end = (): void => {
-    if (closed) return
-    closed = true
+export class StreamChannel implements Channel {
+  readonly peer: PeerId
+  readonly #stream: Stream
+  readonly #pace: Pace
+  readonly #blame: (why: string) => void
+  readonly #reader: FrameReader
+  #frameHandler: ((frame: Uint8Array) => void) | undefined
+  readonly #drainHandlers: (() => void)[] = []
+  readonly #closeHandlers: (() => void)[] = []
+  #closed = false
+  #full = false
+  /** The muxer takes no more for now. */
+  #blocked = false
+  /** Waits for its pace. */
+  #paced = false
+  readonly #waiting: Uint8Array[] = []
+  #at = 0
+  #waitingBytes = 0
+  /** Came, and waits for its turn under a cap. */
+  readonly #unread: Uint8Array[] = []
+  #over = false
+  #windowBytes = WINDOW_BYTES_MAX
+  #capped = false
+  #sent = 0
+  #received = 0
+  readonly #writeOn = (): void => {
+    this.#paced = false
+    this.#pump()
+  }
+  readonly #readOn = (): void => {
+    this.#capped = false
+    this.#read()
+  }
+
+  constructor(stream: Stream, { peer, relayed, pace, blame }: Options) {
+    this.peer = peer
+    this.#stream = stream
+    this.#pace = pace
+    this.#blame = blame
+    this.#reader = new FrameReader((frame) => {
+      this.#received += wireBytes(frame.length)
+      if (!this.#closed) this.#frameHandler?.(frame)
+    })
+    if (relayed) pace.holdWriting(bucket(CIRCUIT_BULK_BYTES_PER_S / 1_000, RELAY_AHEAD_MS))
+    pause(stream)
+    // libp2p writes on in a microtask after 'drain'; how much is left is known after that.
+    stream.addEventListener('drain', () => setImmediate(() => this.#unblock()))
+    stream.addEventListener('end', () => this.#ended(), { once: true })
+    stream.addEventListener('close', () => isUnread(stream) || this.#ended(), { once: true })
+    if (stream.status !== 'open') setImmediate(() => this.close())
+  }
+
+  send(head: Uint8Array, payload?: Uint8Array): boolean {
+    if (this.#closed) return false
+    const payloadBytes = payload?.length ?? 0
+    this.#sent += wireBytes(head.length + payloadBytes)
+    // Two messages of the stream, one frame: what is not copied here is no garbage, and that is what bulk costs most.
+    this.#put(packFrame(head, undefined, payloadBytes))
+    if (payload !== undefined && payload.length > 0) this.#put(payload)
+    this.#pump()
+    if (this.#aheadBytes >= AHEAD_BYTES_MAX) this.#full = true
+    return !this.#full
+  }
+
+  onFrame(handler: (frame: Uint8Array) => void): void {
+    const first = this.#frameHandler === undefined
+    this.#frameHandler = handler
+    if (!first) return
+    this.#stream.addEventListener('message', ({ data }) => {
+      for (const bytes of data instanceof Uint8Array ? [data] : data) this.#unread.push(bytes)
+      this.#read()
+    })
+    resume(this.#stream)
+  }
+
+  onDrain(handler: () => void): void {
+    this.#drainHandlers.push(handler)
+  }
+
+  onClose(handler: () => void): void {
+    this.#closeHandlers.push(handler)
+  }
+
+  limit(each: Bucket): void {
+    this.#pace.holdReading(each)
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#unread.length = 0
     // A handler that is given in the same turn as `close` hears of it, too.
-    queueMicrotask(() => closeHandlers.splice(0).forEach((handler) => handler()))
-    finish(stream)
+    queueMicrotask(() => this.#closeHandlers.splice(0).forEach((handler) => handler()))
+    if (this.#waiting.length === 0) this.#finish()
   }
 
-  const onFrame = (frame: Uint8Array): void => {
-    received += wireBytes(frame.length)
-    if (!closed) frameHandler?.(frame)
-  }
-  const drained = (): void => {
-    if (closed || !full || stream.writeBufferLength > AHEAD_BYTES_MAX / 2) return
-    // A timer is set for what is paced.
-    if (pacedMs > performance.now()) return
-    full = false
-    drainHandlers.forEach((handler) => handler())
+  sentBytes(): number {
+    return this.#sent
   }
 
-  const pace = (bytes: number): void => {
-    const nowMs = performance.now()
-    pacedMs = Math.max(pacedMs, nowMs - PACE_AHEAD_MS) + (bytes * 1_000) / CIRCUIT_BULK_BYTES_PER_S
-    if (pacedMs <= nowMs || full) return
-    full = true
-    const again = (): void => {
-      const leftMs = pacedMs - performance.now()
-      if (leftMs > 0) setTimeout(again, leftMs)
-      else drained()
+  receivedBytes(): number {
+    return this.#received
+  }
+
+  get #aheadBytes(): number {
+    return this.#waitingBytes + this.#stream.writeBufferLength
+  }
+
+  #put(bytes: Uint8Array): void {
+    this.#waiting.push(bytes)
+    this.#waitingBytes += bytes.length
+  }
+
+  /** As the pace allows; the muxer has as much ahead as its window may soon take. */
+  #pump(): void {
+    while (!this.#paced && !this.#blocked) {
+      const [next] = this.#waiting
+      if (next === undefined) break
+      if (this.#stream.status !== 'open') {
+        this.#waiting.length = 0
+        this.#waitingBytes = 0
+        break
+      }
+      const bytes = this.#pace.take(next.length - this.#at)
+      if (bytes === 0) {
+        this.#paced = true
+        return this.#pace.whenWritable(this.#writeOn)
+      }
+      if (!sendOn(this.#stream, next.subarray(this.#at, this.#at + bytes)))
+        this.#blocked = this.#stream.writeBufferLength >= AHEAD_BYTES_MAX
+      this.#at += bytes
+      this.#waitingBytes -= bytes
+      if (this.#at < next.length) continue
+      this.#waiting.shift()
+      this.#at = 0
     }
-    again()
+    if (this.#waiting.length === 0 && this.#closed) this.#finish()
+    else this.#drained()
   }
 
-  pause(stream)
-  // libp2p writes on in a microtask after 'drain'; how much is left is known after that.
-  stream.addEventListener('drain', () => setImmediate(drained))
-  stream.addEventListener('end', end, { once: true })
-  stream.addEventListener('close', () => unread(stream) || end(), { once: true })
-  if (stream.status !== 'open') setImmediate(end)
+  #unblock(): void {
+    if (this.#blocked && this.#stream.writeBufferLength <= AHEAD_BYTES_MAX / 2) this.#blocked = false
+    this.#pump()
+  }
 
-  return {
-    peer,
-    send(head, payload) {
-      if (closed) return false
-      const payloadBytes = payload?.length ?? 0
-      const bytes = wireBytes(head.length + payloadBytes)
-      sent += bytes
-      if (relayed) pace(bytes)
-      const packed = packFrame(head, undefined, payloadBytes)
-      // Two messages of the stream, one frame: what is not copied here is no garbage, and that is what bulk costs most.
-      let taken = sendOn(stream, packed)
-      if (payload !== undefined) taken = sendOn(stream, payload)
-      if (!taken && stream.writeBufferLength >= AHEAD_BYTES_MAX) full = true
-      return !full
-    },
-    onFrame(handler) {
-      const first = frameHandler === undefined
-      frameHandler = handler
-      if (!first) return
-      readFrames(stream, { onFrame, onBad: blame })
-      resume(stream)
-    },
-    onDrain: (handler) => void drainHandlers.push(handler),
-    onClose: (handler) => void closeHandlers.push(handler),
-    close: end,
-    sentBytes: () => sent,
-    receivedBytes: () => received,
+  #drained(): void {
+    if (!this.#full || this.#closed || this.#aheadBytes > AHEAD_BYTES_MAX / 2) return
+    this.#full = false
+    this.#drainHandlers.forEach((handler) => handler())
+  }
+
+  /** What is in the window comes whatever is read: it must not be worth seconds of what a cap lets through. */
+  #narrow(): void {
+    const capped = Math.max(CAPPED_WINDOW_BYTES_MIN, this.#pace.readBytesPerMs * CAPPED_WINDOW_MS)
+    const bytes = Math.floor(Math.min(WINDOW_BYTES_MAX, capped))
+    if (bytes === this.#windowBytes) return
+    this.#windowBytes = bytes
+    // Yamux reads it whenever it opens the window, and does not say so in its types.
+    Object.assign(this.#stream, { maxStreamWindowSize: bytes })
+  }
+
+  #read(): void {
+    this.#narrow()
+    while (!this.#capped && !this.#closed) {
+      const bytes = this.#unread.shift()
+      if (bytes === undefined) break
+      if (!this.#reader.push(bytes)) return this.#refuse('a frame too long')
+      if (this.#pace.read(bytes.length, this.#readOn)) continue
+      this.#capped = true
+      pause(this.#stream)
+    }
+    if (this.#capped) return
+    if (this.#over) this.close()
+    else resume(this.#stream)
+  }
+
+  #ended(): void {
+    const { remoteWriteStatus, status } = this.#stream
+    // A link that dies also cuts frames; only who ends a stream in order and in the middle of a frame is to blame.
+    const isCut = this.#reader.partial && this.#unread.length === 0
+    if (isCut && remoteWriteStatus === 'closed' && status === 'open') return this.#refuse('a frame cut short')
+    this.#over = true
+    if (this.#unread.length === 0) this.close()
+  }
+
+  #refuse(why: string): void {
+    if (this.#closed) return
+    this.#blame(why)
+    this.#stream.abort(new Error(why))
+    this.close()
+  }
+
+  #finish(): void {
+    this.#pace.close()
+    finish(this.#stream)
   }
 }
 
 /** Frames came before the link died, and nobody has listened yet: 'end' comes after they were read. */
-const unread = (stream: Stream): boolean => stream.readStatus === 'paused' && stream.readBufferLength > 0
+const isUnread = (stream: Stream): boolean => stream.readStatus === 'paused' && stream.readBufferLength > 0
 
 /** Sends what was taken, then ends both halves; a side that does not take it in time is cut off. */
 function finish(stream: Stream): void {

@@ -10,6 +10,7 @@ import { giveBack } from '../buffers.ts'
 import type { PeerId } from '../ids.ts'
 import type { Channel } from '../transport.ts'
 import { FrameReader, LENGTH_BYTES, packFrame } from './frames.ts'
+import type { Pace } from './shaper.ts'
 
 /** Kept ready beyond what the kernel takes: four chunks, so that the pipe does not run dry while others are read. */
 export const AHEAD_BYTES_MAX = 1024 * 1024
@@ -47,8 +48,7 @@ export class Inlet {
 /** `inlet`: of a socket that reads into a buffer of its own; other sockets tell their bytes by events. */
 export function channelOnSocket(
   socket: TLSSocket,
-  peer: PeerId,
-  blame: (why: string) => void,
+  { peer, pace, blame }: { peer: PeerId; pace: Pace; blame: (why: string) => void },
   inlet?: Inlet,
 ): Channel {
   let frameHandler: ((frame: Uint8Array) => void) | undefined
@@ -59,6 +59,8 @@ export function channelOnSocket(
   let sent = 0
   let received = 0
   const waiting: Uint8Array[] = []
+  /** Of the first that waits: how much has gone. */
+  let at = 0
   let waitingBytes = 0
   let writing = false
 
@@ -71,8 +73,13 @@ export function channelOnSocket(
     else inlet.flow(sink)
     socket.resume()
   }
+  const readOn = (): void => void socket.resume()
   const read = (bytes: Uint8Array): void => {
-    if (closed || reader.push(bytes)) return
+    if (closed) return
+    if (reader.push(bytes)) {
+      if (!pace.read(bytes.length, readOn)) socket.pause()
+      return
+    }
     blame('a frame too long')
     socket.destroy()
     end()
@@ -83,16 +90,26 @@ export function channelOnSocket(
   }
   const pump = (): void => {
     // A side that has ended wants nothing more.
-    const next = socket.writable ? waiting.shift() : undefined
+    const next = socket.writable ? waiting[0] : undefined
     if (next === undefined) {
+      writing = false
       if (closed) socket.end()
       return
     }
     writing = true
-    socket.write(next, () => {
+    const bytes = pace.take(next.length - at)
+    if (bytes === 0) return pace.whenWritable(pump)
+    const piece = next.subarray(at, at + bytes)
+    at += bytes
+    const isWhole = at === next.length
+    if (isWhole) {
+      waiting.shift()
+      at = 0
+    }
+    socket.write(piece, () => {
       writing = false
-      waitingBytes -= next.length
-      giveBack(next)
+      waitingBytes -= bytes
+      if (isWhole) giveBack(next)
       if (socket.destroyed) return
       pump()
       if (!full || closed || waitingBytes > AHEAD_BYTES_MAX / 2) return
@@ -107,6 +124,7 @@ export function channelOnSocket(
     queueMicrotask(() => closeHandlers.splice(0).forEach((handler) => handler()))
     // The end of the other side is read behind what it has sent, which nobody wants any more.
     if (frameHandler === undefined) flow(() => {})
+    else socket.resume()
     if (!writing) socket.end()
     const timer = setTimeout(() => socket.destroy(), CLOSE_MS).unref()
     socket.once('close', () => clearTimeout(timer))
@@ -122,6 +140,7 @@ export function channelOnSocket(
     ended()
   })
   socket.once('close', ended)
+  socket.once('close', () => pace.close())
   if (socket.destroyed) setImmediate(end)
 
   return {
@@ -147,6 +166,7 @@ export function channelOnSocket(
     onDrain: (handler) => void drainHandlers.push(handler),
     onClose: (handler) => void closeHandlers.push(handler),
     close: end,
+    limit: (bucket) => pace.holdReading(bucket),
     sentBytes: () => sent,
     receivedBytes: () => received,
   }

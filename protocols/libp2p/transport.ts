@@ -8,9 +8,10 @@ import { failureOf, type Failure } from '../errors.ts'
 import type { PeerId } from '../ids.ts'
 import { BULK_ASK_MS, DIAL_MS_MAX, FAREWELL_MS, FRAME_BYTES_MAX, INBOUND_STREAMS_MAX } from '../limits.ts'
 import { failed, ok, type Done, type Outcome } from '../outcome.ts'
+import type { Cap } from '../rate/caps.ts'
 import type { Channel, Path, Service, Transport } from '../transport.ts'
 import type { BulkSockets } from './bulk-sockets.ts'
-import { channelOn } from './channel.ts'
+import { StreamChannel } from './channel.ts'
 import { CHANNEL, Connections, FRAME, REQUEST, unreachable } from './connections.ts'
 import { packFrame } from './frames.ts'
 import type { Gate } from './gate.ts'
@@ -19,6 +20,7 @@ import { failureOfOpening, Line, sendOn } from './line.ts'
 import { isRelayed } from './relay.ts'
 import { answerRequests, Asker, InHand } from './requests.ts'
 import { RoundTrips } from './round-trips.ts'
+import { Shaper } from './shaper.ts'
 
 type Log = (line: string) => void
 
@@ -32,6 +34,7 @@ export class Libp2pTransport implements Transport {
   readonly #sockets: BulkSockets
   readonly #channels = new Map<string, NonNullable<Service['channel']>>()
   readonly #roundTrips: RoundTrips
+  readonly #shaper: Shaper
   readonly #asked = new InHand()
   readonly #answering = new InHand()
   readonly #lines = new Map<string, Line>()
@@ -51,10 +54,12 @@ export class Libp2pTransport implements Transport {
     this.#sockets = sockets
     this.connections = new Connections(libp2p, gate, log)
     this.#roundTrips = new RoundTrips(this.connections)
+    this.#shaper = new Shaper()
     libp2p.addEventListener('connection:open', ({ detail }) => this.#meet(detail))
     libp2p.addEventListener('peer:connect', ({ detail }) => this.#saw(detail.toString(), true))
     libp2p.addEventListener('peer:disconnect', ({ detail }) => this.#saw(detail.toString(), false))
     sockets.start({
+      shaper: this.#shaper,
       admits: (peer) => !this.#closed && gate.admits(peer),
       blame: (peer, why) => this.blame(peer, why),
       opened: (peer, protocol, channel) => this.#channels.get(protocol)?.(peer, channel),
@@ -67,6 +72,7 @@ export class Libp2pTransport implements Transport {
     this.#closed = true
     this.connections.close()
     this.#roundTrips.close()
+    this.#shaper.close()
     for (const asker of this.#askers.values()) asker.close({ code: 'STOPPING', peer: this.self })
     for (const line of this.#lines.values()) line.abort('closed')
   }
@@ -108,7 +114,7 @@ export class Libp2pTransport implements Transport {
       this.#channels.set(protocol, service.channel)
       this.#handle(protocol + CHANNEL, (stream, peer, blame, connection) => {
         this.connections.markBulk(connection)
-        service.channel?.(peer, channelOn(stream, peer, !connection.direct, blame))
+        service.channel?.(peer, this.#streamChannel(stream, peer, !connection.direct, blame))
       })
     }
   }
@@ -132,6 +138,10 @@ export class Libp2pTransport implements Transport {
   part(protocol: string, frames: ReadonlyMap<PeerId, Uint8Array>): void {
     this.#farewells = { protocol, frames }
     this.#gate.part(frames.keys())
+  }
+
+  shape(caps: readonly Cap[]): void {
+    this.#shaper.shape(caps)
   }
 
   connected(): PeerId[] {
@@ -255,10 +265,19 @@ export class Libp2pTransport implements Transport {
         maxOutboundStreams: INBOUND_STREAMS_MAX,
         runOnLimitedConnection: true,
       })
-      return ok(channelOn(stream, to, !connection.direct, (why) => this.blame(to, why)))
+      return ok(this.#streamChannel(stream, to, !connection.direct, (why) => this.blame(to, why)))
     } catch (error) {
       return failed(failureOfOpening(error, { peer: to, protocol }))
     }
+  }
+
+  #streamChannel(
+    stream: Stream,
+    peer: PeerId,
+    relayed: boolean,
+    blame: (why: string) => void,
+  ): StreamChannel {
+    return new StreamChannel(stream, { peer, relayed, pace: this.#shaper.pace(peer), blame })
   }
 
   #handle(

@@ -29,6 +29,10 @@ const BENCHES: Readonly<Record<string, { readonly what: string; load(): Promise<
     what: 'the simulator of Raft groups: virtual time per CPU time, seeds per hour',
     load: async () => (await import('./sim-speed.ts')).simSpeed,
   },
+  lossy: {
+    what: 'one image over 50 Mbit/s and 100 ms that lose 0, 0.1 and 1 %, with BBR and with CUBIC, in namespaces',
+    load: async () => (await import('./lossy.ts')).lossy,
+  },
   partial: {
     what: 'a swarm with slow uplinks and 0 to 4 peers that hold a part, over slow links in namespaces',
     load: async () => (await import('./swarm.ts')).partial,

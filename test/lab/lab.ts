@@ -14,7 +14,12 @@ import { plan, type Site, type Topology } from './topology.ts'
 /** The way between any two sites; with more than two, each way crosses two links of half the delay. */
 type LinkShape = { readonly rateMbit: number; readonly rttMs: number; readonly lossPercent: number }
 export type LabOptions = Pick<LinkShape, 'rateMbit' | 'rttMs'> &
-  Partial<LinkShape> & { readonly sites: readonly Site[]; readonly link?: Means['kind'] }
+  Partial<LinkShape> & {
+    readonly sites: readonly Site[]
+    readonly link?: Means['kind']
+    /** What TCP between peers uses; CUBIC unless told. */
+    readonly congestion?: string
+  }
 
 export type Lab = {
   readonly link: 'netem' | 'wanlink' | 'loopback'
@@ -48,7 +53,9 @@ export async function openLab(options: LabOptions): Promise<Lab> {
   const means: Means = options.link === 'loopback' ? { kind: 'loopback', why: 'asked for' } : findMeans()
   if (options.link !== undefined && options.link !== means.kind)
     throw new Error(`lab: no ${options.link}: ${means.why}`)
-  const congestion = congestionControl()
+  const congestion = options.congestion ?? congestionControl()
+  if (!setting('tcp_available_congestion_control').includes(congestion))
+    throw new Error(`lab: this kernel has no ${congestion}`)
   // netem's queue counts packets, and one of TCP's own making may be 64 KiB.
   const tcp = { congestion, offload: means.kind !== 'netem' }
   const topology = plan(`godwit-${process.pid}-${(labs += 1)}`, options.sites, tcp, means.kind === 'netem')

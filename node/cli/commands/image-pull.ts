@@ -2,6 +2,8 @@
 import type { LocationView, PlanView } from '../../views.ts'
 import type { Command } from '../command.ts'
 import { DRY_RUN } from '../confirm.ts'
+import { parseRate } from '../../../protocols/rate/schedule.ts'
+import { usage } from '../failures.ts'
 import type { Session } from '../session.ts'
 import { DETACH, JOB_TIMEOUT, start } from './job.ts'
 
@@ -16,6 +18,11 @@ const FROM = {
   complete: 'peer',
 } as const
 
+const BWLIMIT = {
+  flags: '--bwlimit <rate>',
+  summary: 'take in no more than this, as 40Mbit or 5MB, from all peers together',
+} as const
+
 export const IMAGE_PULL: Command = {
   name: 'image pull',
   summary: 'Bring an image to this peer from whoever in the mesh holds its chunks',
@@ -24,7 +31,13 @@ export const IMAGE_PULL: Command = {
     'named at this site, as it is at the other unless --as says otherwise. What came stays when it is interrupted: the same ' +
     'command goes on from there.',
   arguments: [IMAGE],
-  options: [FROM, { flags: '--as <name>', summary: 'what to call it at this site' }, DRY_RUN, DETACH],
+  options: [
+    FROM,
+    BWLIMIT,
+    { flags: '--as <name>', summary: 'what to call it at this site' },
+    DRY_RUN,
+    DETACH,
+  ],
   examples: [
     ['image pull debian-12', 'by its name at this or any other site'],
     ['image pull harbour/debian-12 --as debian', 'of one site, and called otherwise here'],
@@ -32,15 +45,22 @@ export const IMAGE_PULL: Command = {
       'image pull debian-12 --dry-run',
       'what would cross which link, by whole chunks; where blocks of other images help it is less',
     ],
+    ['image pull debian-12 --bwlimit 40Mbit', 'leaving the rest of the line to others'],
     ['image pull debian-12 --from crane,heron --detach', 'from these two only; prints the id of the job'],
   ],
   timeout: JOB_TIMEOUT,
   run: (session) => {
     const params = { name: session.word('image'), from: listed(session.text('from')) }
     if (session.has('dryRun')) return plan(session, params)
-    return start(session, 'image.pull', { ...params, as: session.text('as') ?? '' })
+    const typed = session.text('bwlimit')
+    const bwlimit = typed === undefined ? undefined : rateOf(typed)
+    return start(session, 'image.pull', { ...params, as: session.text('as') ?? '', bwlimit })
   },
 }
+
+const rateOf = (typed: string): number =>
+  parseRate(typed) ??
+  usage(`--bwlimit: ${typed} is no rate of at least 64kbit`, 'as in 40Mbit, 5MB or 4.5MiB')
 
 /** How many bytes would cross which link. */
 async function plan(session: Session, params: object): Promise<number> {

@@ -44,6 +44,7 @@ test('defaults work', async (t) => {
     mdns: true,
     raft: { vote: true, uplink: '' },
     torrent: { listen: 'off' },
+    transfer: { limits: [], timeZone: '' },
     http: { listen: '127.0.0.1:4780' },
     capacity: { cpus: 4, memoryMiB: 8_000, diskGiB: 100 },
     store: { quota: '80%', keyFiles: [], level: 3 },
@@ -160,3 +161,37 @@ const hosts: [host: string, label: string][] = [
 ]
 for (const [host, label] of hosts)
   test(`host ${host.slice(0, 20)} is called ${label.slice(0, 20)}`, (t) => t.is(labelOf(host), label))
+
+test('limits are written as an operator says them, or as one rate', async (t) => {
+  const config = file(`transfer:
+  timeZone: Europe/Berlin
+  limits:
+    - { rate: 20Mbit, from: '08:00', until: '18:00', days: mon-fri }
+    - { to: hill/heron, up: 1MB }
+`)
+  const outcome = await read({ config })
+  t.true(outcome.ok)
+  if (!outcome.ok) return
+  t.is(outcome.value.config.transfer.timeZone, 'Europe/Berlin')
+  t.like(outcome.value.config.transfer.limits, {
+    length: 2,
+    0: { to: 'other-sites', up: 2.5e6, down: 2.5e6, from: 480, until: 1_080, days: [1, 2, 3, 4, 5] },
+    1: { to: 'hill/heron', up: 1e6, down: undefined },
+  })
+  const flag = await read({ config, bwlimit: ['40Mbit'] })
+  t.like(flag.ok && flag.value.config.transfer.limits[0], { to: 'other-sites', up: 5e6, down: 5e6 })
+})
+
+const bad: [what: string, limit: string, why: RegExp][] = [
+  ['no rate', '{ to: hill }', /rate is missing/],
+  ['a rate without a unit', "{ rate: '40' }", /rate of at least/],
+  ['half a window', "{ rate: 1Mbit, from: '08:00' }", /go together/],
+  ['a day that is none', '{ rate: 1Mbit, days: monday }', /must be days/],
+  ['a key that is none', '{ rate: 1Mbit, site: hill }', /site/],
+]
+for (const [what, limit, why] of bad)
+  test(`a limit with ${what} is refused`, async (t) => {
+    const outcome = await read({ config: file(`transfer: { limits: [${limit}] }`) })
+    t.false(outcome.ok)
+    t.regex(outcome.ok ? '' : JSON.stringify(outcome.failure), why)
+  })

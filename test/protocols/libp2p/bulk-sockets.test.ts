@@ -12,6 +12,7 @@ import {
 } from '../../../protocols/limits.ts'
 import { BulkSockets } from '../../../protocols/libp2p/bulk-sockets.ts'
 import type { Network } from '../../../protocols/libp2p/node.ts'
+import { Shaper } from '../../../protocols/libp2p/shaper.ts'
 import { Tickets } from '../../../protocols/libp2p/tickets.ts'
 import type { Libp2pTransport } from '../../../protocols/libp2p/transport.ts'
 import type { Channel } from '../../../protocols/transport.ts'
@@ -51,7 +52,10 @@ async function openEnd(t: ExecutionContext): Promise<End> {
   const sockets = await BulkSockets.open([`/ip4/${HOST}/tcp/0`], () => {})
   t.teardown(() => sockets.close())
   const end: End = { sockets, accepted: [], admitted: true }
+  const shaper = new Shaper()
+  t.teardown(() => shaper.close())
   sockets.start({
+    shaper,
     admits: () => end.admitted,
     blame: (_, why) => t.fail(why),
     opened: (_, __, channel) => end.accepted.push(channel),
