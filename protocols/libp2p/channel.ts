@@ -6,12 +6,11 @@
 import type { Stream } from '@libp2p/interface'
 import type { PeerId } from '../ids.ts'
 import { CIRCUIT_BULK_BYTES_PER_S } from '../limits.ts'
-import { type Bucket, bucket } from '../rate/bucket.ts'
+import { bucket } from '../rate/bucket.ts'
 import type { Channel } from '../transport.ts'
 import { FrameReader, packFrame, wireBytes } from './frames.ts'
 import { sendOn } from './line.ts'
 import type { Pace } from './shaper.ts'
-import { WINDOW_BYTES_MAX } from './stack.ts'
 
 /** Kept ready beyond what the window takes, so that the pipe does not run dry between a window update and `onDrain`. */
 const AHEAD_BYTES_MAX = 1024 * 1024
@@ -19,9 +18,6 @@ const AHEAD_BYTES_MAX = 1024 * 1024
 const CLOSE_MS = 30_000
 /** Over a relay: what may go at once after a silence. */
 const RELAY_AHEAD_MS = 100
-/** Under a cap on what is read: the window of yamux at its start, or what the cap lets through in a long round trip. */
-const CAPPED_WINDOW_BYTES_MIN = 256 * 1024
-const CAPPED_WINDOW_MS = 300
 
 type Options = {
   readonly peer: PeerId
@@ -48,20 +44,14 @@ export class StreamChannel implements Channel {
   readonly #waiting: Uint8Array[] = []
   #at = 0
   #waitingBytes = 0
-  /** Came, and waits for its turn under a cap. */
+  /** Came, and is not read yet. */
   readonly #unread: Uint8Array[] = []
   #over = false
-  #windowBytes = WINDOW_BYTES_MAX
-  #capped = false
   #sent = 0
   #received = 0
   readonly #writeOn = (): void => {
     this.#paced = false
     this.#pump()
-  }
-  readonly #readOn = (): void => {
-    this.#capped = false
-    this.#read()
   }
 
   constructor(stream: Stream, { peer, relayed, pace, blame }: Options) {
@@ -113,9 +103,8 @@ export class StreamChannel implements Channel {
     this.#closeHandlers.push(handler)
   }
 
-  limit(each: Bucket): void {
-    this.#pace.holdReading(each)
-  }
+  /** Not here: a stream that is paused and resumed under a cap all but stands still (docs/decisions/0015-rates.md). */
+  limit(): void {}
 
   close(): void {
     if (this.#closed) return
@@ -181,29 +170,13 @@ export class StreamChannel implements Channel {
     this.#drainHandlers.forEach((handler) => handler())
   }
 
-  /** What is in the window comes whatever is read: it must not be worth seconds of what a cap lets through. */
-  #narrow(): void {
-    const capped = Math.max(CAPPED_WINDOW_BYTES_MIN, this.#pace.readBytesPerMs * CAPPED_WINDOW_MS)
-    const bytes = Math.floor(Math.min(WINDOW_BYTES_MAX, capped))
-    if (bytes === this.#windowBytes) return
-    this.#windowBytes = bytes
-    // Yamux reads it whenever it opens the window, and does not say so in its types.
-    Object.assign(this.#stream, { maxStreamWindowSize: bytes })
-  }
-
   #read(): void {
-    this.#narrow()
-    while (!this.#capped && !this.#closed) {
+    while (!this.#closed) {
       const bytes = this.#unread.shift()
       if (bytes === undefined) break
       if (!this.#reader.push(bytes)) return this.#refuse('a frame too long')
-      if (this.#pace.read(bytes.length, this.#readOn)) continue
-      this.#capped = true
-      pause(this.#stream)
     }
-    if (this.#capped) return
     if (this.#over) this.close()
-    else resume(this.#stream)
   }
 
   #ended(): void {

@@ -116,12 +116,6 @@ export class Pace {
     this.#shaper.wait(this.#up, run)
   }
 
-  /** The slowest that reading is held to. */
-  get readBytesPerMs(): number {
-    this.#refresh()
-    return Math.min(Infinity, ...this.#down.map(({ bytesPerMs }) => bytesPerMs))
-  }
-
   /** Counts what was read. False: no more of it until `run` is called. */
   read(bytes: number, run: () => void): boolean {
     this.#refresh()

@@ -7,7 +7,7 @@ import { DIAL_MS_MAX, FRAME_BYTES_MAX, IN_FLIGHT_BYTES_MAX } from '../limits.ts'
 import { joiningTls } from './encrypter.ts'
 
 /** The window of one stream grows to this: 1 Gbit/s at 130 ms. */
-export const WINDOW_BYTES_MAX = IN_FLIGHT_BYTES_MAX
+const WINDOW_BYTES_MAX = IN_FLIGHT_BYTES_MAX
 /**
  * A reader that pauses still gets what is in the window; yamux aborts a stream whose buffer is smaller than that
  * (its defaults are).

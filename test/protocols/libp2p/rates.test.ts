@@ -37,7 +37,7 @@ const holds: [what: string, hold: Hold, limit: boolean][] = [
 ]
 
 for (const by of ['sockets', 'streams'] as const)
-  for (const [what, hold, isJob] of holds)
+  for (const [what, hold, isJob] of by === 'sockets' ? holds : holds.slice(0, 1))
     test.serial(`${by}: ${what} is held to its cap`, async (t) => {
       const { networks, close } = await openMesh(2, by === 'streams' ? { bulkListen: [] } : {})
       t.teardown(close)
