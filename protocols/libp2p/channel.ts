@@ -8,7 +8,8 @@ import type { PeerId } from '../ids.ts'
 import { CIRCUIT_BULK_BYTES_PER_S } from '../limits.ts'
 import { bucket } from '../rate/bucket.ts'
 import type { Channel } from '../transport.ts'
-import { FrameReader, packFrame, wireBytes } from './frames.ts'
+import { packFrame, wireBytes } from './frames.ts'
+import { readFrames } from './inbound.ts'
 import { sendOn } from './line.ts'
 import type { Pace } from './shaper.ts'
 
@@ -31,7 +32,6 @@ export class StreamChannel implements Channel {
   readonly #stream: Stream
   readonly #pace: Pace
   readonly #blame: (why: string) => void
-  readonly #reader: FrameReader
   #frameHandler: ((frame: Uint8Array) => void) | undefined
   readonly #drainHandlers: (() => void)[] = []
   readonly #closeHandlers: (() => void)[] = []
@@ -44,9 +44,6 @@ export class StreamChannel implements Channel {
   readonly #waiting: Uint8Array[] = []
   #at = 0
   #waitingBytes = 0
-  /** Came, and is not read yet. */
-  readonly #unread: Uint8Array[] = []
-  #over = false
   #sent = 0
   #received = 0
   readonly #writeOn = (): void => {
@@ -59,16 +56,13 @@ export class StreamChannel implements Channel {
     this.#stream = stream
     this.#pace = pace
     this.#blame = blame
-    this.#reader = new FrameReader((frame) => {
-      this.#received += wireBytes(frame.length)
-      if (!this.#closed) this.#frameHandler?.(frame)
-    })
     if (relayed) pace.holdWriting(bucket(CIRCUIT_BULK_BYTES_PER_S / 1_000, RELAY_AHEAD_MS))
     pause(stream)
     // libp2p writes on in a microtask after 'drain'; how much is left is known after that.
     stream.addEventListener('drain', () => setImmediate(() => this.#unblock()))
-    stream.addEventListener('end', () => this.#ended(), { once: true })
-    stream.addEventListener('close', () => isUnread(stream) || this.#ended(), { once: true })
+    // Who reads the frames says first whether the last one was cut.
+    stream.addEventListener('end', () => queueMicrotask(() => this.close()), { once: true })
+    stream.addEventListener('close', () => isUnread(stream) || this.close(), { once: true })
     if (stream.status !== 'open') setImmediate(() => this.close())
   }
 
@@ -88,10 +82,7 @@ export class StreamChannel implements Channel {
     const first = this.#frameHandler === undefined
     this.#frameHandler = handler
     if (!first) return
-    this.#stream.addEventListener('message', ({ data }) => {
-      for (const bytes of data instanceof Uint8Array ? [data] : data) this.#unread.push(bytes)
-      this.#read()
-    })
+    readFrames(this.#stream, { onFrame: (frame) => this.#heard(frame), onBad: this.#blame })
     resume(this.#stream)
   }
 
@@ -109,7 +100,6 @@ export class StreamChannel implements Channel {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#unread.length = 0
     // A handler that is given in the same turn as `close` hears of it, too.
     queueMicrotask(() => this.#closeHandlers.splice(0).forEach((handler) => handler()))
     if (this.#waiting.length === 0) this.#finish()
@@ -121,6 +111,11 @@ export class StreamChannel implements Channel {
 
   receivedBytes(): number {
     return this.#received
+  }
+
+  #heard(frame: Uint8Array): void {
+    this.#received += wireBytes(frame.length)
+    if (!this.#closed) this.#frameHandler?.(frame)
   }
 
   get #aheadBytes(): number {
@@ -168,31 +163,6 @@ export class StreamChannel implements Channel {
     if (!this.#full || this.#closed || this.#aheadBytes > AHEAD_BYTES_MAX / 2) return
     this.#full = false
     this.#drainHandlers.forEach((handler) => handler())
-  }
-
-  #read(): void {
-    while (!this.#closed) {
-      const bytes = this.#unread.shift()
-      if (bytes === undefined) break
-      if (!this.#reader.push(bytes)) return this.#refuse('a frame too long')
-    }
-    if (this.#over) this.close()
-  }
-
-  #ended(): void {
-    const { remoteWriteStatus, status } = this.#stream
-    // A link that dies also cuts frames; only who ends a stream in order and in the middle of a frame is to blame.
-    const isCut = this.#reader.partial && this.#unread.length === 0
-    if (isCut && remoteWriteStatus === 'closed' && status === 'open') return this.#refuse('a frame cut short')
-    this.#over = true
-    if (this.#unread.length === 0) this.close()
-  }
-
-  #refuse(why: string): void {
-    if (this.#closed) return
-    this.#blame(why)
-    this.#stream.abort(new Error(why))
-    this.close()
   }
 
   #finish(): void {
