@@ -8,7 +8,7 @@
  * the next opening.
  */
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs'
-import { mkdir, open, readdir, rename, unlink, type FileHandle } from 'node:fs/promises'
+import { open, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { GodwitError } from '../../protocols/errors.ts'
@@ -26,7 +26,7 @@ import {
 import type { BlockLists, ListDraft } from '../images/block-lists.ts'
 import { BLOCK_BYTES, blockCount, FINGERPRINT_BYTES } from '../images/fingerprint.ts'
 import { Sketching, type Sketch } from '../images/sketch.ts'
-import { fileFailure, PARTIAL, syncFolder } from './durable.ts'
+import { fileFailure, namesIn, PARTIAL, syncFolder } from './durable.ts'
 
 const FILE = /^([0-9a-f]{64})\.blocks$/
 const DRAFT = /\.blocks\.[0-9-]+\.partial$/
@@ -36,14 +36,7 @@ const TAIL_BYTES_MAX = 4 + 1 + SKETCH_FINGERPRINTS_MAX * FINGERPRINT_BYTES
 
 export async function openBlockLists(folder: string): Promise<Outcome<BlockLists>> {
   try {
-    await mkdir(folder, { recursive: true })
-    const images = new Set<ImageId>()
-    for (const name of await readdir(folder)) {
-      const image = FILE.exec(name)?.[1]
-      if (image !== undefined) images.add(image)
-      else if (DRAFT.test(name)) await unlink(join(folder, name))
-    }
-    return ok(new FileBlockLists(folder, images))
+    return ok(new FileBlockLists(folder, await namesIn(folder, FILE, (file) => DRAFT.test(file))))
   } catch (error) {
     return failed(fileFailure(error, folder))
   }

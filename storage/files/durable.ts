@@ -1,6 +1,6 @@
 /** Files that appear whole or not at all, and stay after a power cut. */
-import { open, rename, unlink, type FileHandle } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { mkdir, open, readdir, rename, unlink, type FileHandle } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { failureOf, type Failure } from '../../protocols/errors.ts'
 
 /** What is being written; left-overs of a crash end in this too. */
@@ -27,6 +27,22 @@ export async function writeWhole<T>(path: string, fill: (file: FileHandle) => Pr
     await unlink(partial).catch(() => {})
     throw error
   }
+}
+
+/** What the files of a folder are named for, by the first group of `named`; those that `isLeft` by a crash are removed. */
+export async function namesIn(
+  folder: string,
+  named: RegExp,
+  isLeft: (file: string) => boolean,
+): Promise<Set<string>> {
+  await mkdir(folder, { recursive: true })
+  const names = new Set<string>()
+  for (const file of await readdir(folder)) {
+    const name = named.exec(file)?.[1]
+    if (name !== undefined) names.add(name)
+    else if (isLeft(file)) await unlink(join(folder, file))
+  }
+  return names
 }
 
 /** Makes names in a folder last: a file's own fsync does not cover its name. */

@@ -2,7 +2,7 @@
  * Manifests in files, one each, named by its image: what a name says is checked as they are read, a page at a time
  * (manifest-file.ts). Files of version 1 (manifest-form.ts) are read too: small ones into memory, others are written anew.
  */
-import { access, type FileHandle, mkdir, open, readdir, stat, unlink } from 'node:fs/promises'
+import { access, type FileHandle, open, readdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { failureOf, GodwitError } from '../../protocols/errors.ts'
@@ -28,7 +28,7 @@ import {
   isGroup,
   type Tree,
 } from '../images/merkle.ts'
-import { fileFailure, PARTIAL, syncFolder } from './durable.ts'
+import { fileFailure, namesIn, PARTIAL, syncFolder } from './durable.ts'
 import { type DraftFile, openDraft } from './manifest-draft.ts'
 import { FileHashes, type ManifestHead, readAt, readHead } from './manifest-file.ts'
 import { PageCache } from './page-cache.ts'
@@ -47,13 +47,7 @@ const WALK_PARTS = 64
 
 export async function openManifestStore(folder: string): Promise<Outcome<ManifestStore>> {
   try {
-    await mkdir(folder, { recursive: true })
-    const images = new Set<ImageId>()
-    for (const name of await readdir(folder)) {
-      const image = FILE.exec(name)?.[1]
-      if (image !== undefined) images.add(image)
-      else if (name.endsWith(PARTIAL)) await unlink(join(folder, name))
-    }
+    const images = await namesIn(folder, FILE, (file) => file.endsWith(PARTIAL))
     await forgetDrafts(folder)
     return ok(new FileManifestStore(folder, images))
   } catch (error) {
