@@ -6,7 +6,6 @@
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { openSwarm } from '../../../migration/swarm/swarm.ts'
-import { openNetwork } from '../../../protocols/libp2p/node.ts'
 import { CHUNK_BYTES } from '../../../protocols/limits.ts'
 import { openBlockLists } from '../../../storage/files/block-list-store.ts'
 import { blockWork } from '../../../storage/files/block-work.ts'
@@ -15,7 +14,7 @@ import { importImage } from '../../../storage/files/ingest.ts'
 import { openManifestStore } from '../../../storage/files/manifest-store.ts'
 import { asked } from '../../../storage/images/asked.ts'
 import { cpuMeter, say } from '../child.ts'
-import { clock, MESH, reader, valueOf } from '../loopback/ports.ts'
+import { clock, networkAt, reader, valueOf } from '../loopback/ports.ts'
 
 export type Orders = {
   readonly peers: Readonly<Record<string, readonly string[]>>
@@ -41,15 +40,7 @@ for (const path of held) {
   await asked<void>((done) => draft.finish(manifest, done))
   image = manifest.image
 }
-const network = await openNetwork({
-  privateKey: Buffer.from(key, 'hex'),
-  listen: [`/ip4/${address}/tcp/0`],
-  announce: [],
-  meshId: MESH,
-  mdns: false,
-  peers: new Map(),
-  log: () => {},
-})
+const network = await networkAt(address, key)
 const { transport, directory } = network
 const swarm = openSwarm({
   transport,

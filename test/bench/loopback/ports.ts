@@ -1,6 +1,7 @@
 /** What peers of the transfer benchmarks run on besides network and disk. */
 import { stat } from 'node:fs/promises'
 import type { Clock } from '../../../protocols/clock.ts'
+import { openNetwork } from '../../../protocols/libp2p/node.ts'
 import { ok, type Outcome } from '../../../protocols/outcome.ts'
 import type { Extent, ImageReader } from '../../../storage/images/image-reader.ts'
 
@@ -24,6 +25,18 @@ export const reader: ImageReader = {
     return ok({ bytes, extents, content: { path }, close: async () => {} })
   },
 }
+
+/** Of the peer with this key, which knows of nobody yet. */
+export const networkAt = (address: string, key: string): ReturnType<typeof openNetwork> =>
+  openNetwork({
+    privateKey: Buffer.from(key, 'hex'),
+    listen: [`/ip4/${address}/tcp/0`],
+    announce: [],
+    meshId: MESH,
+    mdns: false,
+    peers: new Map(),
+    log: () => {},
+  })
 
 export function valueOf<T>(outcome: Outcome<T>): T {
   if (outcome.ok) return outcome.value

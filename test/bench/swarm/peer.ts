@@ -6,13 +6,12 @@
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { openSwarm } from '../../../migration/swarm/swarm.ts'
-import { openNetwork } from '../../../protocols/libp2p/node.ts'
 import type { ChunkStore } from '../../../storage/images/chunk-store.ts'
 import { openChunkStore } from '../../../storage/files/chunk-store.ts'
 import { importImage } from '../../../storage/files/ingest.ts'
 import { openManifestStore } from '../../../storage/files/manifest-store.ts'
 import { cpuMeter, say } from '../child.ts'
-import { clock, MESH, reader, valueOf } from '../loopback/ports.ts'
+import { clock, networkAt, reader, valueOf } from '../loopback/ports.ts'
 
 export type Orders = {
   readonly peers: Readonly<Record<string, { readonly addresses: readonly string[]; readonly site: string }>>
@@ -29,15 +28,7 @@ const image =
   file === undefined
     ? undefined
     : valueOf(await importImage({ path: file, format: 'raw' }, reader, { chunks, manifests })).manifest.image
-const network = await openNetwork({
-  privateKey: Buffer.from(key, 'hex'),
-  listen: [`/ip4/${address}/tcp/0`],
-  announce: [],
-  meshId: MESH,
-  mdns: false,
-  peers: new Map(),
-  log: () => {},
-})
+const network = await networkAt(address, key)
 const { transport, directory } = network
 let servedBytes = 0
 const counted: ChunkStore = {
